@@ -1,0 +1,214 @@
+"""The whole inference, plainly and slowly, straight from the write-up: the oracle of the fast pipeline.
+
+Written as the authors' notebooks are: one study, one model after the other, every model decodes the study
+again, default memory layout, padded slices computed. Nothing of the kernel is used but the table of
+sites; deviations that the write-up declares (solution, sections 2 to 4) are the kernel's, so that the two
+can be compared; ``tests/test_deviations.py`` shows how far each goes. MONOCHROME1 and negative rescale
+slopes, which the competition does not have, are not looked at here.
+
+Axis order (slice, row, column) throughout; grids 256 for points, 512 for crops, values 0..1.
+"""
+
+import csv
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+
+import cv2
+import numpy as np
+import pydicom
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES
+from tests.reference_bundle import load_members
+
+OFFSETS = (-2, -1, 0, 1, 2)
+
+
+def normalize(pixels: np.ndarray) -> np.ndarray:
+    """Clip to the 1st and 99th percentile, scale to 0..255, truncate to uint8; zero if constant."""
+    pixels = pixels.astype(np.float64)
+    pixels = np.clip(pixels, np.percentile(pixels, 1), np.percentile(pixels, 99))
+    pixels = pixels - pixels.min()
+    if pixels.max() == 0:
+        return np.zeros(pixels.shape, np.uint8)
+    return (pixels / pixels.max() * 255).astype(np.uint8)
+
+
+def read_volume(folders: list[Path], description: str, size: int) -> np.ndarray:
+    """Return all series of one description as one volume (S, size, size) uint8 in patient order."""
+    slices, positions = [], []
+    axis = 2 if description == AXIAL_T2 else 0
+    for folder in folders:
+        files = [pydicom.dcmread(path) for path in sorted(folder.glob("*.dcm"))]
+        files.sort(key=lambda file: int(file.InstanceNumber))
+        pictures = [normalize(file.pixel_array) for file in files]
+        rows, columns = pictures[0].shape
+        for file, picture in zip(files, pictures, strict=True):
+            if picture.shape != (rows, columns):
+                picture = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_LINEAR)
+            slices.append(cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR))
+            positions.append(float(file.ImagePositionPatient[axis]))
+    return np.stack(slices)[np.argsort(positions, kind="stable")]
+
+
+def squeeze(volume: np.ndarray, length: int) -> torch.Tensor:
+    """Return uint8 (S, H, W) as float 0..1, squeezed to ``length`` slices if it has more."""
+    grid = torch.from_numpy(volume).float() / 255
+    if len(grid) <= length:
+        return grid
+    size = (length, *grid.shape[1:])
+    return F.interpolate(grid[None, None], size=size, mode="trilinear", align_corners=False)[0, 0]
+
+
+def detect(network: nn.Module, grid: torch.Tensor, length: int) -> dict[str, torch.Tensor]:
+    """Run one detector on a volume (S, 256, 256), S <= length, padded to ``length`` with zero slices.
+
+    Returns ``pointer`` (class, D) and ``segmenter`` (class, D, 256, 256) logits and ``heatmap`` alike.
+    """
+    padded = torch.zeros(length, *grid.shape[1:], device=grid.device)
+    padded[: len(grid)] = grid
+    edge = torch.zeros_like(padded[:1])
+    before, after = torch.cat([edge, padded[:-1]]), torch.cat([padded[1:], edge])
+    three = torch.stack([before, padded, after], dim=1)
+    present = (padded != 0).any(dim=(1, 2))
+    pointer = network.pointer(three, present).T
+    segmenter = torch.cat([network.segmenter(some) for some in three.split(16)]).transpose(0, 1)
+    heatmap = segmenter.sigmoid() * pointer.sigmoid()[:, :, None, None] * present[:, None, None]
+    return {"pointer": pointer, "segmenter": segmenter, "heatmap": heatmap}
+
+
+def find_points(heatmap: torch.Tensor, slices: int, xy: str) -> np.ndarray:
+    """Return points (class, 5, 3), one for each of the slices z-2..z+2, from heatmaps (class, D, 256, 256).
+
+    The first column is z + offset, real or not; row and column are the peak's (``fixed``) or those of the
+    slice itself, of the end slice beyond the ``slices`` real ones (``dynamic``).
+    """
+    points = []
+    for volume in heatmap.cpu().numpy():
+        z, y, x = np.unravel_index(volume.argmax(), volume.shape)
+        for offset in OFFSETS:
+            if xy == "dynamic":
+                own = volume[min(max(z + offset, 0), slices - 1)]
+                y, x = np.unravel_index(own.argmax(), own.shape)
+            points.append((z + offset, y, x))
+    return np.array(points).reshape(-1, 5, 3)
+
+
+def margins(heatmap: torch.Tensor) -> np.ndarray:
+    """Return by how much each class's best voxel beats its next best: (class,)."""
+    best = heatmap.flatten(1).topk(2).values
+    return (best[:, 0] - best[:, 1]).cpu().numpy()
+
+
+def crop(grid: torch.Tensor, points: np.ndarray, border: str) -> torch.Tensor:
+    """Return the crop (5, 128, 128) of one site from (S, 512, 512); points (5, 3) on the 256 grid."""
+    slices = []
+    for z, y, x in points * (1, 2, 2):
+        if border == "shift":
+            z = min(max(z, 0), len(grid) - 1)
+            top, left = (min(max(centre - 32, 0), 512 - 64) for centre in (y, x))
+            slices.append(grid[z, top : top + 64, left : left + 64])
+        elif 0 <= z < len(grid):
+            window = grid[z, max(y - 32, 0) : y + 32, max(x - 32, 0) : x + 32]
+            # Trilinear stretching is bilinear in the plane (here, per slice) and then linear across slices.
+            slices.append(resize(window[None, None], (64, 64))[0, 0])
+    window = torch.stack(slices)
+    if len(window) < 5:
+        window = F.interpolate(window[None, None], (5, 64, 64), mode="trilinear", align_corners=False)[0, 0]
+    return resize(window[None], (128, 128))[0]
+
+
+def resize(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Resize (1, channel, H, W) bilinearly."""
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+
+
+def study_folders(root: Path, study_id: str) -> dict[str, list[Path]]:
+    """Return the series folders of each description of a study, in the order of the CSV's rows."""
+    folders = {}
+    (table,) = root.glob("*_series_descriptions.csv")
+    images = root / table.name.replace("series_descriptions.csv", "images")
+    with table.open() as lines:
+        for row in csv.DictReader(lines):
+            if row["study_id"] == study_id:
+                folders.setdefault(row["series_description"], []).append(images / study_id / row["series_id"])
+    return folders
+
+
+def infer_study(
+    folders: dict[str, list[Path]], detectors: list, classifiers: list, device: str = "cpu"
+) -> dict:
+    """Run one study through every detector and, on each one's crops, through every classifier.
+
+    folders: description -> series folders. detectors, classifiers: ``reference_bundle.load_members``.
+    Returns ``points`` detector -> (25, 5, 3), ``values`` and ``margins`` detector -> (25,) (the peak's
+    heatmap value and its lead over the next best voxel; 0 where nothing was searched), ``members``
+    (detector, classifier) -> (25, 3), ``probabilities`` (25, 3) or None without classifiers, and
+    ``seconds`` by stage.
+    """
+    result = {"points": {}, "values": {}, "margins": {}, "members": {}, "probabilities": None, "seconds": {}}
+    with torch.inference_mode():
+        for detector in detectors:
+            detect_study(folders, detector, device, result)
+            for classifier in classifiers:
+                logits = grade_study(folders, detector, classifier, device, result)
+                result["members"][detector["name"], classifier["name"]] = logits.softmax(dim=1).cpu().numpy()
+    if result["members"]:
+        weights = {classifier["name"]: classifier["weight"] for classifier in classifiers}
+        weighted = [(weights[name], member) for (_, name), member in result["members"].items()]
+        result["probabilities"] = sum(w * member for w, member in weighted) / sum(w for w, _ in weighted)
+    return result
+
+
+def detect_study(folders: dict[str, list[Path]], detector: dict, device: str, result: dict) -> None:
+    """Find the points of all 25 sites with one detector; of a missing volume they are 0."""
+    points, values, lead = np.zeros((25, 5, 3), int), np.zeros(25), np.zeros(25)
+    for description, network in detector["networks"].items():
+        if description not in folders:
+            continue
+        sites, length = DESCRIPTION_SITES[description], network["config"]["max_length"]
+        with stage(result, "read"):
+            grid = squeeze(read_volume(folders[description], description, 256), length).to(device)
+        with stage(result, "detect"):
+            heatmap = detect(network["net"], grid, length)["heatmap"]
+            points[sites] = find_points(heatmap, len(grid), detector["xy"])
+            values[sites], lead[sites] = heatmap.flatten(1).amax(dim=1).cpu(), margins(heatmap)
+    name = detector["name"]
+    result["points"][name], result["values"][name], result["margins"][name] = points, values, lead
+
+
+def grade_study(
+    folders: dict[str, list[Path]], detector: dict, classifier: dict, device: str, result: dict
+) -> torch.Tensor:
+    """Return a classifier's logits (25, 3) on one detector's crops, zero crops where there is no volume."""
+    crops = torch.zeros(25, 5, 128, 128, device=device)
+    for description, network in detector["networks"].items():
+        if description not in folders:
+            continue
+        with stage(result, "read"):
+            volume = read_volume(folders[description], description, 512)
+            grid = squeeze(volume, network["config"]["max_length"]).to(device)
+        with stage(result, "crop"):
+            for site in range(25)[DESCRIPTION_SITES[description]]:
+                points = result["points"][detector["name"]][site]
+                crops[site] = crop(grid, points, classifier["config"]["border"])
+    with stage(result, "classify"):
+        return classifier["net"](crops)
+
+
+@contextmanager
+def stage(result: dict, name: str):
+    """Add the seconds of a block to ``result["seconds"][name]``."""
+    start = perf_counter()
+    yield
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    result["seconds"][name] = result["seconds"].get(name, 0.0) + perf_counter() - start
+
+
+def reference_inference(root: Path, study_id: str, bundle: Path) -> dict:
+    """Return ``infer_study`` of one study of a competition folder with the members of a bundle."""
+    return infer_study(study_folders(root, study_id), *load_members(bundle))

@@ -1,0 +1,223 @@
+"""The networks of the two stages as the authors published them, plainly: one study, no batching, no tricks.
+
+Parameter names are those of the published checkpoints (solution write-up, section 7), so that their state
+dicts load strictly. Nothing here is shared with the kernel: that is what makes it a reference.
+"""
+
+import timm
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+HEAD_SITES = ((0, 5), (5, 15), (15, 25))  # spinal, foraminal, subarticular
+
+
+class DecoderBlock(nn.Module):
+    """Double the size (nearest), join the skip, convolve twice."""
+
+    def __init__(self, channels: int, skip_channels: int, out_channels: int):
+        super().__init__()
+        self.conv1 = nn.Sequential(
+            nn.Conv2d(channels + skip_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+        )
+        self.conv2 = nn.Sequential(
+            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+        )
+
+    def forward(self, x, skip):
+        x = F.interpolate(x, scale_factor=2, mode="nearest")
+        if skip is not None:
+            x = torch.cat([x, skip], dim=1)
+        return self.conv2(self.conv1(x))
+
+
+class Segmenter(nn.Module):
+    """(slice, 3, 256, 256) -> logits (slice, class, 256, 256)."""
+
+    def __init__(self, encoder: str, feature_levels: int, decoder_channels, classes: int):
+        super().__init__()
+        # All stages are built, as published; only the first feature levels are used.
+        self.extracter = timm.create_model(encoder, features_only=True, in_chans=3, pretrained=False)
+        self.feature_levels = feature_levels
+        features = list(self.extracter.feature_info.channels())[:feature_levels]
+        skips = [*features[:-1][::-1], 0]
+        inputs = [features[-1], *decoder_channels[:-1]]
+        self.decoder = nn.Module()
+        self.decoder.blocks = nn.ModuleList(
+            DecoderBlock(*widths) for widths in zip(inputs, skips, decoder_channels, strict=True)
+        )
+        self.head = nn.Sequential(nn.Conv2d(decoder_channels[-1], classes, 3, padding=1))
+
+    def forward(self, x):
+        features = self.extracter(x)[: self.feature_levels]
+        x = features[-1]
+        skips = [*features[:-1][::-1], None]
+        for block, skip in zip(self.decoder.blocks, skips, strict=True):
+            x = block(x, skip)
+        return self.head(x)
+
+
+class LstmPointer(nn.Module):
+    """(slice, 3, 256, 256) -> logits (slice, class); padded slices are slices like others."""
+
+    def __init__(self, encoder: str, hidden: int, classes: int):
+        super().__init__()
+        self.extracter = timm.create_model(encoder, features_only=True, in_chans=3, pretrained=False)
+        width = self.extracter.feature_info.channels()[-1]
+        self.rnn = nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
+        self.out = nn.Sequential(nn.Dropout(0.3), nn.Linear(2 * hidden, classes))
+
+    def forward(self, x, present):
+        features = self.extracter(x)[-1].mean(dim=(2, 3))
+        return self.out(self.rnn(features[None])[0][0])
+
+
+class TransformerPointer(nn.Module):
+    """(slice, 3, 256, 256), present (slice,) -> logits (slice, class); padded slices are not attended to."""
+
+    def __init__(self, encoder: str, hidden: int, classes: int):
+        super().__init__()
+        self.extracter = timm.create_model(encoder, features_only=True, in_chans=3, pretrained=False)
+        self.dense = nn.Linear(self.extracter.feature_info.channels()[-1], hidden)
+        self.transformer = RobertaPreNorm(hidden)
+        self.out = nn.Sequential(nn.Dropout(0.3), nn.Linear(hidden, classes))
+
+    def forward(self, x, present):
+        features = self.extracter(x)[-1].mean(dim=(2, 3))
+        return self.out(self.transformer(self.dense(features), present))
+
+
+def names(**modules) -> nn.Module:
+    """Return a module that only holds others by name."""
+    holder = nn.Module()
+    for name, module in modules.items():
+        holder.add_module(name, module)
+    return holder
+
+
+class RobertaPreNorm(nn.Module):
+    """One encoder layer, RoBERTa's conventions, layer norm before attention and before the two-layer net."""
+
+    HEADS, WIDE, POSITIONS, FIRST_POSITION, EPSILON = 4, 1024, 512, 2, 1e-12
+
+    def __init__(self, hidden: int):
+        super().__init__()
+
+        def norm():
+            return nn.LayerNorm(hidden, eps=self.EPSILON)
+
+        def square():
+            return nn.Linear(hidden, hidden)
+
+        self.embeddings = names(
+            position_embeddings=nn.Embedding(self.POSITIONS, hidden),
+            token_type_embeddings=nn.Embedding(2, hidden),
+            LayerNorm=norm(),
+        )
+        layer = names(
+            attention=names(
+                LayerNorm=norm(),
+                self=names(query=square(), key=square(), value=square()),
+                output=names(dense=square()),
+            ),
+            intermediate=names(LayerNorm=norm(), dense=nn.Linear(hidden, self.WIDE)),
+            output=names(dense=nn.Linear(self.WIDE, hidden)),
+        )
+        self.encoder = names(layer=nn.ModuleList([layer]))
+        self.LayerNorm = norm()
+
+    def forward(self, x, present):
+        length, hidden = x.shape
+        positions = torch.arange(length, device=x.device) + self.FIRST_POSITION
+        x = (
+            x
+            + self.embeddings.position_embeddings(positions)
+            + self.embeddings.token_type_embeddings.weight[0]
+        )
+        x = self.embeddings.LayerNorm(x)
+        layer = self.encoder.layer[0]
+        normed = layer.attention.LayerNorm(x)
+        attend = layer.attention.self
+        query, key, value = (
+            linear(normed).reshape(length, self.HEADS, hidden // self.HEADS).transpose(0, 1)
+            for linear in (attend.query, attend.key, attend.value)
+        )
+        scores = query @ key.transpose(1, 2) / (hidden // self.HEADS) ** 0.5
+        scores = scores.masked_fill(~present[None, None], torch.finfo(scores.dtype).min)
+        mixed = (scores.softmax(dim=-1) @ value).transpose(0, 1).reshape(length, hidden)
+        x = x + layer.attention.output.dense(mixed)
+        wide = F.gelu(layer.intermediate.dense(layer.intermediate.LayerNorm(x)))
+        return self.LayerNorm(x + layer.output.dense(wide))
+
+
+def build_classifier(config: dict) -> nn.Module:
+    """Return an untrained classifier."""
+    return Classifier(config).eval()
+
+
+def build_detector(config: dict, classes: int) -> nn.Module:
+    """Return an untrained network of one description, with ``segmenter`` and ``pointer``."""
+    pointers = {"lstm": LstmPointer, "transformer": TransformerPointer}
+    return names(
+        segmenter=Segmenter(config["encoder"], config["feature_levels"], config["decoder_channels"], classes),
+        pointer=pointers[config["pointer"]](config["pointer_encoder"], config["hidden"], classes),
+    ).eval()
+
+
+class Classifier(nn.Module):
+    """Crops (25, 5, 128, 128) -> logits (25, 3) along one of the five sequence axes."""
+
+    def __init__(self, config: dict):
+        super().__init__()
+        self.sequence = config["sequence"]
+        backbone = timm.create_model(config["backbone"], num_classes=0, in_chans=1, pretrained=False)
+        self.cnn = names(backbone=backbone)
+        width = backbone.num_features
+
+        def lstm():
+            return nn.LSTM(width, width // 2, batch_first=True, bidirectional=True)
+
+        self.rnn1, self.rnn2 = lstm(), lstm()
+        regions = self.sequence == "level_region"
+        if regions:
+            self.rnn3 = lstm()
+        self.pooler = names(
+            fc=nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1, bias=False))
+        )
+        self.out1, self.out2, self.out3 = (
+            nn.Sequential(nn.Dropout(rate), nn.Linear(width * 2 if regions else width, 3))
+            for rate in config["dropout"]
+        )
+
+    def pool(self, x):
+        """Return the attention-weighted mean over the slices: (25, 5, H) -> (25, H)."""
+        return (self.pooler.fc(x).softmax(dim=1) * x).sum(dim=1)
+
+    def forward(self, crops):
+        features = torch.stack([self.cnn.backbone(site[:, None]) for site in crops])  # (25, 5, H)
+        sites = self.sites(features)
+        heads = (self.out1, self.out2, self.out3)
+        return torch.cat([head(sites[a:b]) for head, (a, b) in zip(heads, HEAD_SITES, strict=True)])
+
+    def sites(self, features):
+        """Return what the heads see, (25, H or 2H), of slice features (25, 5, H)."""
+        width = features.shape[-1]
+        if self.sequence == "level_slices":
+            by_level = features.reshape(5, 5, 5, width).transpose(0, 1)  # (level, group, slice, H)
+            mixed = self.rnn1(by_level.reshape(5, 25, width))[0].reshape(5, 5, 5, width)
+            return self.pool(mixed.transpose(0, 1).reshape(25, 5, width))
+        pooled = self.pool(self.rnn1(features)[0])
+        if self.sequence == "all":
+            return self.rnn2(pooled[None])[0][0]
+        by_group = pooled.reshape(5, 5, width)  # (group, level, H)
+        across_groups = self.rnn2(by_group.transpose(0, 1))[0].transpose(0, 1).reshape(25, width)
+        if self.sequence == "level":
+            return across_groups
+        if self.sequence == "level_skip":
+            return pooled + across_groups
+        across_levels = self.rnn3(by_group)[0].reshape(25, width)  # level_region
+        return torch.cat([across_groups, across_levels], dim=1)
