@@ -10,6 +10,8 @@ SAGITTAL_T2 = "Sagittal T2/STIR"
 SAGITTAL_T1 = "Sagittal T1"
 AXIAL_T2 = "Axial T2"
 DESCRIPTIONS = (SAGITTAL_T2, SAGITTAL_T1, AXIAL_T2)
+# How file names and flags spell them.
+DESCRIPTION_KEYS = {SAGITTAL_T2: "sagittal_t2", SAGITTAL_T1: "sagittal_t1", AXIAL_T2: "axial_t2"}
 
 LEVELS = ("l1_l2", "l2_l3", "l3_l4", "l4_l5", "l5_s1")
 SEVERITIES = ("normal_mild", "moderate", "severe")

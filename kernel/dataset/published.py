@@ -1,0 +1,245 @@
+"""The authors' published checkpoints -> networks: architecture told from keys and shapes, keys renamed.
+
+Both families of notebooks are known (5th-place write-up; their public data sets). What the keys can't
+tell, such as the maximum length, comes from the family's values or the caller.
+"""
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+import timm
+import torch
+from torch import Tensor
+
+from lumbar.bundle import BundleError, load_strictly
+from lumbar.classifier import ClassifierConfig, ClassifierNetwork
+from lumbar.detector import DetectorConfig, DetectorNetwork
+from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, class_count
+
+logger = logging.getLogger(__name__)
+
+MAX_CHECKPOINT_BYTES = 4 << 30  # the largest published one is below 1 GiB
+
+
+@dataclass(frozen=True)
+class Family:
+    """What a family of notebooks fixes and its checkpoints do not say."""
+
+    name: str
+    xy: str
+    border: str
+    max_length: dict[str, int]
+
+
+FAMILY_A = Family("a", "fixed", "stretch", {SAGITTAL_T2: 32, SAGITTAL_T1: 32, AXIAL_T2: 64})
+FAMILY_B = Family("b", "dynamic", "shift", {SAGITTAL_T2: 29, SAGITTAL_T1: 38, AXIAL_T2: 192})
+
+# timm names to try, by a key that the architecture alone has; the first that fits is taken. The b0-b7 of
+# both spellings fit alike: the published ones are the "tf_" (padding and batch-norm epsilon differ).
+CANDIDATES = (
+    (r"^s1\.b1\.conv1\.conv\.weight$", ("regnety_*", "regnetx_*")),
+    (r"^conv_stem\.weight$", ("tf_efficientnet_*", "efficientnet_*", "mobilenetv*")),
+    (r"^stages\.0\.blocks\.0\.conv_dw\.weight$", ("convnext_*",)),
+    (r"^stages\.\d\.blocks\.0\.token_mixer\.", ("caformer_*", "convformer_*", "poolformer*")),
+    (r"^stages\.0\.blocks\.0\.attn\.q\.weight$", ("pvt_v2_*",)),
+    (r"^layer1\.0\.conv1\.weight$", ("resnet*",)),
+)
+# Of architectures with equal tensors timm lists several (other activations, other input sizes): these are meant.
+PREFERRED = (
+    "regnety_002",
+    "regnetx_002",
+    "tf_efficientnet_b5",
+    "convnext_tiny",
+    "convnext_small",
+    "caformer_s18",
+    "pvt_v2_b3",
+)
+
+
+def read_checkpoint(file: Path) -> dict[str, Tensor]:
+    """Read a state dict from ``.safetensors``, or from a pickle with ``weights_only=True``.
+
+    Raises BundleError for a missing or oversized file, for pickled code, and for anything but tensors.
+    """
+    if not file.is_file():
+        raise BundleError(f"{file}: no such file; check the path")
+    if file.stat().st_size > MAX_CHECKPOINT_BYTES:
+        raise BundleError(
+            f"{file}: {file.stat().st_size} bytes, expected at most {MAX_CHECKPOINT_BYTES}; refused"
+        )
+    try:
+        if file.suffix == ".safetensors":
+            tensors = safetensors.torch.load_file(file)
+        else:
+            tensors = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # every way in which a foreign file can be wrong ends here, by name
+        raise BundleError(f"{file}: not a state dict that loads safely ({error}); refused") from error
+    if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
+        raise BundleError(f"{file}: got {type(tensors).__name__}, expected a flat state dict of tensors")
+    return {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
+
+
+def import_detector_network(
+    file: Path, description: str, max_length: int | None = None
+) -> tuple[DetectorNetwork, Family]:
+    """Turn a stage-1 checkpoint into a network; return it with the family that its architecture shows.
+
+    max_length: None takes the family's. Raises BundleError for keys it does not know, a class count that
+    is not the description's, and tensors that do not fit.
+    """
+    tensors = dict(renamed(read_checkpoint(file), DETECTOR_KEYS, file))
+    fold_transformer(tensors)
+    blocks = 1 + max(
+        (int(k.split(".")[2]) for k in tensors if k.startswith("segmenter.decoder.")), default=-1
+    )
+    encoder = recognise(strip(tensors, "segmenter.encoder."), file, features_only=True)
+    pointer_encoder = recognise(strip(tensors, "pointer.encoder."), file, features_only=True)
+    kind = "lstm" if "pointer.sequence.lstm.weight_hh_l0" in tensors else "transformer"
+    family = FAMILY_A if kind == "lstm" and blocks == 5 else FAMILY_B
+    length = max_length or family.max_length[description]
+    if kind == "transformer":
+        tensors["pointer.sequence.positions"] = tensors["pointer.sequence.positions"][:length]
+    try:
+        config = DetectorConfig(
+            description=description,
+            encoder=encoder,
+            feature_levels=blocks,
+            decoder_channels=tuple(
+                len(tensors[f"segmenter.decoder.{i}.conv1.0.weight"]) for i in range(blocks)
+            ),
+            pointer_encoder=pointer_encoder,
+            pointer=kind,
+            hidden=tensors["pointer.sequence.lstm.weight_hh_l0"].shape[1]
+            if kind == "lstm"
+            else len(tensors["pointer.sequence.dense.weight"]),
+            max_length=length,
+        )
+        classes = len(tensors["segmenter.head.bias"])
+    except KeyError as error:
+        raise BundleError(
+            f"{file}: no tensor {error}, expected a stage-1 checkpoint of family A or B"
+        ) from error
+    if classes != class_count(description):
+        raise BundleError(
+            f"{file}: got {classes} classes, expected {class_count(description)} for {description}; "
+            "is the file given under the right description?"
+        )
+    network = DetectorNetwork(config)
+    load_strictly(network, without_unused_stages(tensors, network, file), str(file))
+    logger.info("%s: recognised as %s of family %s", file, config, family.name)
+    return network, family
+
+
+def import_classifier_network(file: Path, sequence: str, border: str) -> ClassifierNetwork:
+    """Turn a stage-2 checkpoint into a network that reads along ``sequence`` with border rule ``border``.
+
+    Raises BundleError for keys it does not know and tensors that do not fit.
+    """
+    tensors = dict(renamed(read_checkpoint(file), CLASSIFIER_KEYS, file))
+    backbone = recognise(strip(tensors, "backbone."), file, num_classes=0, in_chans=1)
+    config = ClassifierConfig(backbone, sequence, border, dropout=(0.2, 0.2, 0.2))
+    network = ClassifierNetwork(config)
+    if sequence == "level_slices":  # the checkpoints carry the unused second LSTM
+        tensors = {k: t for k, t in tensors.items() if not k.startswith("rnn2.")}
+    load_strictly(network, tensors, str(file))
+    logger.info("%s: recognised as %s", file, config)
+    return network
+
+
+DETECTOR_KEYS = (
+    (r"(segmenter|pointer)\.(?:extracter|extractor)\.", r"\1.encoder."),
+    (r"segmenter\.decoder\.blocks\.", "segmenter.decoder."),
+    (r"segmenter\.head\.0\.", "segmenter.head."),
+    (r"pointer\.rnn\.", "pointer.sequence.lstm."),
+    (r"pointer\.out\.1\.", "pointer.head."),
+    (r"pointer\.dense\.", "pointer.sequence.dense."),
+    (r"pointer\.transformer\.embeddings\.LayerNorm\.", "pointer.sequence.norm_in."),
+    (r"pointer\.transformer\.LayerNorm\.", "pointer.sequence.norm_out."),
+    (
+        r"pointer\.transformer\.encoder\.layer\.0\.attention\.output\.dense\.",
+        "pointer.sequence.layer.self_attn.out_proj.",
+    ),
+    (r"pointer\.transformer\.encoder\.layer\.0\.attention\.LayerNorm\.", "pointer.sequence.layer.norm1."),
+    (r"pointer\.transformer\.encoder\.layer\.0\.intermediate\.LayerNorm\.", "pointer.sequence.layer.norm2."),
+    (r"pointer\.transformer\.encoder\.layer\.0\.intermediate\.dense\.", "pointer.sequence.layer.linear1."),
+    (r"pointer\.transformer\.encoder\.layer\.0\.output\.dense\.", "pointer.sequence.layer.linear2."),
+    (r"pointer\.transformer\.encoder\.layer\.0\.attention\.self\.", "roberta.attention."),
+    (r"pointer\.transformer\.embeddings\.position_ids", None),
+    (r"pointer\.transformer\.embeddings\.", "roberta.embeddings."),
+    (r"pointer\.transformer\.pooler\.", None),  # never used
+)
+CLASSIFIER_KEYS = (
+    (r"cnn\.backbone\.", "backbone."),
+    (r"(rnn[12])\.", r"\1."),
+    (r"pooler\.fc\.0\.", "pool.hidden."),
+    (r"pooler\.fc\.2\.", "pool.score."),
+    *((rf"out{i + 1}\.1\.", f"heads.{i}.1.") for i in range(3)),
+)
+
+
+def renamed(tensors: dict[str, Tensor], table: tuple, file: Path) -> Iterator[tuple[str, Tensor]]:
+    for key, tensor in tensors.items():
+        rule = next(((pattern, name) for pattern, name in table if re.match(pattern, key)), None)
+        if rule is None:
+            raise BundleError(f"{file}: unknown key {key!r}; not a checkpoint of a published family, refused")
+        if rule[1] is not None:
+            yield re.sub(rule[0], rule[1], key, count=1), tensor
+
+
+def fold_transformer(tensors: dict[str, Tensor]) -> None:
+    """Bring RoBERTa's tensors into torch's form, in place.
+
+    Positions start at index 2 and token type 0 is added to each; query, key and value are one matrix. An
+    LSTM pointer's ``dense`` is not used (family A carries it).
+    """
+    if "pointer.sequence.lstm.weight_hh_l0" in tensors:
+        tensors.pop("pointer.sequence.dense.weight", None)
+        tensors.pop("pointer.sequence.dense.bias", None)
+        return
+    try:
+        positions = tensors.pop("roberta.embeddings.position_embeddings.weight").float()[2:]
+        tensors["pointer.sequence.positions"] = (
+            positions + tensors.pop("roberta.embeddings.token_type_embeddings.weight").float()[0]
+        )
+        for kind in ("weight", "bias"):
+            parts = [tensors.pop(f"roberta.attention.{name}.{kind}") for name in ("query", "key", "value")]
+            tensors[f"pointer.sequence.layer.self_attn.in_proj_{kind}"] = torch.cat(parts)
+    except KeyError as error:
+        raise BundleError(f"checkpoint: no tensor {error}, expected an LSTM or a RoBERTa pointer") from error
+
+
+def strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+
+
+def recognise(tensors: dict[str, Tensor], file: Path, **options: object) -> str:
+    """Return the timm name whose state dict has exactly these keys and shapes."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    patterns = next((names for key, names in CANDIDATES if any(re.match(key, k) for k in shapes)), ())
+    names = [name for pattern in patterns for name in timm.list_models(pattern)]
+    for name in sorted(names, key=lambda name: name not in PREFERRED):
+        with torch.device("meta"):
+            model = timm.create_model(name, pretrained=False, **options)
+        if {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == shapes:
+            return name
+    raise BundleError(
+        f"{file}: {len(shapes)} tensors such as {sorted(shapes)[:2]} fit none of {len(names)} timm architectures "
+        "of their kind; refused"
+    )
+
+
+def without_unused_stages(
+    tensors: dict[str, Tensor], network: DetectorNetwork, file: Path
+) -> dict[str, Tensor]:
+    """Leave out the encoder's stages that no feature level needs (the published b5 carries all of them)."""
+    used = network.state_dict().keys()
+    unused = [k for k in tensors if k.startswith("segmenter.encoder.") and k not in used]
+    if unused:
+        logger.info(
+            "%s: %d tensors of encoder stages that no feature level needs are dropped", file, len(unused)
+        )
+    return {key: tensor for key, tensor in tensors.items() if key not in unused}

@@ -1,0 +1,283 @@
+"""``weights_manifest.json`` and safetensors <-> the networks of an ensemble.
+
+The manifest carries every member's architecture, so nothing is guessed at loading: configurations are
+frozen dataclasses without defaults, files are checked by SHA-256 before use, state dicts load strictly,
+and nothing is ever unpickled. Paths are relative to the manifest, stay inside its folder and are no links.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from lumbar.classifier import ClassifierConfig, ClassifierNetwork
+from lumbar.crops import BORDERS
+from lumbar.detector import DetectorConfig, DetectorNetwork
+from lumbar.sites import DESCRIPTION_KEYS, DESCRIPTIONS, SEVERITIES, SITES
+from lumbar.writing import write_atomically
+
+MANIFEST = "weights_manifest.json"
+FORMAT = 1
+INTENDED_USE = "research; not for clinical use"
+POINT_KINDS = ("fixed", "dynamic")
+
+
+class BundleError(Exception):
+    """A bundle that can't be used: where, what was found, what was expected, what to do."""
+
+
+@dataclass(frozen=True)
+class Detector:
+    """One member of stage 1: up to three networks, and how its heatmaps become points."""
+
+    name: str
+    xy: str
+    networks: dict[str, DetectorNetwork]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """One member of stage 2 and its weight in the mean."""
+
+    name: str
+    weight: float
+    network: ClassifierNetwork
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An ensemble that is ready to run; members are in the manifest's order, most valuable first.
+
+    prior: (25, 3) float64, rows sum to 1: what is submitted for a study that can't be read.
+    fingerprint: SHA-256 of the manifest, which itself holds every file's hash.
+    """
+
+    name: str
+    trained_on: str
+    detectors: tuple[Detector, ...]
+    classifiers: tuple[Classifier, ...]
+    prior: np.ndarray
+    fingerprint: str
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Load and check a bundle; networks come back in float32 and evaluation mode, on the CPU.
+
+    Raises BundleError for a missing or malformed manifest, a missing file, a wrong hash, an unknown or
+    missing field, tensors that do not fit the architecture, and a path that leaves the folder.
+    """
+    manifest_file = folder / MANIFEST
+    if not manifest_file.is_file():
+        raise BundleError(f"{manifest_file}: no such file, expected a bundle's manifest; check --bundle")
+    raw = manifest_file.read_bytes()
+    try:
+        manifest = json.loads(raw)
+    except ValueError as error:
+        raise BundleError(f"{manifest_file}: not JSON ({error}); copy the bundle again") from error
+    fields = ("format", "name", "trained_on", "intended_use", "detectors", "classifiers", "prior")
+    check_fields(manifest, fields, str(manifest_file), optional=("provenance",))
+    if manifest["format"] != FORMAT:
+        raise BundleError(
+            f"{manifest_file}: got format {manifest['format']!r}, expected {FORMAT}; update the kernel"
+        )
+    networks: dict[str, nn.Module] = {}  # by manifest entry: detectors may share one
+    detectors = tuple(load_detector(folder, entry, networks) for entry in manifest["detectors"])
+    classifiers = tuple(load_classifier(folder, entry) for entry in manifest["classifiers"])
+    for members in (detectors, classifiers):
+        names = [member.name for member in members]
+        if len(set(names)) < len(names):
+            raise BundleError(f"{manifest_file}: got members {names}, expected each name once")
+    if not detectors:
+        raise BundleError(f"{manifest_file}: got no detector, expected at least one")
+    return Bundle(
+        name=manifest["name"],
+        trained_on=manifest["trained_on"],
+        detectors=detectors,
+        classifiers=classifiers,
+        prior=checked_prior(manifest["prior"], manifest_file),
+        fingerprint=hashlib.sha256(raw).hexdigest(),
+    )
+
+
+def load_detector(folder: Path, entry: dict, shared: dict[str, nn.Module]) -> Detector:
+    check_fields(entry, ("name", "xy", "networks"), "manifest, detectors", optional=("figures",))
+    where = f"manifest, detector {entry['name']!r}"
+    if entry["xy"] not in POINT_KINDS:
+        raise BundleError(f"{where}: got xy {entry['xy']!r}, expected one of {POINT_KINDS}")
+    networks = {}
+    for description, member in entry["networks"].items():
+        key = json.dumps(member, sort_keys=True)
+        if key not in shared:
+            shared[key] = load_network(
+                folder, member, DetectorConfig, DetectorNetwork, f"{where}, {description!r}"
+            )
+        network = shared[key]
+        if description not in DESCRIPTIONS or network.config.description != description:
+            raise BundleError(
+                f"{where}: got a network of {network.config.description!r} under {description!r}, "
+                f"expected it under its own description, one of {DESCRIPTIONS}"
+            )
+        networks[description] = network
+    return Detector(entry["name"], entry["xy"], networks)
+
+
+def load_classifier(folder: Path, entry: dict) -> Classifier:
+    where = f"manifest, classifier {entry.get('name')!r}"
+    member = {key: value for key, value in entry.items() if key not in ("name", "weight")}
+    network = load_network(folder, member, ClassifierConfig, ClassifierNetwork, where)
+    if network.config.border not in BORDERS:
+        raise BundleError(f"{where}: got border {network.config.border!r}, expected one of {BORDERS}")
+    check_fields(entry, ("name", "weight", *member), where)
+    if not (isinstance(entry["weight"], int | float) and 0 < entry["weight"] < float("inf")):
+        raise BundleError(f"{where}: got weight {entry['weight']!r}, expected a number above 0")
+    return Classifier(entry["name"], float(entry["weight"]), network)
+
+
+def load_network(
+    folder: Path, member: dict, config_type: type, network_type: Callable, where: str
+) -> nn.Module:
+    """Build one network as its manifest entry says and load its weights strictly."""
+    check_fields(member, ("file", "sha256", "bytes", "config"), where, optional=("figures", "provenance"))
+    check_fields(member["config"], [f.name for f in dataclasses.fields(config_type)], f"{where}, config")
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in member["config"].items()}
+    try:
+        network = network_type(config_type(**values))
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise BundleError(f"{where}, config: can't be built ({error}); correct the manifest") from error
+    load_strictly(network, read_weights(folder, member, where), where)
+    return network.eval()
+
+
+def read_weights(folder: Path, member: dict, where: str) -> dict[str, Tensor]:
+    """Read a member's safetensors after checking its path, size and SHA-256."""
+    relative = Path(member["file"])
+    path = folder / relative
+    inside = not relative.is_absolute() and path.resolve().is_relative_to(folder.resolve())
+    steps = [folder.joinpath(*relative.parts[: i + 1]) for i in range(len(relative.parts))]
+    if not inside or ".." in relative.parts or any(step.is_symlink() for step in steps):
+        raise BundleError(
+            f"{where}: got file {member['file']!r}, expected a path inside the bundle that is no link; refused"
+        )
+    if not path.is_file():
+        raise BundleError(f"{where}: {path} is missing; copy the bundle again, sub-folders included")
+    raw = path.read_bytes()
+    digest = hashlib.sha256(raw).hexdigest()
+    if (len(raw), digest) != (member["bytes"], member["sha256"]):
+        raise BundleError(
+            f"{where}: {path} has {len(raw)} bytes and SHA-256 {digest[:12]}..., expected {member['bytes']} "
+            f"and {str(member['sha256'])[:12]}...; the file is damaged or of another version, copy it again"
+        )
+    try:
+        return safetensors.torch.load(raw)
+    except safetensors.SafetensorError as error:
+        raise BundleError(f"{where}: {path} is not a safetensors file ({error}); export it again") from error
+
+
+def load_strictly(network: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
+    """Load a state dict that must fit to the key and the shape; BundleError says what does not."""
+    expected = network.state_dict()
+    missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    if missing or surplus:
+        raise BundleError(
+            f"{where}: the weights do not fit the architecture; missing keys: {missing[:3]} ({len(missing)}), "
+            f"keys too many: {surplus[:3]} ({len(surplus)}); the manifest's config is not the one trained"
+        )
+    for key, tensor in tensors.items():
+        if tensor.shape != expected[key].shape:
+            raise BundleError(
+                f"{where}: {key}: got shape {tuple(tensor.shape)}, expected {tuple(expected[key].shape)}; "
+                "the manifest's config is not the one trained"
+            )
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise BundleError(f"{where}: {key}: got NaN or Inf, expected finite weights; export it again")
+    network.load_state_dict(tensors)
+
+
+def check_fields(
+    entry: object, expected: list[str] | tuple[str, ...], where: str, optional: tuple = ()
+) -> None:
+    if not isinstance(entry, dict):
+        raise BundleError(
+            f"{where}: got {type(entry).__name__}, expected an object with the fields {list(expected)}"
+        )
+    missing, unknown = set(expected) - entry.keys(), entry.keys() - set(expected) - set(optional)
+    if missing:
+        raise BundleError(f"{where}: missing field {sorted(missing)}, expected {sorted(expected)}; add it")
+    if unknown:
+        raise BundleError(f"{where}: unknown field {sorted(unknown)}, expected {sorted(expected)}; remove it")
+
+
+def checked_prior(rows: list, where: Path) -> np.ndarray:
+    try:
+        prior = np.array(rows, dtype=np.float64)
+        valid = prior.shape == (len(SITES), len(SEVERITIES)) and (prior > 0).all()
+        valid = valid and np.allclose(prior.sum(axis=1), 1, atol=1e-3)
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise BundleError(
+            f"{where}: prior: expected {len(SITES)} rows of 3 numbers above 0 that sum to 1; correct it"
+        )
+    return prior / prior.sum(axis=1, keepdims=True)
+
+
+def write_bundle(bundle: Bundle, folder: Path, weights: str = "weights", figures: dict | None = None) -> Path:
+    """Write a bundle: float16 safetensors under ``folder/weights``, then the manifest; return its path.
+
+    A network that several detectors share is written once. figures: what is known of each member by name
+    (cross-validation scores, provenance), kept in the manifest for people. Floats become float16, which
+    inference reads back into float32; the bundle's own fingerprint is not used.
+    """
+    figures = figures or {}
+    written: dict[int, dict] = {}
+
+    def store(network: nn.Module, name: str) -> dict:
+        if id(network) not in written:
+            half = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
+            raw = safetensors.torch.save({k: v.contiguous().cpu() for k, v in half.items()})
+            file = Path(weights) / f"{name}.safetensors"
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_bytes(raw)
+            digest = hashlib.sha256(raw).hexdigest()
+            config = dataclasses.asdict(network.config)
+            written[id(network)] = {
+                "file": file.as_posix(),
+                "sha256": digest,
+                "bytes": len(raw),
+                "config": config,
+            }
+        return written[id(network)]
+
+    detectors, classifiers = [], []
+    for detector in bundle.detectors:
+        networks = {
+            description: store(network, f"{detector.name}-{DESCRIPTION_KEYS[description]}")
+            for description, network in detector.networks.items()
+        }
+        detectors.append(
+            {"name": detector.name, "xy": detector.xy, "networks": networks} | known(figures, detector)
+        )
+    for member in bundle.classifiers:
+        entry = {"name": member.name, "weight": member.weight} | store(member.network, member.name)
+        classifiers.append(entry | known(figures, member))
+    manifest = {
+        "format": FORMAT,
+        "name": bundle.name,
+        "trained_on": bundle.trained_on,
+        "intended_use": INTENDED_USE,
+        "detectors": detectors,
+        "classifiers": classifiers,
+        "prior": bundle.prior.round(4).tolist(),
+    }
+    return write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+
+
+def known(figures: dict, member: Detector | Classifier) -> dict:
+    return {"figures": figures[member.name]} if member.name in figures else {}

@@ -1,0 +1,119 @@
+"""Stage 2: the network that grades all 25 sites of a study from their crops.
+
+Every slice of every crop goes alone through an image backbone; LSTMs then read first along the five
+slices of a site, then along sites that belong together (the 5th-place write-up, stage 2).
+"""
+
+from dataclasses import dataclass
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from lumbar.sites import CONDITION_SITES, GROUPS, LEVELS, SEVERITIES
+
+SEQUENCES = ("level", "level_skip", "level_slices", "all", "level_region")
+CROP_SLICES = 5
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """What a classifier is made of; stored with its weights.
+
+    backbone: timm name. sequence: along which sites the LSTMs read, one of ``SEQUENCES``. border: the
+    crops' border rule it was trained with, ``"stretch"`` or ``"shift"``. dropout: before the spinal,
+    foraminal and subarticular head.
+    """
+
+    backbone: str
+    sequence: str
+    border: str
+    dropout: tuple[float, float, float]
+
+
+class AttentionPool(nn.Module):
+    """Weighted mean over the slices of a site: (..., slice, H) -> (..., H)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.hidden = nn.Linear(width, width)
+        self.score = nn.Linear(width, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = self.score(torch.tanh(self.hidden(x))).softmax(dim=-2)
+        return (weights * x).sum(dim=-2)
+
+
+class ClassifierNetwork(nn.Module):
+    """Crops (B, 25, 5, 128, 128), values 0..1 -> logits (B, 25, 3), sites in the order of ``SITES``.
+
+    ``pretrained`` starts the backbone from timm's hub, ``backbone_file`` from a local file.
+    """
+
+    def __init__(self, config: ClassifierConfig, pretrained: bool = False, backbone_file: str | None = None):
+        super().__init__()
+        if config.sequence not in SEQUENCES:
+            raise ValueError(
+                f"ClassifierConfig.sequence: got {config.sequence!r}, expected one of {SEQUENCES}"
+            )
+        self.config = config
+        self.backbone = timm.create_model(
+            config.backbone,
+            num_classes=0,
+            in_chans=1,
+            pretrained=pretrained or backbone_file is not None,
+            pretrained_cfg_overlay={"file": backbone_file} if backbone_file else None,
+        )
+        width = self.backbone.num_features
+        self.rnn1 = bidirectional(width)
+        self.pool = AttentionPool(width)
+        if config.sequence != "level_slices":
+            self.rnn2 = bidirectional(width)
+        if config.sequence == "level_region":
+            self.rnn3 = bidirectional(width)
+        head_width = 2 * width if config.sequence == "level_region" else width
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.Dropout(p), nn.Linear(head_width, len(SEVERITIES))) for p in config.dropout
+        )
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the backbone's features of single slices: (N, 1, 128, 128) -> (N, H)."""
+        return self.backbone(images)
+
+    def grade(self, features: Tensor) -> Tensor:
+        """Return logits (B, 25, 3) from the features (B, 25, 5, H) of every site's slices."""
+        x = self.relate(features.unflatten(1, (len(GROUPS), len(LEVELS)))).flatten(1, 2)
+        return torch.cat(
+            [head(x[:, sites]) for head, sites in zip(self.heads, CONDITION_SITES.values(), strict=True)],
+            dim=1,
+        )
+
+    def relate(self, x: Tensor) -> Tensor:
+        """Read along the sequences: (B, group, level, slice, H) -> (B, group, level, H or 2H)."""
+        sequence = self.config.sequence
+        if sequence == "level_slices":
+            across = read_along(self.rnn1, x.transpose(1, 2).flatten(2, 3))  # (B, level, group * slice, H)
+            return self.pool(across.unflatten(2, (len(GROUPS), CROP_SLICES)).transpose(1, 2))
+        site = self.pool(read_along(self.rnn1, x))
+        if sequence == "all":
+            return read_along(self.rnn2, site.flatten(1, 2)).unflatten(1, site.shape[1:3])
+        level = read_along(self.rnn2, site.transpose(1, 2)).transpose(1, 2)
+        if sequence == "level_skip":
+            return site + level
+        if sequence == "level_region":
+            return torch.cat([level, read_along(self.rnn3, site)], dim=-1)
+        return level
+
+    def forward(self, crops: Tensor) -> Tensor:
+        batch = crops.shape[0]
+        features = self.features(crops.flatten(0, 2).unsqueeze(1))
+        return self.grade(features.view(batch, *crops.shape[1:3], -1))
+
+
+def bidirectional(width: int) -> nn.LSTM:
+    return nn.LSTM(width, width // 2, batch_first=True, bidirectional=True)
+
+
+def read_along(rnn: nn.LSTM, x: Tensor) -> Tensor:
+    """Run an LSTM along the second last axis: (..., step, H) -> (..., step, H); nothing else mixes."""
+    return rnn(x.flatten(0, -3))[0].view(x.shape)

@@ -1,0 +1,111 @@
+"""Where and how precisely the networks run: the device that really works, the autocast type, the batches."""
+
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+BATCH_CPU = 8  # images a pass; more gains nothing on a CPU and costs memory
+BATCH_CUDA = 64
+CPU_BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of /proc/cpuinfo; "bf16" is Arm's
+
+
+class DeviceMemoryError(Exception):
+    """Not even one image fits into the device's memory."""
+
+
+@dataclass
+class Device:
+    """A torch device, its autocast type (None: float32) and the batch size that still fits.
+
+    reason: why it was chosen, for the log and run.json.
+    """
+
+    torch: torch.device
+    autocast_type: torch.dtype | None
+    reason: str
+    batch: int
+    causes: set[str] = field(default_factory=set)
+
+    @property
+    def precision(self) -> str:
+        return "fp32" if self.autocast_type is None else str(self.autocast_type).removeprefix("torch.")
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        if self.autocast_type is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.torch.type, dtype=self.autocast_type)
+
+    def in_batches(self, function: Callable[[Tensor], Tensor], images: Tensor, cause: str) -> Tensor:
+        """Apply a network to images (N, ...) batch by batch and join the float32 results on the device.
+
+        After a CUDA out-of-memory error the batch is halved, for this and all later calls, and the log says
+        so once a cause. Raises DeviceMemoryError when a single image does not fit.
+        """
+        results, start = [], 0
+        while start < len(images):
+            batch = images[start : start + self.batch].to(self.torch, non_blocking=True)
+            if batch.dim() == 4:
+                batch = batch.contiguous(memory_format=torch.channels_last)
+            try:
+                with torch.inference_mode(), self.autocast():
+                    results.append(function(batch).float())
+            except torch.cuda.OutOfMemoryError as error:
+                del batch
+                torch.cuda.empty_cache()
+                if self.batch == 1:
+                    raise DeviceMemoryError(
+                        f"{cause}: one image does not fit on {self.torch}: {error}"
+                    ) from error
+                self.batch = max(1, self.batch // 2)
+                if cause not in self.causes:
+                    self.causes.add(cause)
+                    logger.warning(
+                        "%s: out of memory on %s; batch halved to %d", cause, self.torch, self.batch
+                    )
+                continue
+            start += len(batch)
+        return torch.cat(results)
+
+
+def choose_device(device: str = "auto", precision: str = "auto") -> Device:
+    """Choose the device and the precision: ``auto|cuda|cpu`` and ``auto|amp|fp32``.
+
+    A CUDA device counts only after a small operation has run on it: an image's torch may have no kernels
+    for an old card, and ``torch.cuda.is_available()`` is True all the same. AMP is float16 on CUDA and
+    bfloat16 on a CPU that has it in hardware; elsewhere ``amp`` means float32, said in ``reason``.
+    Raises RuntimeError if ``cuda`` was asked for and does not work.
+    """
+    usable, why = (False, "asked for") if device == "cpu" else try_cuda()
+    if device == "cuda" and not usable:
+        raise RuntimeError(f"--device cuda: {why}; take --device auto or cpu")
+    if usable:
+        autocast_type = None if precision == "fp32" else torch.float16
+        return Device(torch.device("cuda"), autocast_type, why, BATCH_CUDA)
+    autocast_type = torch.bfloat16 if precision != "fp32" and cpu_has_bf16() else None
+    if precision == "amp" and autocast_type is None:
+        why += "; no bfloat16 in this CPU's hardware, so float32"
+    return Device(torch.device("cpu"), autocast_type, why, BATCH_CPU)
+
+
+def try_cuda() -> tuple[bool, str]:
+    if not torch.cuda.is_available():
+        return False, "no CUDA device"
+    name = torch.cuda.get_device_name(0)
+    try:
+        image = torch.ones(1, 1, 8, 8, device="cuda", dtype=torch.float16)
+        torch.nn.functional.conv2d(image, image[..., :3, :3]).sum().item()
+    except RuntimeError as error:
+        return False, f"{name} is there but does not compute ({str(error).splitlines()[0]})"
+    return True, f"{name}, a trial convolution ran"
+
+
+def cpu_has_bf16() -> bool:
+    information = Path("/proc/cpuinfo")
+    return information.is_file() and not CPU_BF16_FLAGS.isdisjoint(information.read_text().split())

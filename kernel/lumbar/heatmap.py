@@ -1,0 +1,95 @@
+"""Points to heatmaps and heatmaps to points: the inverse pair between a place and what stage 1 sees.
+
+Everything is on the detector's grid, axis order (class, slice, row, column), indices from 0.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SIGMA = 4.0  # pixels of the 256 grid
+DECAY = 0.5  # a slice away
+REACH = 2  # slices to either side that still carry some of the label
+CROP_OFFSETS = (-2, -1, 0, 1, 2)  # slices of a crop, relative to the point's
+
+
+def points_to_heatmap(
+    points: np.ndarray,
+    shape: tuple[int, int, int],
+    sigma: float = SIGMA,
+    decay: float = DECAY,
+    reach: int = REACH,
+) -> np.ndarray:
+    """Draw one gaussian a point, peak 1, fading by ``decay`` a slice over ``reach`` slices.
+
+    points: (n, 3) slice, row, column on the grid, rounded here to whole pixels; a row with NaN is an
+    unlabelled class and stays zero. shape: (slice, row, column). Returns (n, *shape) float32. Near the
+    first and last slice only the slices that exist are written. Source: write-up, gaussian expanding label.
+    Raises ValueError for a point outside the grid.
+    """
+    heatmap = np.zeros((len(points), *shape), np.float32)
+    rows, columns = np.arange(shape[1]), np.arange(shape[2])
+    for target, point in zip(heatmap, points, strict=True):
+        if np.isnan(point).any():
+            continue
+        z, y, x = np.rint(point).astype(int)
+        if not (0 <= z < shape[0] and 0 <= y < shape[1] and 0 <= x < shape[2]):
+            raise ValueError(
+                f"points_to_heatmap: got point {(z, y, x)}, expected one inside the grid {shape}"
+            )
+        gaussian = np.outer(
+            np.exp(-((rows - y) ** 2) / (2 * sigma**2)), np.exp(-((columns - x) ** 2) / (2 * sigma**2))
+        )
+        for near in range(max(0, z - reach), min(shape[0], z + reach + 1)):
+            target[near] = gaussian * decay ** abs(near - z)
+    return heatmap
+
+
+def logits_to_heatmap(segmenter_logits: Tensor, pointer_logits: Tensor, present: Tensor) -> Tensor:
+    """Return sigmoid(segmenter) * sigmoid(pointer) * present as float32 (..., class, slice, row, column).
+
+    segmenter_logits: (..., class, slice, row, column). pointer_logits: (..., class, slice). present:
+    (..., slice) bool, false where the slice is all zero: there the heatmap is 0 whatever the logits.
+    """
+    pointer = pointer_logits.float().sigmoid() * present.unsqueeze(-2)
+    return segmenter_logits.float().sigmoid() * pointer[..., None, None]
+
+
+def slice_peaks(heatmap: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each slice's largest value and its (row, column): (..., row, column) -> (...), (..., 2).
+
+    Among equals the first in reading order is taken.
+    """
+    value, index = heatmap.flatten(-2).max(dim=-1)  # the first of equals
+    width = heatmap.shape[-1]
+    return value, torch.stack([index // width, index % width], dim=-1)
+
+
+def heatmap_to_points(heatmap: Tensor, slices: int, xy: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points (class, 5, 3) and their values (class, 5) of a whole heatmap.
+
+    heatmap: (class, D, row, column). slices: how many of D are real. The decoding is ``peaks_to_points``.
+    """
+    value, place = slice_peaks(heatmap)
+    return peaks_to_points(value.cpu().numpy(), place.cpu().numpy(), slices, xy)
+
+
+def peaks_to_points(
+    value: np.ndarray, place: np.ndarray, slices: int, xy: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose each class's slice and the places on the five slices of its crop.
+
+    value: (class, D), each slice's largest heatmap value. place: (class, D, 2), its row and column.
+    slices: real slices, at least 1. xy: ``"fixed"`` (the peak's place on all five slices) or
+    ``"dynamic"`` (each slice's own; beyond the real slices the end slice's).
+    Returns points (class, 5, 3) int64 of slice, row, column, where the slice is the peak's plus -2..2
+    and may lie outside (the border rule of the crops decides what is seen there), and the values
+    (class, 5) at those places, for a fixed detector the peak's. The peak is the first in (slice, row,
+    column) order among equals. Source: write-up, stage 1, point.
+    """
+    classes = np.arange(len(value))
+    peak = value[:, :slices].argmax(axis=1)  # numpy's argmax is the first of equals
+    wanted = peak[:, None] + np.array(CROP_OFFSETS)
+    seen = np.clip(wanted, 0, slices - 1) if xy == "dynamic" else np.broadcast_to(peak[:, None], wanted.shape)
+    points = np.concatenate([wanted[..., None], place[classes[:, None], seen]], axis=-1).astype(np.int64)
+    return points, value[classes[:, None], seen]

@@ -1,0 +1,106 @@
+"""Probabilities -> ``submission.csv``: checked rows, written whole; the prior where nothing is known.
+
+The columns are ``row_id,normal_mild,moderate,severe`` and a row's id is ``{study_id}_{site}``
+(the competition's evaluation page).
+"""
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from lumbar.sites import SEVERITIES, SITE_NAMES
+from lumbar.writing import write_atomically
+
+COLUMNS = ("row_id", *SEVERITIES)
+SUM_TOLERANCE = 1e-6
+
+
+class SubmissionError(Exception):
+    """Rows that the competition would refuse."""
+
+
+class Submission:
+    """The rows to be submitted: the prior of every row at first, replaced as studies are graded.
+
+    row_ids: the sample's, in its order; or those of ``study_rows``. prior: (25, 3).
+    """
+
+    def __init__(self, row_ids: Iterable[str], prior: np.ndarray):
+        self.row_ids = tuple(row_ids)
+        self.position = {row_id: number for number, row_id in enumerate(self.row_ids)}
+        if len(self.position) < len(self.row_ids):
+            raise SubmissionError(
+                f"submission: got {len(self.row_ids) - len(self.position)} row ids twice; clean the sample"
+            )
+        site_prior = dict(zip(SITE_NAMES, prior, strict=True))
+        self.rows = (
+            np.stack([site_prior[site_of(row_id)] for row_id in self.row_ids])
+            if self.row_ids
+            else np.empty((0, 3))
+        )
+
+    def set_study(self, study_id: str, probabilities: np.ndarray) -> None:
+        """Take a study's probabilities (25, 3); sites that the sample does not ask for are not written.
+
+        Raises SubmissionError for a value that is not finite or outside 0..1, and for a sum that is not 1.
+        """
+        check_probabilities(probabilities, study_id)
+        for row_id, row in zip(study_rows(study_id), probabilities, strict=True):
+            if row_id in self.position:
+                self.rows[self.position[row_id]] = row
+
+    def write(self, path: Path) -> None:
+        """Check all rows, write the file atomically, read it back and check that it says the same."""
+        check_probabilities(self.rows, str(path))
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(
+            [row_id, *(f"{p:.9f}" for p in row)] for row_id, row in zip(self.row_ids, self.rows, strict=True)
+        )
+        write_atomically(path, text.getvalue())
+        row_ids, rows = read_submission(path)
+        if row_ids != self.row_ids or not np.allclose(rows, self.rows, atol=1e-8):
+            raise SubmissionError(f"{path}: reads back differently from what was written; check the disk")
+
+
+def study_rows(study_id: str) -> list[str]:
+    """Return the 25 row ids of a study, in the order of ``SITES``."""
+    return [f"{study_id}_{site}" for site in SITE_NAMES]
+
+
+def site_of(row_id: str) -> str:
+    """Return the site's name in a row id; SubmissionError if it ends in none."""
+    for site in SITE_NAMES:
+        if row_id.endswith(f"_{site}") and len(row_id) > len(site) + 1:
+            return site
+    raise SubmissionError(
+        f"row id {row_id!r}: expected STUDY_SITE with one of the 25 sites, such as 1_{SITE_NAMES[0]}"
+    )
+
+
+def check_probabilities(rows: np.ndarray, where: str) -> None:
+    if not np.isfinite(rows).all() or (rows < 0).any() or (rows > 1).any():
+        raise SubmissionError(f"{where}: got a probability that is NaN, infinite or outside 0..1")
+    if rows.size and np.abs(rows.sum(axis=-1) - 1).max() > SUM_TOLERANCE:
+        raise SubmissionError(f"{where}: got rows that do not sum to 1")
+
+
+def read_submission(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the row ids and the probabilities (n, 3) of a submission file; SubmissionError if it is not one."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        header, *lines = list(csv.reader(file)) or [[]]
+    if tuple(header) != COLUMNS:
+        raise SubmissionError(f"{path}: got columns {header}, expected {list(COLUMNS)}")
+    try:
+        rows = np.array([[float(value) for value in line[1:]] for line in lines]).reshape(
+            len(lines), len(SEVERITIES)
+        )
+    except ValueError as error:
+        raise SubmissionError(
+            f"{path}: got a row that is not an id and {len(SEVERITIES)} numbers ({error})"
+        ) from error
+    return tuple(line[0] for line in lines), rows
