@@ -42,7 +42,11 @@ class Budget:
         """Return the seconds that may still be spent on studies; infinite without a limit."""
         if self.limit is None:
             return float("inf")
-        return self.limit - max(RESERVE_LEAST, RESERVE_SHARE * self.limit) - self.elapsed()
+        return self.limit - self.reserve() - self.elapsed()
+
+    def reserve(self) -> float:
+        """Return the seconds before the limit that studies may not use."""
+        return max(RESERVE_LEAST, RESERVE_SHARE * (self.limit or 0))
 
     def learn(self, cost: str, seconds: float) -> None:
         """Take a measurement: ``detector NAME``, ``classifier NAME`` a detector, or ``other`` a study."""

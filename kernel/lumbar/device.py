@@ -20,6 +20,10 @@ class DeviceMemoryError(Exception):
     """Not even one image fits into the device's memory."""
 
 
+class NotFiniteError(ArithmeticError):
+    """A network gave NaN or Inf."""
+
+
 @dataclass
 class Device:
     """A torch device, its autocast type (None: float32) and the batch size that still fits.
@@ -46,7 +50,8 @@ class Device:
         """Apply a network to images (N, ...) batch by batch and join the float32 results on the device.
 
         After a CUDA out-of-memory error the batch is halved, for this and all later calls, and the log says
-        so once a cause. Raises DeviceMemoryError when a single image does not fit.
+        so once a cause. Raises DeviceMemoryError when a single image does not fit, NotFiniteError for NaN or
+        Inf among the results.
         """
         results, start = [], 0
         while start < len(images):
@@ -71,7 +76,14 @@ class Device:
                     )
                 continue
             start += len(batch)
-        return torch.cat(results)
+        return finite(torch.cat(results), cause)
+
+
+def finite(result: Tensor, cause: str) -> Tensor:
+    """Return the tensor as it is; NotFiniteError if there is NaN or Inf in it."""
+    if not torch.isfinite(result).all():
+        raise NotFiniteError(f"{cause}: NaN or Inf in the network's output")
+    return result
 
 
 def choose_device(device: str = "auto", precision: str = "auto") -> Device:

@@ -12,7 +12,7 @@ import torch
 from lumbar.bundle import Classifier, Detector
 from lumbar.classifier import CROP_SLICES
 from lumbar.crops import HALF, enlarge, extract_windows
-from lumbar.device import Device
+from lumbar.device import Device, finite
 from lumbar.search import Points, find_points
 from lumbar.sites import DESCRIPTION_SITES, SITES
 from lumbar.volume import Volume, squeeze
@@ -72,7 +72,7 @@ def site_windows(detection: Detection, border: str) -> np.ndarray:
 def classify(classifier: Classifier, windows: np.ndarray, device: Device) -> np.ndarray:
     """Run one classifier on the windows of every detector: (detector, 25, 5, 64, 64) -> (detector, 25, 3).
 
-    Returns float64 probabilities, rows sum to 1 up to rounding; not finite where the network's are not.
+    Returns float64 probabilities, rows sum to 1 up to rounding. Raises NotFiniteError, DeviceMemoryError.
     A slice that several sites or detectors see alike, a zero crop or a repeated end slice goes through the
     backbone once.
     """
@@ -85,7 +85,7 @@ def classify(classifier: Classifier, windows: np.ndarray, device: Device) -> np.
     )
     features = features[torch.from_numpy(index).to(features.device)].view(*windows.shape[:3], -1)
     with torch.inference_mode(), device.autocast():
-        logits = network.grade(features)
+        logits = finite(network.grade(features), f"classifier {classifier.name}")
     return logits.double().softmax(dim=-1).cpu().numpy()
 
 
@@ -101,11 +101,9 @@ def distinct_images(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def weighted_mean(probabilities: list[np.ndarray], weights: list[float]) -> np.ndarray:
     """Return the weighted mean of members' probabilities (..., 25, 3), rows summing to exactly 1 in float64.
 
-    Raises ValueError without members, or if a member is not finite.
+    Raises ValueError without members.
     """
     if not probabilities:
         raise ValueError("weighted_mean: got no member, expected at least one")
-    if not np.isfinite(probabilities).all():
-        raise ValueError("weighted_mean: got NaN or Inf from a member; leave that member out")
     mean = np.average(np.stack(probabilities), axis=0, weights=weights)
     return mean / mean.sum(axis=-1, keepdims=True)

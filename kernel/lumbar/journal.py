@@ -7,6 +7,7 @@ One line a study, appended and flushed: a CRC-32 and the JSON it covers. The fir
 import json
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -58,6 +59,14 @@ class Journal:
         """Remove the journal: the run has ended and its results are written."""
         self.close()
         self.path.unlink()
+
+
+def read_records(path: Path) -> Iterator[dict]:
+    """Yield the studies' records of a journal that this process wrote, one at a time."""
+    with path.open("rb") as file:
+        next(file)  # the run
+        for line in file:
+            yield decode(line.rstrip(b"\n"))
 
 
 def encode(record: dict) -> bytes:

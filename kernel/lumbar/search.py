@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lumbar.detector import DetectorNetwork, neighbours, present_slices
-from lumbar.device import Device
+from lumbar.device import Device, finite
 from lumbar.heatmap import CROP_OFFSETS, logits_to_heatmap, peaks_to_points, slice_peaks
 
 
@@ -25,12 +25,13 @@ class Points:
 
     points: (class, 5, 3) int64 slice, row, column for the slice offsets -2..2 (a slice may lie outside
     the volume). values: (class, 5) float32, the heatmap there. slices: real slices of the grid, after a
-    squeeze. segmented: how many of them the segmenter had to look at.
+    squeeze. kind: ``"fixed"`` or ``"dynamic"``. segmented: how many of them the segmenter had to look at.
     """
 
     points: np.ndarray
     values: np.ndarray
     slices: int
+    kind: str
     segmented: int
 
 
@@ -60,7 +61,7 @@ def find_points(
         value[:, chosen], place[:, chosen] = peak.cpu().numpy(), where.cpu().numpy()
         done[chosen] = True
     return {
-        kind: Points(*peaks_to_points(value, place, slices, kind), slices, segmented=int((done & real).sum()))
+        kind: Points(*peaks_to_points(value, place, slices, kind), slices, kind, int((done & real).sum()))
         for kind in kinds
     }
 
@@ -76,7 +77,7 @@ def point_slices(network: DetectorNetwork, images: Tensor, present: Tensor, devi
     features = torch.cat([features, features[-1:].expand(length - len(features), -1)])
     present = F.pad(present, (0, length - len(present)))
     with torch.inference_mode(), device.autocast():
-        return network.pointer.point(features[None], present[None])[0].float()
+        return finite(network.pointer.point(features[None], present[None])[0].float(), "pointer")
 
 
 def slices_to_segment(bound: np.ndarray, value: np.ndarray, done: np.ndarray, dynamic: bool) -> np.ndarray:

@@ -1,0 +1,137 @@
+"""One study through the ensemble, and what to do when a member fails on it."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from lumbar.budget import Budget, Plan
+from lumbar.bundle import Bundle, Classifier, Detector
+from lumbar.device import BATCH_CPU, Device, DeviceMemoryError, NotFiniteError
+from lumbar.ensemble import Detection, classify, detect, site_windows, weighted_mean
+from lumbar.faults import Fault
+from lumbar.studies import Study
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass
+class GradedStudy:
+    """What the ensemble says of a study.
+
+    probabilities: (25, 3), or None where no classifier had a say (the prior is submitted). detections: by
+    detector. members: (25, 3) by (detector, classifier). faults: of its files and of members that failed.
+    missing: descriptions that the bundle reads and the study lacks: zero crops. seconds: by stage.
+    """
+
+    study_id: str
+    probabilities: np.ndarray | None = None
+    detections: dict[str, Detection] = field(default_factory=dict)
+    members: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def grade_study(study: Study, bundle: Bundle, plan: Plan, device: Device, budget: Budget) -> GradedStudy:
+    """Detect, crop, classify and average with the first members that the plan allows.
+
+    A member that gives NaN or Inf runs once more in float32 and is left out of this study if that does not
+    help. A study that does not fit into the device's memory is graded on the CPU.
+    """
+    read = {description for detector in bundle.detectors for description in detector.networks}
+    graded = GradedStudy(
+        study.study_id, faults=list(study.faults), missing=sorted(read - study.volumes.keys())
+    )
+    if not study.volumes or not plan.detectors:
+        return graded
+    try:
+        run_members(study, bundle, plan, device, budget, graded)
+    except DeviceMemoryError as error:
+        logger.warning("study %s: %s; graded on the CPU", study.study_id, error)
+        graded.detections, graded.members = {}, {}
+        move(bundle, torch.device("cpu"))
+        try:
+            cpu = Device(torch.device("cpu"), None, "out of device memory", BATCH_CPU)
+            run_members(study, bundle, plan, cpu, budget, graded)
+        finally:
+            move(bundle, device.torch)
+    weights = {member.name: member.weight for member in bundle.classifiers}
+    if graded.members:
+        graded.probabilities = weighted_mean(
+            list(graded.members.values()), [weights[classifier] for _, classifier in graded.members]
+        )
+    return graded
+
+
+def run_members(
+    study: Study, bundle: Bundle, plan: Plan, device: Device, budget: Budget, graded: GradedStudy
+) -> None:
+    """Run stage 1 and stage 2 of the plan and store what each gave in ``graded``."""
+    detectors, classifiers = bundle.detectors[: plan.detectors], bundle.classifiers[: plan.classifiers]
+    start = budget.clock()
+    for group in sharing_networks(detectors):
+        name = " and ".join(detector.name for detector in group)
+        found = twice(
+            lambda on, group=group: detect(group, study.volumes, on), device, f"detector {name}", graded
+        )
+        graded.detections.update(found or {})
+    graded.seconds["stage 1"] = budget.clock() - start
+    for detector in detectors:
+        budget.learn(f"detector {detector.name}", graded.seconds["stage 1"] / len(detectors))
+
+    start = budget.clock()
+    windows = {
+        border: np.stack([site_windows(detection, border) for detection in graded.detections.values()])
+        for border in {member.network.config.border for member in classifiers}
+        if graded.detections
+    }
+    for member in classifiers if windows else ():
+        if budget.left() <= 0 and graded.members:
+            break  # what the members before it said is enough to end in time
+        begun = budget.clock()
+        crops = windows[member.network.config.border]
+        said = twice(
+            lambda on, member=member, crops=crops: classify(member, crops, on),
+            device,
+            f"classifier {member.name}",
+            graded,
+        )
+        for detector, probabilities in zip(graded.detections, said if said is not None else (), strict=False):
+            graded.members[detector, member.name] = probabilities
+        budget.learn(f"classifier {member.name}", (budget.clock() - begun) / len(crops))
+    graded.seconds["stage 2"] = budget.clock() - start
+
+
+def sharing_networks(detectors: tuple[Detector, ...]) -> list[tuple[Detector, ...]]:
+    """Group detectors that share their networks: one pass serves them all."""
+    groups: dict[frozenset[int], list[Detector]] = {}
+    for detector in detectors:
+        groups.setdefault(frozenset(map(id, detector.networks.values())), []).append(detector)
+    return [tuple(group) for group in groups.values()]
+
+
+def twice(run: Callable[[Device], T], device: Device, member: str, graded: GradedStudy) -> T | None:
+    """Run a member; if its numbers are not finite once more in float32; then leave it out, as a fault."""
+    try:
+        return run(device)
+    except NotFiniteError as error:
+        logger.warning("study %s: %s (%s); once more in float32", graded.study_id, error, device.precision)
+    try:
+        return run(replace(device, autocast_type=None))
+    except NotFiniteError as error:
+        logger.error("study %s: %s in float32 too; %s is left out", graded.study_id, error, member)
+        graded.faults.append(Fault(member, "not_finite", str(error)))
+        return None
+
+
+def move(bundle: Bundle, device: torch.device) -> None:
+    """Move all networks of the bundle to a device."""
+    members: tuple[Detector | Classifier, ...] = (*bundle.detectors, *bundle.classifiers)
+    for member in members:
+        for network in member.networks.values() if isinstance(member, Detector) else (member.network,):
+            network.to(device, memory_format=torch.channels_last)

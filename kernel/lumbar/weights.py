@@ -1,0 +1,60 @@
+"""One file of weights: its path, size and hash checked before use, its tensors loaded strictly.
+
+Weights are safetensors; nothing is ever unpickled here.
+"""
+
+import hashlib
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+
+class BundleError(Exception):
+    """A bundle that can't be used: where, what was found, what was expected, what to do."""
+
+
+def read_weights(folder: Path, member: dict, where: str) -> dict[str, Tensor]:
+    """Read a member's safetensors after checking its path, size and SHA-256."""
+    relative = Path(member["file"])
+    path = folder / relative
+    inside = not relative.is_absolute() and path.resolve().is_relative_to(folder.resolve())
+    steps = [folder.joinpath(*relative.parts[: i + 1]) for i in range(len(relative.parts))]
+    if not inside or ".." in relative.parts or any(step.is_symlink() for step in steps):
+        raise BundleError(
+            f"{where}: got file {member['file']!r}, expected a path inside the bundle that is no link; refused"
+        )
+    if not path.is_file():
+        raise BundleError(f"{where}: {path} is missing; copy the bundle again, sub-folders included")
+    raw = path.read_bytes()
+    digest = hashlib.sha256(raw).hexdigest()
+    if (len(raw), digest) != (member["bytes"], member["sha256"]):
+        raise BundleError(
+            f"{where}: {path} has {len(raw)} bytes and SHA-256 {digest[:12]}..., expected {member['bytes']} "
+            f"and {str(member['sha256'])[:12]}...; the file is damaged or of another version, copy it again"
+        )
+    try:
+        return safetensors.torch.load(raw)
+    except safetensors.SafetensorError as error:
+        raise BundleError(f"{where}: {path} is not a safetensors file ({error}); export it again") from error
+
+
+def load_strictly(network: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
+    """Load a state dict that must fit to the key and the shape; BundleError says what does not."""
+    expected = network.state_dict()
+    missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    if missing or surplus:
+        raise BundleError(
+            f"{where}: the weights do not fit the architecture; missing keys: {missing[:3]} ({len(missing)}), "
+            f"keys too many: {surplus[:3]} ({len(surplus)}); the manifest's config is not the one trained"
+        )
+    for key, tensor in tensors.items():
+        if tensor.shape != expected[key].shape:
+            raise BundleError(
+                f"{where}: {key}: got shape {tuple(tensor.shape)}, expected {tuple(expected[key].shape)}; "
+                "the manifest's config is not the one trained"
+            )
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise BundleError(f"{where}: {key}: got NaN or Inf, expected finite weights; export it again")
+    network.load_state_dict(tensors)
