@@ -1,0 +1,53 @@
+"""What can be wrong with an input: one stable reason each, and the error that carries it.
+
+A reason is a slug that tests, ``run.json`` and the log agree on; the message says the rest:
+*where*: got *value*, expected *rule*; *what to do*.
+"""
+
+from typing import NamedTuple
+
+# Reasons for one file (it is left out, the other slices of its series go on).
+FILE_REASONS = {
+    "not_a_file": "a folder, a pipe or a device where a file was expected",
+    "broken_link": "a link that leads nowhere",
+    "no_permission": "the operating system refuses to open it",
+    "unreadable": "the operating system fails to read it",
+    "empty_file": "0 bytes",
+    "not_dicom": "no DICM mark at byte 128: text, random bytes, another format",
+    "malformed": "a DICOM file whose structure can not be followed",
+    "truncated": "the file, or its pixel data, ends before what it declares",
+    "not_an_image": "a structured report, presentation state or other object without pixels",
+    "bad_header": "Rows, Columns, BitsAllocated or another number that decoding needs is absent or impossible",
+    "colour": "more than one sample a pixel, or a palette",
+    "too_large": "more samples than the declared bounds, refused before decoding",
+    "no_decoder": "no installed decoder knows the transfer syntax",
+    "undecodable": "the decoders know the transfer syntax but fail on these bytes",
+    "localizer": "ImageType says LOCALIZER",
+    "other_orientation": "its plane (sagittal, coronal, axial) is not that of most slices of the series",
+}
+# Reasons for a series or a study.
+SERIES_REASONS = {
+    "folder_missing": "the series has no folder",
+    "empty_folder": "the series' folder holds no file",
+    "no_usable_slice": "every file of the series has a fault, and not all the same one",
+    "unknown_description": "the series' description is none of the three",
+}
+
+
+class Fault(NamedTuple):
+    """One thing that was left out, and why: ``file`` is its path as text (or a series' id)."""
+
+    file: str
+    reason: str
+    message: str
+
+
+class DicomError(Exception):
+    """Say what can not be read. ``reason`` is a slug of ``FILE_REASONS`` or ``SERIES_REASONS``."""
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self):  # an error that crosses from a reader's process keeps its reason
+        return DicomError, (self.reason, str(self))

@@ -1,0 +1,224 @@
+"""Slices -> the 256 and 512 grids of one description, and the way back to the patient."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from lumbar.dicom import Series, Slice
+from lumbar.sites import AXIAL_T2
+
+logger = logging.getLogger(__name__)
+
+DETECTOR_SIZE, CROP_SIZE = 256, 512  # pixels of a side: the grids of stage 1 and stage 2
+PERCENTILES = (1, 99)  # of a slice, to which it is clipped
+TABLE_RANGE = 2**16  # integer slices that span at most this many values go through a table
+
+
+@dataclass(frozen=True)
+class SliceHeader:
+    """What is kept of a slice beside its pixels; as in ``dicom.Slice``, ``shape`` = native (rows, columns)."""
+
+    series_id: str
+    instance_number: int | None
+    sop_instance_uid: str
+    position: tuple[float, float, float] | None
+    orientation: tuple[float, ...] | None
+    spacing: tuple[float, float] | None
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """All series of one description as one stack in patient order.
+
+    ``grid256`` (slice, 256, 256) and ``grid512`` (slice, 512, 512), uint8, each slice normalised on its own;
+    ``headers`` one a slice. Sagittal: x ascending, so slice 0 is the patient's right side; axial: z ascending,
+    from the feet up. ``order_key`` names the tag that the order comes from; only "ImagePositionPatient"
+    promises the direction.
+
+    Pixel coordinates are those of pixel centres, as OpenCV resizes: native (row + 0.5) * 256 / rows - 0.5.
+    """
+
+    description: str
+    grid256: np.ndarray
+    grid512: np.ndarray
+    headers: tuple[SliceHeader, ...]
+    order_key: str
+
+    def __len__(self) -> int:
+        return len(self.headers)
+
+    def native_to_grid(self, slice_index: int, row: float, column: float) -> tuple[float, float]:
+        """Return (row, column) on the 256 grid of a native pixel coordinate of a slice."""
+        rows, columns = self.headers[slice_index].shape
+        return (row + 0.5) * DETECTOR_SIZE / rows - 0.5, (column + 0.5) * DETECTOR_SIZE / columns - 0.5
+
+    def grid_to_native(self, slice_index: int, row: float, column: float) -> tuple[float, float]:
+        """Return the native (row, column) of a coordinate on the 256 grid of a slice."""
+        rows, columns = self.headers[slice_index].shape
+        return (row + 0.5) * rows / DETECTOR_SIZE - 0.5, (column + 0.5) * columns / DETECTOR_SIZE - 0.5
+
+    def grid_to_patient(
+        self, slice_index: int, row: float, column: float
+    ) -> tuple[float, float, float] | None:
+        """Return (x, y, z) in mm, LPS, of a coordinate on the 256 grid (PS3.3 C.7.6.2.1.1); None where the
+        slice does not say its position, orientation and spacing."""
+        header = self.headers[slice_index]
+        if header.position is None or header.orientation is None or header.spacing is None:
+            return None
+        row, column = self.grid_to_native(slice_index, row, column)
+        along_row, along_column = np.reshape(header.orientation, (2, 3))
+        point = (
+            np.array(header.position)
+            + along_row * header.spacing[1] * column
+            + along_column * header.spacing[0] * row
+        )
+        return tuple(float(v) for v in point)
+
+    def patient_to_grid(
+        self, slice_index: int, point: tuple[float, float, float]
+    ) -> tuple[float, float] | None:
+        """Return (row, column) on the 256 grid of a patient point (x, y, z) in mm, projected on the slice's
+        plane; None where the slice does not say where it lies. Inverse of ``grid_to_patient``."""
+        header = self.headers[slice_index]
+        if header.position is None or header.orientation is None or header.spacing is None:
+            return None
+        offset = np.subtract(point, header.position)
+        along_row, along_column = np.reshape(header.orientation, (2, 3))
+        steps = np.stack([along_column * header.spacing[0], along_row * header.spacing[1]], axis=1)
+        row, column = np.linalg.lstsq(steps, offset, rcond=None)[0]
+        return self.native_to_grid(slice_index, float(row), float(column))
+
+
+def normalize_slice(pixels: np.ndarray) -> np.ndarray:
+    """Clip a slice to its 1st and 99th percentile, stretch to 0..255, truncate (solution, section 2).
+
+    :param pixels: (row, column), integers or floats of any range.
+    :returns: (row, column) uint8. A constant slice is zero. NaN and infinities count as the smallest finite
+        value.
+    """
+    if pixels.dtype.kind in "iu":
+        smallest, largest = int(pixels.min()), int(pixels.max())
+        if largest - smallest < TABLE_RANGE:
+            return _normalize_by_table(pixels, smallest, largest)
+    values = pixels.astype(np.float64)
+    finite = np.isfinite(values)
+    if not finite.all():
+        values[~finite] = values[finite].min() if finite.any() else 0.0
+    low, high = np.percentile(values, PERCENTILES)
+    return _stretch(values, low, high)
+
+
+def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Map low..high to 0..255, truncated; low and high are met by the clipped values of a real slice."""
+    values = np.clip(values, low, high) - low
+    if not high > low:
+        return np.zeros(values.shape, np.uint8)
+    return (values / (high - low) * 255).astype(np.uint8)
+
+
+def _normalize_by_table(pixels: np.ndarray, smallest: int, largest: int) -> np.ndarray:
+    """Give what the plain formula gives, bit for bit, from the histogram: each value is mapped once."""
+    offsets = (pixels.astype(np.int64) - smallest).astype(np.uint16)
+    counts = np.bincount(offsets.ravel(), minlength=largest - smallest + 1)
+    cumulative = np.cumsum(counts)
+    low, high = (_percentile(cumulative, percentile) + smallest for percentile in PERCENTILES)
+    table = _stretch(np.arange(smallest, largest + 1, dtype=np.float64), low, high)
+    return table[offsets]
+
+
+def _percentile(cumulative: np.ndarray, percentile: float) -> float:
+    """Return numpy's "linear" percentile of values 0..n-1 given their cumulative counts."""
+    rank = percentile / 100 * (cumulative[-1] - 1)
+    below = int(np.floor(rank))
+    a, b = np.searchsorted(cumulative, (below, min(below + 1, cumulative[-1] - 1)), side="right").astype(
+        float
+    )
+    share = rank - below
+    # numpy's own two-sided form of a + (b - a) * share
+    return a + (b - a) * share if share < 0.5 else b - (b - a) * (1 - share)
+
+
+def build_volume(series: list[Series], description: str) -> Volume:
+    """Join the series of one description, in the order given, into one volume in patient order.
+
+    :param series: at least one, each with at least one slice.
+    :returns: a Volume. Slices are ordered by ``ImagePositionPatient``, or by the first of ``SliceLocation``,
+        ``InstanceNumber`` and file name that all slices have; the latter two leave the series one after
+        another. Equals keep their order (solution, section 2).
+    """
+    grids = [resize_series(one.slices) for one in series]
+    grid256, grid512 = (np.concatenate(parts) for parts in zip(*grids, strict=True))
+    slices = [s for one in series for s in one.slices]
+    headers = [
+        SliceHeader(
+            one.series_id,
+            s.instance_number,
+            s.sop_instance_uid,
+            s.position,
+            s.orientation,
+            s.spacing,
+            s.pixels.shape,
+        )
+        for one in series
+        for s in one.slices
+    ]
+    order_key, order = patient_order(slices, description)
+    return Volume(description, grid256[order], grid512[order], tuple(headers[i] for i in order), order_key)
+
+
+def resize_series(slices: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
+    """Normalise the slices of one series and resize them to both grids.
+
+    A slice whose size is not the first one's is resized to it before. Bilinear, on uint8, without
+    antialiasing, the aspect ratio ignored (solution, section 2).
+
+    :returns: (slice, 256, 256) and (slice, 512, 512) uint8, in the order given.
+    """
+    grid256 = np.empty((len(slices), DETECTOR_SIZE, DETECTOR_SIZE), np.uint8)
+    grid512 = np.empty((len(slices), CROP_SIZE, CROP_SIZE), np.uint8)
+    shape = slices[0].pixels.shape
+    for index, one in enumerate(slices):
+        image = normalize_slice(one.pixels)
+        if image.shape != shape:
+            image = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_LINEAR)
+        for grid, size in ((grid256, DETECTOR_SIZE), (grid512, CROP_SIZE)):
+            grid[index] = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+    return grid256, grid512
+
+
+def patient_order(slices: list[Slice], description: str) -> tuple[str, np.ndarray]:
+    """Return the tag that orders the slices, and their indices in that order (stable)."""
+    axis = 2 if description == AXIAL_T2 else 0
+    keys: tuple[tuple[str, Callable[[Slice], float | None]], ...] = (
+        ("ImagePositionPatient", lambda s: s.position and s.position[axis]),
+        ("SliceLocation", lambda s: s.slice_location),
+    )
+    for name, key in keys:
+        values = [key(s) for s in slices]
+        if all(value is not None for value in values):
+            return name, np.argsort(values, kind="stable")
+    # A series' slices are in instance order already (in the order of their names without), and positions
+    # of two series can't be compared: they stay one after another.
+    numbered = all(s.instance_number is not None for s in slices)
+    return ("InstanceNumber" if numbered else "file name"), np.arange(len(slices))
+
+
+def squeeze(grid: np.ndarray, length: int) -> np.ndarray:
+    """Squeeze a volume to at most ``length`` slices, trilinear, ``align_corners=False``.
+
+    :param grid: (slice, row, column) float.
+    :param length: the detector's maximum number of slices.
+    :returns: (min(slice, length), row, column); the volume itself where it is short enough.
+    """
+    count = len(grid)
+    if count <= length:
+        return grid
+    centre = (np.arange(length) + 0.5) * (count / length) - 0.5  # never below 0, as count > length
+    low = np.floor(centre).astype(np.int64)
+    share = (centre - low).astype(grid.dtype)[:, None, None]
+    high = np.minimum(low + 1, count - 1)
+    return grid[low] * (1 - share) + grid[high] * share
