@@ -1,0 +1,119 @@
+"""Many studies in the competition's layout: image folders, label tables, sample submission, truth."""
+
+import csv
+import json
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+from pydicom.uid import RLELossless
+
+from lumbar.phantom.files import TRANSFER_SYNTAXES
+from lumbar.phantom.grades import NARROWING_NOISE
+from lumbar.phantom.study import PhantomStudy, draw_study, study_truth, write_study
+from lumbar.sites import SEVERITIES, SEVERITY_LABELS, SITE_NAMES, SITES
+
+
+def write_phantoms(
+    out: Path,
+    studies: int,
+    seed: int,
+    workers: int = 1,
+    transfer_syntax: str = RLELossless,
+    split: str = "train",
+) -> None:
+    """Write ``studies`` phantoms under ``out``; the same arguments give the same bytes, whatever ``workers`` is.
+
+    Args:
+        out: Folder to fill; must be new or empty.
+        studies: How many.
+        seed: Of everything drawn. Study i of a seed is the same however many are written.
+        workers: Processes.
+        transfer_syntax: UID of how pixels are stored: RLE Lossless as the competition's, or uncompressed.
+        split: "train" or "test": the names of the image folder and the tables. Labels are written for both.
+
+    Raises:
+        ValueError: ``transfer_syntax`` is not among ``TRANSFER_SYNTAXES``, or a count is not positive.
+        FileExistsError: ``out`` holds files.
+    """
+    out = Path(out)
+    if transfer_syntax not in TRANSFER_SYNTAXES:
+        known = ", ".join(TRANSFER_SYNTAXES)
+        raise ValueError(f"phantoms: got transfer syntax {transfer_syntax}, expected one of {known}")
+    if studies < 1 or workers < 1:
+        raise ValueError(f"phantoms: got {studies} studies on {workers} workers, expected at least 1 of each")
+    if split not in ("train", "test"):
+        raise ValueError(f"phantoms: got split {split!r}, expected 'train' or 'test'")
+    if out.exists() and any(out.iterdir()):
+        raise FileExistsError(
+            f"{out}: got a folder with files in it, expected a new one; choose another --out"
+        )
+    images = out / f"{split}_images"
+    images.mkdir(parents=True)
+    write = partial(_write_one, seed=seed, images=images, transfer_syntax=transfer_syntax)
+    if workers == 1:
+        drawn = [write(index) for index in range(studies)]
+    else:
+        # A fresh interpreter per worker: a forked OpenCV or torch thread pool can hang.
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+            drawn = list(pool.map(write, range(studies)))
+    _write_tables(out, drawn, split)
+    truth = {
+        "seed": seed,
+        "narrowing_noise": NARROWING_NOISE,
+        "studies": {str(study.study_id): study_truth(study) for study in drawn},
+    }
+    (out / "truth.json").write_text(json.dumps(truth, indent=1), encoding="utf-8")
+
+
+def _one_thread() -> None:
+    """Keep a worker to its own core."""
+    cv2.setNumThreads(1)
+
+
+def _write_one(index: int, seed: int, images: Path, transfer_syntax: str) -> PhantomStudy:
+    """Draw and write one study."""
+    study = draw_study(seed, index)
+    write_study(study, images / str(study.study_id), transfer_syntax)
+    return study
+
+
+def _write_tables(out: Path, studies: list[PhantomStudy], split: str) -> None:
+    """Write the competition's four tables."""
+    coordinates = "study_id,series_id,instance_number,condition,level,x,y".split(",")
+    tables = {
+        f"{split}.csv": [["study_id", *SITE_NAMES], *(_label_row(study) for study in studies)],
+        f"{split}_label_coordinates.csv": [
+            coordinates,
+            *(r for study in studies for r in _point_rows(study)),
+        ],
+        f"{split}_series_descriptions.csv": [
+            ["study_id", "series_id", "series_description"],
+            *([study.study_id, i, plan.description] for study in studies for i, plan in study.series.items()),
+        ],
+        "sample_submission.csv": [
+            ["row_id", *SEVERITIES],
+            *([f"{study.study_id}_{name}", *[1 / 3] * 3] for study in studies for name in sorted(SITE_NAMES)),
+        ],
+    }
+    for name, rows in tables.items():
+        with (out / name).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def _label_row(study: PhantomStudy) -> list:
+    return [study.study_id, *("" if label < 0 else SEVERITY_LABELS[label] for label in study.grades.labels)]
+
+
+def _point_rows(study: PhantomStudy) -> list[list]:
+    """Return a row per labelled site: condition and level in the competition's words."""
+    rows = []
+    for site, missing, point in zip(SITES, study.grades.missing, study.points_on_slices, strict=True):
+        if missing or point is None:
+            continue
+        condition = site.group.replace("_", " ").title()
+        level = site.level.replace("_", "/").upper()
+        rows.append([study.study_id, point.series, point.instance, condition, level, point.x, point.y])
+    return rows

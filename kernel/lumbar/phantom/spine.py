@@ -1,0 +1,186 @@
+"""The spine painted from its cross-sections: column, arches, joints, foramina, canal, dural sac, roots."""
+
+import numpy as np
+
+from lumbar.phantom.anatomy import RECESS_OFFSET, Anatomy
+from lumbar.phantom.canvas import Canvas, ellipse, smoothstep
+from lumbar.phantom.contrast import Contrast
+from lumbar.phantom.profiles import NORMAL_DEPTH, Profiles
+from lumbar.phantom.thecal_sac import paint_sac
+
+REACH = 62.0  # mm from the midline that the spine takes up
+_SHELL = 0.9  # mm of cortical bone
+
+
+def paint_spine(
+    canvas: Canvas, anatomy: Anatomy, profiles: Profiles, spine, mottle, contrast: Contrast
+) -> None:
+    """Paint the spine over its surroundings.
+
+    Args:
+        canvas: (rows, columns).
+        anatomy: The patient; profiles: the same as tables.
+        spine: (a, v, s) arrays (rows, columns), mm.
+        mottle: (rows, columns) texture of mean 0 and deviation 1.
+        contrast: Signals.
+    """
+    a, v, s = spine
+    side = np.abs(a)
+    nearest = float(side.min())
+    marrow = contrast.marrow * (1 + np.float32(0.09) * mottle)
+    if nearest < 58:
+        _paint_sacrum(canvas, profiles, side, v, s, marrow, contrast)
+    if nearest < 40:
+        _paint_column(canvas, profiles, side, v, s, mottle, marrow, contrast)
+        _paint_arches(canvas, anatomy, profiles, side, v, s, marrow, contrast)
+    if nearest < 28:
+        _paint_joints(canvas, anatomy, profiles, a, v, s, marrow, contrast)
+        _paint_foramina(canvas, anatomy, profiles, a, v, s, mottle, contrast)
+    if nearest < 14:
+        _paint_canal(canvas, anatomy, profiles, a, v, s, mottle, contrast)
+
+
+def _paint_bone(canvas: Canvas, distance, marrow, contrast: Contrast) -> None:
+    """Paint a bone: a dark shell around marrow."""
+    canvas.paint(distance, contrast.cortex)
+    canvas.paint(distance + _SHELL, marrow)
+
+
+def _paint_sacrum(canvas, profiles, side, v, s, marrow, contrast) -> None:
+    """Paint the wings of the sacrum and, beside them, the iliac bones."""
+    ala, size = profiles.at(s, "ala", "normal_scale")
+    if not ala.any():
+        return
+    wing = np.maximum(side - 10 - 36 * ala, np.abs(v + 4 + 0.25 * side) - 13 * ala - 1)
+    wing = np.where(ala > 0.05, wing, np.float32(9))
+    _paint_bone(canvas, wing, marrow, contrast)
+    crest = np.maximum(side - 9, np.abs(v - 16 * size - 5) - 4)
+    _paint_bone(canvas, np.where(ala > 0.4, crest, np.float32(9)), marrow, contrast)
+
+
+def _paint_column(canvas, profiles, side, v, s, mottle, marrow, contrast) -> None:
+    """Paint vertebral bodies, end plates and discs."""
+    disc, half, wear, width, depth = profiles.at(s, "disc", "disc_half", "wear", "half_width", "depth")
+    oval = ellipse(side, v + np.float32(0.45) * depth, width, np.float32(0.62) * depth)
+    hollow = v + np.float32(1.2) * (
+        1 - np.clip(side * np.float32(0.09), 0, 1)
+    )  # the posterior wall is hollow
+    body = np.maximum(oval, hollow)
+    middle = np.clip(-oval / (np.float32(0.45) * width), 0, 1)  # 0 at the rim, 1 in the disc's middle
+    half = half * (np.float32(0.72) + np.float32(0.42) * middle)  # end plates are hollow too
+    endplate = half - np.abs(s - disc)  # positive in the disc
+    _paint_bone(canvas, np.maximum(body, endplate - np.float32(0.5)), marrow, contrast)
+    bulge = np.float32(0.6) + np.float32(1.6) * wear
+    rim = np.maximum(np.maximum(oval - bulge, v - np.float32(0.4)), -endplate + np.float32(0.35))
+    canvas.paint(rim, contrast.annulus)
+    nucleus = contrast.disc_fresh + smoothstep(wear * np.float32(1.25)) * (
+        contrast.disc_worn - contrast.disc_fresh
+    )
+    nucleus = nucleus * (1 + np.float32(0.08) * mottle)
+    inner = np.maximum(np.maximum(oval + 4.0, v + 4.0), -endplate + 1.0)
+    alpha = np.clip(np.float32(0.5) - inner * np.float32(0.4), 0, 1)
+    canvas.blend(alpha, nucleus)
+
+
+def _roof(side: np.ndarray, size) -> np.ndarray:
+    """Return how far behind the posterior wall the bony canal's roof is: an inverted V, mm."""
+    centre, recess = NORMAL_DEPTH
+    sunk = np.clip(side * np.float32(1 / 9.0), 0, 1)
+    return size * (np.float32(centre) - np.float32(centre - recess - 2.0) * sunk)
+
+
+def _paint_arches(canvas, anatomy, profiles, side, v, s, marrow, contrast) -> None:
+    """Paint pedicles, articular pillars, laminae, transverse and spinous processes."""
+    body, arch, transverse, size = profiles.at(s, "body", "posterior", "transverse", "normal_scale")
+    z = s - body  # positive below the vertebra's middle
+    none = np.float32(50) * (1 - arch)
+    roof = _roof(side, size)
+    ligament = np.maximum(np.abs(v - roof - 5.5) - 4.5, side - 13) + none
+    canvas.paint(ligament, contrast.ligament)
+    # Behind the flavum, between the spinous processes: ligament and fat.
+    canvas.paint(np.maximum(side - 2.2, np.abs(v - 31) - 10) + none, 0.5 * (contrast.fat + contrast.ligament))
+    wing = np.maximum(ellipse(v - 5 - 0.12 * side, z + 4, 3.6, 5.2), np.maximum(side - 37, 12 - side))
+    _paint_bone(canvas, wing + 50 * (1 - transverse), marrow, contrast)
+    pillar = np.maximum(ellipse(side - 15.5, v - 11.5, 4.8, 4.8), np.abs(z - 3) - 12) + none
+    _paint_bone(canvas, pillar, marrow, contrast)
+    pedicle = np.maximum(ellipse(side - 15, z + 5, 4.8, 7.2), np.abs(v - 3) - 7.5) + none
+    _paint_bone(canvas, pedicle, marrow, contrast)
+    lamina = np.maximum(np.abs(v - roof - 5.2) * 0.75 - 2.4, np.abs(z - 6.5) - 9)
+    _paint_bone(canvas, np.maximum(lamina, side - 13) + none, marrow, contrast)
+    droop = z - 0.32 * (v - 20) - 8
+    spinous = np.maximum(np.maximum(side - 2.8, np.abs(droop) - 8.5), np.maximum(roof + 4 - v, v - 45 * size))
+    _paint_bone(canvas, spinous + none, marrow, contrast)
+
+
+def _by_side(a, left, right):
+    return np.where(a > 0, left, right)
+
+
+def _paint_joints(canvas, anatomy, profiles, a, v, s, marrow, contrast) -> None:
+    """Paint the facet joints: two processes and the slit between them, thick where the recess is narrow."""
+    disc, left, right, arch = profiles.at(s, "disc", "joint_left", "joint_right", "posterior")
+    thick = 1 + np.float32(0.22) * _by_side(a, left, right)
+    across, back, along = np.abs(a) - 17.5, v - 14.0, s - disc + 2
+    round_ = np.sqrt((across / (6.6 * thick)) ** 2 + (back / (7.2 * thick)) ** 2 + (along / 11.0) ** 2)
+    joint = (round_ - 1) * np.float32(6.5)
+    joint += 50 * ((s - disc > 14) | (arch < 0.5) & (s - disc > 4))
+    _paint_bone(canvas, joint, marrow, contrast)
+    slit = np.float32(0.75) * across - np.float32(0.66) * back + np.float32(0.2) * along
+    inside = np.clip(np.float32(0.5) - (joint + 1) * 1.0, 0, 1)
+    canvas.blend(inside * canvas.cover(np.abs(slit) - 1.3), contrast.cortex)
+    canvas.blend(inside * canvas.cover(np.abs(slit) - 0.4), 0.6 * contrast.csf)
+
+
+def _paint_foramina(canvas, anatomy, profiles, a, v, s, mottle, contrast) -> None:
+    """Paint each foramen: what narrows it, the fat that is left, and the root."""
+    names = ("foramen", "foramen_offset", "foramen_back", "posterior")
+    centre, offset, back, arch = profiles.at(s, *names)
+    measures = ("foramen_depth_left", "foramen_depth_right", "foramen_height_left", "foramen_height_right")
+    depth_left, depth_right, height_left, height_right = profiles.at(s, *measures)
+    half_depth, half_height = _by_side(a, depth_left, depth_right), _by_side(a, height_left, height_right)
+    lateral = np.abs(a) - offset
+    ends = np.maximum(-lateral - 6, lateral - 9)
+    along, deep = s - centre, v - back - np.clip(-lateral, -4, 4) * np.float32(0.12)
+    canvas.paint(np.maximum(ellipse(deep, along, 6.0, 10.2), ends), contrast.ligament * 1.3)
+    # The foramen closes round the root, which keeps to its upper half.
+    along = along + np.float32(0.35) * (np.float32(9) - half_height)
+    key = half_depth * (1 - np.float32(0.45) * smoothstep(along / half_height))
+    opening = np.maximum(ellipse(deep, along, key, half_height), ends)
+    canvas.paint(opening, contrast.fat * (0.95 + np.float32(0.05) * mottle))
+    root_along = along + np.float32(0.25) * half_height - np.float32(0.45) * lateral
+    root = np.maximum(np.sqrt(deep**2 + root_along**2) - np.float32(2.8), opening + 0.3)
+    canvas.paint(root, contrast.nerve)
+
+
+def _paint_canal(canvas, anatomy, profiles, a, v, s, mottle, contrast) -> None:
+    """Paint the canal: its fat, the dural sac with cord and roots, the roots in the recesses."""
+    side = np.abs(a)
+    size, width = profiles.at(s, "normal_scale", "canal_width")
+    bony = np.maximum(np.maximum(side - width - 0.8, v - _roof(side, size) - 1.5), -v - 0.3)
+    canvas.paint(bony, contrast.ligament)
+    front, depth = lumen(profiles, a, s)
+    lumen_distance = np.maximum(np.maximum(front - v, v - front - depth), side - width)
+    canvas.paint(lumen_distance, 0.9 * contrast.fat)
+    paint_sac(canvas, anatomy, profiles, (a, v, s), (front, depth), lumen_distance, mottle, contrast)
+    across = side - RECESS_OFFSET * anatomy.size
+    traversing = np.hypot(across, v - front - 0.5 * depth) - np.float32(1.9)
+    canvas.paint(np.maximum(traversing, lumen_distance + 0.2), contrast.nerve * 0.9)
+
+
+def lumen(profiles: Profiles, a: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the open canal begins behind the posterior wall and how deep it is, mm.
+
+    Depth goes from the canal's in the midline to the recess's at ``RECESS_OFFSET`` and to 0 at the canal's
+    edge; what is lost against a wide canal is lost at the front (disc) and the back (flavum, joint) alike.
+    """
+    names = ("canal_depth", "recess_left", "recess_right", "canal_width", "normal_scale")
+    canal, left, right, width, size = profiles.at(s, *names)
+    side = np.abs(a)
+    share = smoothstep((side - np.float32(2.5)) * np.float32(1 / 5.5))
+    recess = _by_side(a, left, right)
+    depth = canal + share * (recess - canal)
+    wide = (np.float32(NORMAL_DEPTH[0]) + share * np.float32(NORMAL_DEPTH[1] - NORMAL_DEPTH[0])) * size
+    front = np.float32(0.6) + np.float32(0.5) * np.clip(wide - depth, -0.4, None)
+    outside = np.clip((side - 9 * size) / (width - 9 * size + np.float32(1e-3)), 0, 1)
+    closing = np.sqrt(1 - outside * outside)
+    return front + 0.5 * depth * (1 - closing), depth * closing
