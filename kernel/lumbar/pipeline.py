@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from lumbar.budget import Budget, Plan
@@ -57,7 +58,7 @@ class Run:
 
     def __init__(self, options: RunOptions, competition: Competition, bundle: Bundle, device: Device):
         self.options = options
-        row_ids = competition.sample_row_ids or [
+        row_ids = competition.sample_ids or [
             row for study in competition.studies for row in study_rows(study.study_id)
         ]
         self.submission = Submission(row_ids, bundle.prior)
@@ -89,7 +90,7 @@ class Run:
     def take(self, record: dict) -> None:
         del self.pending[record["study_id"]]
         if record["probabilities"] is not None:
-            self.submission.set_study(record["study_id"], record["probabilities"])
+            self.submission.set_study(record["study_id"], np.array(record["probabilities"]))
         self.summary.add(record)
 
     def run_files(self) -> list[Path]:

@@ -176,9 +176,6 @@ def versions() -> dict[str, str]:
 
 
 def peak_memory() -> dict[str, float]:
-    """Return the largest resident memory in MB of this process, of its largest reader, and of the card."""
-    own, readers = (
-        resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    card = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_initialized() else 0.0
-    return {"process": own, "largest_reader": readers, "card": card}
+    """Return the largest resident memory of this process and the largest allocation on the card, in MB."""
+    card = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else 0
+    return {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "card": card / 2**20}

@@ -6,6 +6,7 @@ The columns are ``row_id,normal_mild,moderate,severe`` and a row's id is ``{stud
 
 import csv
 import io
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import numpy as np
 
 from lumbar.sites import SEVERITIES, SITE_NAMES
 from lumbar.writing import write_atomically
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = ("row_id", *SEVERITIES)
 SUM_TOLERANCE = 1e-6
@@ -36,11 +39,9 @@ class Submission:
                 f"submission: got {len(self.row_ids) - len(self.position)} row ids twice; clean the sample"
             )
         site_prior = dict(zip(SITE_NAMES, prior, strict=True))
-        self.rows = (
-            np.stack([site_prior[site_of(row_id)] for row_id in self.row_ids])
-            if self.row_ids
-            else np.empty((0, 3))
-        )
+        uniform = np.full(len(SEVERITIES), 1 / len(SEVERITIES))
+        rows = [site_prior.get(site_of(row_id), uniform) for row_id in self.row_ids]
+        self.rows = np.array(rows).reshape(-1, len(SEVERITIES))
 
     def set_study(self, study_id: str, probabilities: np.ndarray) -> None:
         """Take a study's probabilities (25, 3); sites that the sample does not ask for are not written.
@@ -72,14 +73,13 @@ def study_rows(study_id: str) -> list[str]:
     return [f"{study_id}_{site}" for site in SITE_NAMES]
 
 
-def site_of(row_id: str) -> str:
-    """Return the site's name in a row id; SubmissionError if it ends in none."""
+def site_of(row_id: str) -> str | None:
+    """Return the name of the site that a row id ends in; None, with a warning, if it ends in none."""
     for site in SITE_NAMES:
-        if row_id.endswith(f"_{site}") and len(row_id) > len(site) + 1:
+        if row_id.endswith(f"_{site}"):
             return site
-    raise SubmissionError(
-        f"row id {row_id!r}: expected STUDY_SITE with one of the 25 sites, such as 1_{SITE_NAMES[0]}"
-    )
+    logger.warning("row id %r ends in none of the 25 sites; it is submitted as three thirds", row_id)
+    return None
 
 
 def check_probabilities(rows: np.ndarray, where: str) -> None:
