@@ -25,17 +25,25 @@ FILE_REASONS = {
     "localizer": "ImageType says LOCALIZER",
     "other_orientation": "its plane (sagittal, coronal, axial) is not that of most slices of the series",
 }
-# Reasons for a series or a study.
+# Reasons for a series or a study: nothing of it is read.
 SERIES_REASONS = {
     "folder_missing": "the series has no folder",
     "empty_folder": "the series' folder holds no file",
     "no_usable_slice": "every file of the series has a fault, and not all the same one",
+    "no_series": "the sample submission names the study, the table of series does not",
     "unknown_description": "the series' description is none of the three",
+}
+# Reasons for oddities that cost no slice; ``file`` is the series' folder.
+ODDITIES = {
+    "malformed_tag": "an optional tag can not be read: treated as missing",
+    "assumed_bits": "BitsStored or PixelRepresentation is absent or impossible: the usual value is taken",
+    "long_pixel_data": "more pixel data than declared: the rest is ignored",
+    "no_position": "not every slice of a volume has a position: ordered by another tag",
 }
 
 
 class Fault(NamedTuple):
-    """One thing that was left out, and why: ``file`` is its path as text (or a series' id)."""
+    """One thing that was left out or is odd, and why: ``file`` is its path as text (or a series' id)."""
 
     file: str
     reason: str
@@ -43,11 +51,12 @@ class Fault(NamedTuple):
 
 
 class DicomError(Exception):
-    """Say what can not be read. ``reason`` is a slug of ``FILE_REASONS`` or ``SERIES_REASONS``."""
+    """Say what can not be read: ``reason`` is a slug of the tables above, ``faults`` those of its parts."""
 
-    def __init__(self, reason: str, message: str):
+    def __init__(self, reason: str, message: str, faults: tuple[Fault, ...] = ()):
         super().__init__(message)
         self.reason = reason
+        self.faults = faults
 
     def __reduce__(self):  # an error that crosses from a reader's process keeps its reason
-        return DicomError, (self.reason, str(self))
+        return DicomError, (self.reason, str(self), self.faults)

@@ -1,4 +1,6 @@
-"""DICOM tags -> plain numbers: what is absent or malformed is None, and said in a note.
+"""DICOM tags -> plain numbers: what is absent or malformed is None, the latter said in a note.
+
+A note is (reason, text), the reason one of ``faults.ODDITIES``.
 
 Nothing here needs a tag to exist: the hidden test studies lack some, and a malformed optional tag must
 not cost a slice. Enhanced multi-frame files keep the same facts in functional groups, shared or per frame
@@ -17,6 +19,7 @@ GROUP_OF = {
     "PixelSpacing": "PixelMeasuresSequence",
     "RescaleSlope": "PixelValueTransformationSequence",
 }
+Notes = list[tuple[str, str]]
 PLANES = ("sagittal", "coronal", "axial")  # by the axis (x, y, z) that the slice's normal is nearest to
 
 
@@ -43,17 +46,17 @@ def plane_of(orientation: tuple[float, ...] | None) -> str | None:
     return PLANES[normal.index(max(normal))]
 
 
-def tag_value(dataset: Dataset, keyword: str, notes: list[str]):
+def tag_value(dataset: Dataset, keyword: str, notes: Notes):
     """Return a tag's value, or None where it is absent, empty or can not be converted (then noted)."""
     try:
         value = dataset.get(keyword)
     except Exception:  # pydicom converts on access; what it raises depends on the bytes
-        notes.append(f"{keyword} is malformed: treated as missing")
+        notes.append(("malformed_tag", f"{keyword} is malformed: treated as missing"))
         return None
     return None if value is None or value == "" or value == b"" else value
 
 
-def whole_number(dataset: Dataset, keyword: str, notes: list[str]) -> int | None:
+def whole_number(dataset: Dataset, keyword: str, notes: Notes) -> int | None:
     """Return a tag as an int, or None where it is absent or not one whole number (then noted)."""
     value = tag_value(dataset, keyword, notes)
     if value is None:
@@ -64,11 +67,11 @@ def whole_number(dataset: Dataset, keyword: str, notes: list[str]) -> int | None
             raise ValueError(number)
         return int(number)
     except (TypeError, ValueError, OverflowError):
-        notes.append(f"{keyword} is malformed: treated as missing")
+        notes.append(("malformed_tag", f"{keyword} is malformed: treated as missing"))
         return None
 
 
-def finite_numbers(dataset: Dataset, keyword: str, count: int, notes: list[str]) -> tuple[float, ...] | None:
+def finite_numbers(dataset: Dataset, keyword: str, count: int, notes: Notes) -> tuple[float, ...] | None:
     """Return a tag as ``count`` finite floats, or None where it is absent or something else (then noted)."""
     value = tag_value(dataset, keyword, notes)
     if value is None:
@@ -79,11 +82,11 @@ def finite_numbers(dataset: Dataset, keyword: str, count: int, notes: list[str])
             return values
     except (TypeError, ValueError, OverflowError):
         pass  # noted below, as any other malformed value
-    notes.append(f"{keyword} is malformed: treated as missing")
+    notes.append(("malformed_tag", f"{keyword} is malformed: treated as missing"))
     return None
 
 
-def frame_numbers(dataset: Dataset, frame: int, keyword: str, count: int, notes: list[str]):
+def frame_numbers(dataset: Dataset, frame: int, keyword: str, count: int, notes: Notes):
     """Return ``finite_numbers`` of one frame: from its own functional group, the shared one, the top level."""
     for sequence, index in (
         ("PerFrameFunctionalGroupsSequence", frame),
@@ -95,23 +98,25 @@ def frame_numbers(dataset: Dataset, frame: int, keyword: str, count: int, notes:
     return finite_numbers(dataset, keyword, count, notes)
 
 
-def frame_geometry(dataset: Dataset, frame: int, frames: int, notes: list[str]) -> Geometry:
+def frame_geometry(dataset: Dataset, frame: int, frames: int, notes: Notes) -> Geometry:
     """Return one frame's geometry; a part that is absent or impossible is None."""
     position = frame_numbers(dataset, frame, "ImagePositionPatient", 3, notes)
     if frames > 1 and "PerFrameFunctionalGroupsSequence" not in dataset:
         position = None  # one position can not be that of all frames
     orientation = frame_numbers(dataset, frame, "ImageOrientationPatient", 6, notes)
     if orientation is not None and not _is_plane(orientation):
-        notes.append("ImageOrientationPatient is no pair of direction cosines: treated as missing")
+        notes.append(
+            ("malformed_tag", "ImageOrientationPatient is no pair of direction cosines: treated as missing")
+        )
         orientation = None
     spacing = frame_numbers(dataset, frame, "PixelSpacing", 2, notes)
     if spacing is not None and min(spacing) <= 0:
-        notes.append("PixelSpacing is not positive: treated as missing")
+        notes.append(("malformed_tag", "PixelSpacing is not positive: treated as missing"))
         spacing = None
     return Geometry(position, orientation, spacing)
 
 
-def _item(dataset: Dataset | None, sequence: str, index: int, notes: list[str]) -> Dataset | None:
+def _item(dataset: Dataset | None, sequence: str, index: int, notes: Notes) -> Dataset | None:
     """Return one item of a sequence, None where there is none."""
     items = tag_value(dataset, sequence, notes) if dataset is not None else None
     try:

@@ -2,20 +2,21 @@
 
 import logging
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
-import pydicom.uid
-from pydicom import config
-from pydicom.dataset import Dataset
+from pydicom import FileDataset, config
 from pydicom.pixels import get_decoder
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from lumbar.faults import DicomError
-from lumbar.headers import frame_numbers, tag_value, whole_number
+from lumbar.headers import Notes, frame_numbers, tag_value, whole_number
 
 # Bounds against decompression bombs, in samples (a lumbar MR slice is 192 to 1024 pixels square).
 MAX_SIDE = 2**14
 MAX_FRAME_SAMPLES = 2**24  # one slice: 4096 x 4096
 MAX_FILE_SAMPLES = 2**27  # one file: 512 frames of 512 x 512; 256 MiB at 16 bits
+MAX_FRAMES = 2048  # of a file, and slices of a series
 # Encoded pixels longer than this times the decoded ones are no honest file: RLE's worst case is 129/128.
 MAX_ENCODED_RATIO, ENCODED_SLACK_BYTES = 2, 2**20
 
@@ -30,10 +31,29 @@ for _name in ("pydicom", "pydicom.pixels.decoders.base"):
     logging.getLogger(_name).addFilter(lambda record: record.levelno < logging.ERROR)
 
 
-def decode_frames(dataset: Dataset, where: str, notes: list[str]) -> np.ndarray:
-    """Decode all frames of a dataset to their stored values.
+@dataclass(frozen=True)
+class Declared:
+    """What a header declares of its pixels; a frame has one sample a pixel."""
 
-    :param dataset: a parsed file with ``file_meta``; defaults for absent optional tags are written into it.
+    keyword: str
+    syntax: UID
+    frames: int
+    rows: int
+    columns: int
+    photometric: str
+    bits_allocated: int
+    bits_stored: int
+    signed: int
+
+    @property
+    def length(self) -> int:
+        """Bytes of the decoded frames."""
+        return self.frames * self.rows * self.columns * self.bits_allocated // 8
+
+
+def decode_frames(dataset: FileDataset, where: str, notes: Notes) -> np.ndarray:
+    """Decode all frames of a parsed file to their stored values.
+
     :param where: the file, for messages.
     :param notes: gets what was assumed or ignored.
     :returns: (frame, row, column), integers or floats as stored, native byte order; frames that are
@@ -42,151 +62,156 @@ def decode_frames(dataset: Dataset, where: str, notes: list[str]) -> np.ndarray:
     :raises DicomError: reasons "truncated", "not_an_image", "bad_header", "colour", "too_large",
         "no_decoder", "undecodable".
     """
+    declared = read_declared(dataset, where, notes)
+    _check_length(dataset, declared, where, notes)
+    frames = _decode(dataset, declared, where)
+    return _more_is_brighter(dataset, declared, frames, notes)
+
+
+def read_declared(dataset: FileDataset, where: str, notes: Notes) -> Declared:
+    """Read and check what a header declares of its pixels; raise DicomError as ``decode_frames``."""
     keyword = pixel_keyword(dataset, where)
-    shape = declared_shape(dataset, where, notes)
-    _check_monochrome(dataset, where, notes)
-    _complete_header(dataset, where, keyword, notes)
-    syntax = _transfer_syntax(dataset, where)
-    _check_length(dataset, where, keyword, shape, syntax, notes)
-    frames = _decode(dataset, where, syntax).reshape(shape)
-    frames = frames.astype(frames.dtype.newbyteorder("="), copy=False)
-    return _more_is_brighter(dataset, frames, notes)
+    rows, columns = (whole_number(dataset, side, notes) for side in ("Rows", "Columns"))
+    if not rows or not columns or min(rows, columns) < 0:
+        message = f"{where}: got Rows {rows}, Columns {columns}, expected two positive numbers"
+        raise DicomError("bad_header", message)
+    odd = len(notes)
+    frames = max(1, whole_number(dataset, "NumberOfFrames", notes) or 1)
+    if len(notes) > odd:
+        raise DicomError(
+            "bad_header", f"{where}: got a malformed NumberOfFrames, expected a whole number or none"
+        )
+    frame = rows * columns
+    too_many = frames > min(MAX_FRAMES, MAX_FILE_SAMPLES // frame)
+    if max(rows, columns) > MAX_SIDE or frame > MAX_FRAME_SAMPLES or too_many:
+        raise DicomError(
+            "too_large",
+            f"{where}: got {frames} frames of {rows} x {columns}, expected sides up to {MAX_SIDE}, a frame up to"
+            f" {MAX_FRAME_SAMPLES}, a file up to {MAX_FILE_SAMPLES} samples, {MAX_FRAMES} frames; refused",
+        )
+    samples = whole_number(dataset, "SamplesPerPixel", notes) or 1
+    photometric = str(tag_value(dataset, "PhotometricInterpretation", notes) or "MONOCHROME2").strip().upper()
+    if samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        message = f"{where}: got {samples} samples a pixel, {photometric}, expected 1, MONOCHROME1 or 2"
+        raise DicomError("colour", message)
+    bits = _read_bits(dataset, keyword, where, notes)
+    return Declared(keyword, _transfer_syntax(dataset, where), frames, rows, columns, photometric, *bits)
 
 
-def pixel_keyword(dataset: Dataset, where: str) -> str:
-    """Return which of the three pixel tags the dataset has; raise DicomError where it has none."""
+def pixel_keyword(dataset: FileDataset, where: str) -> str:
+    """Return which of the three pixel tags the file has; raise DicomError where it has none."""
     for keyword in PIXEL_KEYWORDS:
         if keyword in dataset:
             return keyword
-    storage = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or ""
-    name = pydicom.uid.UID(str(storage)).name
+    storage = tag_value(dataset, "SOPClassUID", []) or tag_value(
+        dataset.file_meta, "MediaStorageSOPClassUID", []
+    )
+    name = UID(str(storage or "")).name
     if "Rows" in dataset or not name or "Image Storage" in name:
-        raise DicomError(
-            "truncated", f"{where}: got no pixel data, expected it after the header; copy the file anew"
-        )
+        message = f"{where}: got no pixel data, expected it after the header; copy the file anew"
+        raise DicomError("truncated", message)
     raise DicomError("not_an_image", f"{where}: got {name}, expected an image; it is left out")
 
 
-def declared_shape(dataset: Dataset, where: str, notes: list[str]) -> tuple[int, int, int]:
-    """Return (frames, rows, columns) as the header declares them.
-
-    :raises DicomError: "bad_header" where Rows or Columns is absent, malformed or 0; "too_large" above the
-        bounds.
-    """
-    rows, columns = (whole_number(dataset, keyword, notes) for keyword in ("Rows", "Columns"))
-    if not rows or not columns or rows < 0 or columns < 0:
-        raise DicomError(
-            "bad_header", f"{where}: got Rows {rows}, Columns {columns}, expected two positive numbers"
-        )
-    frames = whole_number(dataset, "NumberOfFrames", notes)
-    frames = 1 if frames is None or frames < 1 else frames
-    if (
-        max(rows, columns) > MAX_SIDE
-        or rows * columns > MAX_FRAME_SAMPLES
-        or frames * rows * columns > MAX_FILE_SAMPLES
-    ):
-        raise DicomError(
-            "too_large",
-            f"{where}: got {frames} frames of {rows} x {columns}, expected a side up to {MAX_SIDE}, a frame up to"
-            f" {MAX_FRAME_SAMPLES} and a file up to {MAX_FILE_SAMPLES} samples; refused before decoding",
-        )
-    return frames, rows, columns
-
-
-def _check_monochrome(dataset: Dataset, where: str, notes: list[str]) -> None:
-    samples = whole_number(dataset, "SamplesPerPixel", notes) or 1
-    photometric = str(tag_value(dataset, "PhotometricInterpretation", notes) or "MONOCHROME2").strip().upper()
-    if samples != 1 or not photometric.startswith("MONOCHROME"):
-        raise DicomError(
-            "colour", f"{where}: got {samples} samples a pixel, {photometric}, expected MONOCHROME1 or 2"
-        )
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, photometric
-
-
-def _complete_header(dataset: Dataset, where: str, keyword: str, notes: list[str]) -> None:
-    """Check the bits and write the standard's defaults for what is absent, so that the decoders find it."""
+def _read_bits(dataset: FileDataset, keyword: str, where: str, notes: Notes) -> tuple[int, int, int]:
+    """Return BitsAllocated, BitsStored and PixelRepresentation; the latter two have usual values."""
     allocated = whole_number(dataset, "BitsAllocated", notes)
     if allocated not in PIXEL_KEYWORDS[keyword]:
-        raise DicomError(
-            "bad_header",
-            f"{where}: got BitsAllocated {allocated}, expected one of {PIXEL_KEYWORDS[keyword]} for {keyword}",
-        )
+        allowed = " or ".join(map(str, PIXEL_KEYWORDS[keyword]))
+        message = f"{where}: got BitsAllocated {allocated}, expected {allowed} for {keyword}"
+        raise DicomError("bad_header", message)
+    if keyword != "PixelData":
+        return allocated, allocated, 0
     stored = whole_number(dataset, "BitsStored", notes)
     if stored is None or not 1 <= stored <= allocated:
-        notes.append("BitsStored is absent or impossible: taken as BitsAllocated")
+        notes.append(("assumed_bits", f"BitsStored is absent or impossible: taken as {allocated}"))
         stored = allocated
-    representation = whole_number(dataset, "PixelRepresentation", notes)
-    if representation not in (0, 1):
-        notes.append("PixelRepresentation is absent or impossible: taken as 0 (unsigned)")
-        representation = 0
-    dataset.BitsAllocated, dataset.BitsStored, dataset.PixelRepresentation = allocated, stored, representation
-    dataset.HighBit = stored - 1
-    frames = whole_number(dataset, "NumberOfFrames", notes)
-    dataset.NumberOfFrames = 1 if frames is None or frames < 1 else frames
+    signed = whole_number(dataset, "PixelRepresentation", notes)
+    if signed not in (0, 1):
+        notes.append(("assumed_bits", "PixelRepresentation is absent or impossible: taken as 0 (unsigned)"))
+        signed = 0
+    return allocated, stored, signed
 
 
-def _transfer_syntax(dataset: Dataset, where: str) -> pydicom.uid.UID:
+def _transfer_syntax(dataset: FileDataset, where: str) -> UID:
     """Return the transfer syntax; one that the file does not name is told from how it was parsed."""
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if not syntax:
+    syntax = tag_value(dataset.file_meta, "TransferSyntaxUID", [])
+    if syntax is None:
         implicit, little = dataset.original_encoding
-        if not little:
-            syntax = pydicom.uid.ExplicitVRBigEndian
-        else:
-            syntax = pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
-        dataset.file_meta.TransferSyntaxUID = syntax
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        syntax = ImplicitVRLittleEndian if implicit else explicit
+    syntax = UID(str(syntax))
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError:
         decoder = None
     if decoder is None or not decoder.is_available:
         remedy = "install " + " or ".join(decoder.missing_dependencies) if decoder else "no decoder is known"
-        raise DicomError(
-            "no_decoder", f"{where}: got transfer syntax {syntax.name}, expected one with a decoder; {remedy}"
-        )
+        message = f"{where}: got transfer syntax {syntax.name}, expected one with a decoder; {remedy}"
+        raise DicomError("no_decoder", message)
     return syntax
 
 
-def _check_length(dataset, where, keyword, shape, syntax, notes) -> None:
+def _check_length(dataset: FileDataset, declared: Declared, where: str, notes: Notes) -> None:
     """Compare the pixel data's length with what the header declares."""
-    length = len(dataset[keyword].value or b"")
-    frames, rows, columns = shape
-    expected = frames * rows * columns * dataset.BitsAllocated // 8
-    if syntax.is_encapsulated:
+    length = len(dataset[declared.keyword].value or b"")
+    if declared.syntax.is_encapsulated:
+        bound = MAX_ENCODED_RATIO * declared.length + ENCODED_SLACK_BYTES
         if not length:
             raise DicomError("truncated", f"{where}: got no encoded pixel data; copy the file anew")
-        bound = MAX_ENCODED_RATIO * expected + ENCODED_SLACK_BYTES
         if length > bound:
-            raise DicomError(
-                "too_large", f"{where}: got {length} encoded bytes, expected at most {bound}; refused"
-            )
-    elif length < expected:
-        raise DicomError(
-            "truncated", f"{where}: got {length} bytes of {keyword}, expected {expected}; copy the file anew"
-        )
-    elif length > expected + expected % 2:
-        notes.append(f"{keyword} is longer than declared: the rest is ignored")
+            message = f"{where}: got {length} encoded bytes, expected at most {bound}; refused"
+            raise DicomError("too_large", message)
+    elif length < declared.length:
+        message = f"{where}: got {length} bytes of {declared.keyword}, expected {declared.length}; copy the file anew"
+        raise DicomError("truncated", message)
+    elif length > declared.length + declared.length % 2:
+        notes.append(("long_pixel_data", f"{declared.keyword} is longer than declared: the rest is ignored"))
 
 
-def _decode(dataset: Dataset, where: str, syntax: pydicom.uid.UID) -> np.ndarray:
+def _decode(dataset: FileDataset, declared: Declared, where: str) -> np.ndarray:
+    """Return (frame, row, column) stored values in native byte order, writable."""
+    element = dataset[declared.keyword]
+    data = element.value
+    if not declared.syntax.is_encapsulated:
+        data = data[: declared.length + declared.length % 2]  # no frames out of what padding may hold
+    offsets = [tag_value(dataset, f"ExtendedOffsetTable{end}", []) for end in ("", "Lengths")]
     try:
-        # raw: stored values, no colour conversion. The declared frames only, not what padding might hold.
-        return get_decoder(syntax).as_array(dataset, raw=True, allow_excess_frames=False)[0]
+        frames, _ = get_decoder(declared.syntax).as_array(
+            data,
+            raw=True,  # stored values, no colour conversion
+            allow_excess_frames=False,
+            pixel_keyword=declared.keyword,
+            pixel_vr=element.VR,
+            number_of_frames=declared.frames,
+            rows=declared.rows,
+            columns=declared.columns,
+            samples_per_pixel=1,
+            photometric_interpretation=declared.photometric,
+            bits_allocated=declared.bits_allocated,
+            bits_stored=declared.bits_stored,
+            pixel_representation=declared.signed,
+            extended_offsets=tuple(offsets) if all(offsets) else None,
+        )
     except StopIteration as error:
-        raise DicomError(
-            "truncated", f"{where}: got fewer encoded frames than declared; copy the file anew"
-        ) from error
+        message = f"{where}: got fewer encoded frames than the declared {declared.frames}; copy the file anew"
+        raise DicomError("truncated", message) from error
     except Exception as error:  # what a decoder raises on damaged bytes depends on the bytes
-        raise DicomError("undecodable", f"{where}: {type(error).__name__}: {error}") from error
+        cause = " ".join(str(error).split())[:300]
+        raise DicomError(
+            "undecodable", f"{where}: got {declared.syntax.name}: {cause}; copy the file anew"
+        ) from error
+    frames = frames.reshape(declared.frames, declared.rows, declared.columns)
+    return frames.astype(frames.dtype.newbyteorder("="), copy=not frames.flags.writeable)
 
 
-def _more_is_brighter(dataset: Dataset, frames: np.ndarray, notes: list[str]) -> np.ndarray:
-    inverted_lut = dataset.PhotometricInterpretation == "MONOCHROME1"
-    invert = np.zeros(len(frames), bool)
-    for index in range(len(frames)):
+def _more_is_brighter(
+    dataset: FileDataset, declared: Declared, frames: np.ndarray, notes: Notes
+) -> np.ndarray:
+    """Invert, in place, the frames whose photometric interpretation xor slope says that less is brighter."""
+    for index, frame in enumerate(frames):
         slope = frame_numbers(dataset, index, "RescaleSlope", 1, notes)
-        invert[index] = inverted_lut != (slope is not None and slope[0] < 0)
-    if invert.any():
-        frames = frames.copy()
-        frames[invert] = ~frames[invert] if frames.dtype.kind in "iu" else -frames[invert]
+        negative = slope is not None and slope[0] < 0
+        if negative != (declared.photometric == "MONOCHROME1"):
+            (np.invert if frame.dtype.kind in "iu" else np.negative)(frame, out=frame)
     return frames

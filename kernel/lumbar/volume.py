@@ -1,7 +1,5 @@
 """Slices -> the 256 and 512 grids of one description, and the way back to the patient."""
 
-import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -9,8 +7,6 @@ import numpy as np
 
 from lumbar.dicom import Series, Slice
 from lumbar.sites import AXIAL_T2
-
-logger = logging.getLogger(__name__)
 
 DETECTOR_SIZE, CROP_SIZE = 256, 512  # pixels of a side: the grids of stage 1 and stage 2
 PERCENTILES = (1, 99)  # of a slice, to which it is clipped
@@ -122,12 +118,14 @@ def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def _normalize_by_table(pixels: np.ndarray, smallest: int, largest: int) -> np.ndarray:
     """Give what the plain formula gives, bit for bit, from the histogram: each value is mapped once."""
-    offsets = (pixels.astype(np.int64) - smallest).astype(np.uint16)
-    counts = np.bincount(offsets.ravel(), minlength=largest - smallest + 1)
-    cumulative = np.cumsum(counts)
+    # Differences are taken in unsigned arithmetic modulo the type's range, where none overflows.
+    unsigned = np.dtype(f"u{pixels.dtype.itemsize}")
+    start = np.array(smallest, pixels.dtype).view(unsigned)
+    offsets = (pixels.view(unsigned) - start).astype(np.intp)
+    cumulative = np.cumsum(np.bincount(offsets.ravel()))
     low, high = (_percentile(cumulative, percentile) + smallest for percentile in PERCENTILES)
     table = _stretch(np.arange(smallest, largest + 1, dtype=np.float64), low, high)
-    return table[offsets]
+    return table.take(offsets)
 
 
 def _percentile(cumulative: np.ndarray, percentile: float) -> float:
@@ -146,28 +144,19 @@ def build_volume(series: list[Series], description: str) -> Volume:
     """Join the series of one description, in the order given, into one volume in patient order.
 
     :param series: at least one, each with at least one slice.
-    :returns: a Volume. Slices are ordered by ``ImagePositionPatient``, or by the first of ``SliceLocation``,
-        ``InstanceNumber`` and file name that all slices have; the latter two leave the series one after
-        another. Equals keep their order (solution, section 2).
+    :returns: a Volume, ordered as ``patient_order`` says (solution, section 2).
     """
     grids = [resize_series(one.slices) for one in series]
     grid256, grid512 = (np.concatenate(parts) for parts in zip(*grids, strict=True))
-    slices = [s for one in series for s in one.slices]
-    headers = [
-        SliceHeader(
-            one.series_id,
-            s.instance_number,
-            s.sop_instance_uid,
-            s.position,
-            s.orientation,
-            s.spacing,
-            s.pixels.shape,
-        )
-        for one in series
-        for s in one.slices
-    ]
-    order_key, order = patient_order(slices, description)
+    headers = [slice_header(one.series_id, s) for one in series for s in one.slices]
+    order_key, order = patient_order([one.slices for one in series], description)
     return Volume(description, grid256[order], grid512[order], tuple(headers[i] for i in order), order_key)
+
+
+def slice_header(series_id: str, one: Slice) -> SliceHeader:
+    """Keep what says where a slice's pixels are, without the pixels."""
+    where = (one.position, one.orientation, one.spacing)
+    return SliceHeader(series_id, one.instance_number, one.sop_instance_uid, *where, one.pixels.shape)
 
 
 def resize_series(slices: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
@@ -190,21 +179,34 @@ def resize_series(slices: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
     return grid256, grid512
 
 
-def patient_order(slices: list[Slice], description: str) -> tuple[str, np.ndarray]:
-    """Return the tag that orders the slices, and their indices in that order (stable)."""
+def patient_order(series: list[list[Slice]], description: str) -> tuple[str, np.ndarray]:
+    """Order the joined slices of several series along the patient: sagittal x ascending, axial z ascending.
+
+    The key is ``ImagePositionPatient``, or the first of ``SliceLocation``, ``InstanceNumber`` and file name
+    that all slices have; the latter two can't be compared between series, which stay one after another. Such
+    an order has no direction of its own: the positions that are there, if two are, give it theirs. Equals
+    keep the order given.
+
+    :param series: slices of each series in instance order.
+    :returns: the key's name; the indices of the joined slices in order.
+    """
     axis = 2 if description == AXIAL_T2 else 0
-    keys: tuple[tuple[str, Callable[[Slice], float | None]], ...] = (
-        ("ImagePositionPatient", lambda s: s.position and s.position[axis]),
-        ("SliceLocation", lambda s: s.slice_location),
-    )
-    for name, key in keys:
-        values = [key(s) for s in slices]
-        if all(value is not None for value in values):
-            return name, np.argsort(values, kind="stable")
-    # A series' slices are in instance order already (in the order of their names without), and positions
-    # of two series can't be compared: they stay one after another.
+    slices = [s for one in series for s in one]
+    if all(s.position is not None for s in slices):
+        return "ImagePositionPatient", np.argsort([s.position[axis] for s in slices], kind="stable")
+    if all(s.slice_location is not None for s in slices):
+        order = np.argsort([s.slice_location for s in slices], kind="stable")
+        return "SliceLocation", _along_axis(slices, order, axis)
+    ends = np.cumsum([len(one) for one in series])
+    parts = [_along_axis(slices, part, axis) for part in np.split(np.arange(len(slices)), ends[:-1])]
     numbered = all(s.instance_number is not None for s in slices)
-    return ("InstanceNumber" if numbered else "file name"), np.arange(len(slices))
+    return ("InstanceNumber" if numbered else "file name"), np.concatenate(parts)
+
+
+def _along_axis(slices: list[Slice], order: np.ndarray, axis: int) -> np.ndarray:
+    """Reverse an order in which the positions that are known run down the axis."""
+    known = [s.position[axis] for s in (slices[i] for i in order) if s.position is not None]
+    return order[::-1] if len(known) > 1 and known[-1] < known[0] else order
 
 
 def squeeze(grid: np.ndarray, length: int) -> np.ndarray:
