@@ -19,7 +19,10 @@ class Canvas:
 
     def cover(self, distance: np.ndarray) -> np.ndarray:
         """Return the share of each pixel inside, from the signed distance in mm (negative inside)."""
-        return np.clip(np.float32(0.5) - distance * self.sharpness, 0, 1)
+        share = distance * -self.sharpness
+        share += np.float32(0.5)
+        np.maximum(share, np.float32(0), out=share)  # np.clip costs several times as much on small arrays
+        return np.minimum(share, np.float32(1), out=share)
 
     def paint(self, distance: np.ndarray, signal) -> None:
         """Paint the inside of a signed distance."""
@@ -27,13 +30,20 @@ class Canvas:
 
     def blend(self, alpha: np.ndarray, signal) -> None:
         """Paint with a given share of each pixel."""
-        self.signal += alpha * (signal - self.signal)
+        change = signal - self.signal
+        change *= alpha
+        self.signal += change
 
 
 def ellipse(across: np.ndarray, along: np.ndarray, half_across, half_along) -> np.ndarray:
     """Return about the signed distance to an ellipse, in the unit of its half axes."""
-    smaller = np.minimum(half_across, half_along)
-    return (np.sqrt((across / half_across) ** 2 + (along / half_along) ** 2) - np.float32(1)) * smaller
+    x, y = across / half_across, along / half_along
+    return (np.sqrt(x * x + y * y) - np.float32(1)) * np.minimum(half_across, half_along)
+
+
+def distance_from(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return sqrt(x^2 + y^2), several times faster than ``np.hypot``."""
+    return np.sqrt(x * x + y * y)
 
 
 def smoothstep(value: np.ndarray) -> np.ndarray:
@@ -67,9 +77,11 @@ def texture(x, y, z, voxel: tuple[float, float, float], blur: int, seed: int) ->
     """
     index = np.zeros(x.shape, np.int32)
     for axis, (coordinate, size) in enumerate(zip((x, y, z), voxel, strict=True)):
-        shift = 4096.0 * size + (seed >> (8 * axis)) % 251
+        shift = 4096 + (seed >> (8 * axis)) % 251
         voxels = (coordinate * np.float32(1 / size) + np.float32(shift)).astype(np.int32)
-        index = index * _TEXTURE_SIZE + (voxels & (_TEXTURE_SIZE - 1))
+        voxels &= _TEXTURE_SIZE - 1
+        index *= _TEXTURE_SIZE
+        index += voxels
     return _texture(blur).ravel().take(index)
 
 

@@ -82,7 +82,7 @@ def _write_one(index: int, seed: int, images: Path, transfer_syntax: str) -> Pha
 
 def _write_tables(out: Path, studies: list[PhantomStudy], split: str) -> None:
     """Write the competition's four tables."""
-    coordinates = "study_id,series_id,instance_number,condition,level,x,y".split(",")
+    coordinates = ["study_id", "series_id", "instance_number", "condition", "level", "x", "y"]
     tables = {
         f"{split}.csv": [["study_id", *SITE_NAMES], *(_label_row(study) for study in studies)],
         f"{split}_label_coordinates.csv": [

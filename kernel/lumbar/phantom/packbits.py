@@ -19,30 +19,44 @@ def encode_segment(plane: np.ndarray) -> bytes:
 
     Runs of three or more bytes become (257 - n, byte); what lies between them (n - 1, bytes); n is at most 128.
     """
-    rows, columns = plane.shape
     data = plane.ravel()
-    place = np.arange(data.size)
-    row_start = np.zeros(data.size, bool)
-    row_start[::columns] = True
-    new_run = row_start.copy()
-    new_run[1:] |= data[1:] != data[:-1]
-    run_start = np.flatnonzero(new_run)
-    run_length = np.diff(np.append(run_start, data.size))
-    repeated = np.repeat(run_length >= 3, run_length)
-    # A token starts where a repeated run starts, where literals follow one, at each row, and every 128 bytes.
-    starts = row_start | (repeated & new_run)
-    starts[1:] |= repeated[1:] != repeated[:-1]
-    group_start = np.maximum.accumulate(np.where(starts, place, 0))
-    starts |= (place - group_start) % _LONGEST == 0
-    token_start = np.flatnonzero(starts)
-    length = np.diff(np.append(token_start, data.size))
-    packed = repeated[token_start] & (length > 1)
-    end = np.cumsum(np.where(packed, 2, 1 + length))
-    header_at = end - np.where(packed, 2, 1 + length)
+    repeated, starts = _runs(plane)
+    place, length = _split(np.flatnonzero(starts), data.size)
+    packed = repeated.ravel()[place] & (length > 1)
+    size = np.where(packed, 2, 1 + length)
+    end = np.cumsum(size)
+    header_at = end - size
     out = np.zeros(end[-1] + end[-1] % 2, np.uint8)
     out[header_at] = np.where(packed, 257 - length, length - 1)
-    out[header_at[packed] + 1] = data[token_start[packed]]
-    literal = np.repeat(~packed, length)
-    shift = np.repeat(header_at + 1 - token_start, length)
-    out[(place + shift)[literal]] = data[literal]
+    out[header_at[packed] + 1] = data[place[packed]]
+    # What is neither a header nor a run's byte is literal, in order.
+    literal_out = np.ones(out.size, bool)
+    literal_out[end[-1] :] = False
+    literal_out[header_at] = False
+    literal_out[header_at[packed] + 1] = False
+    literal_in = ~repeated.ravel()
+    literal_in[place[~packed]] = True  # the single byte left over when a run is split
+    out[literal_out] = data[literal_in]
     return out.tobytes()
+
+
+def _runs(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which bytes lie in a run of three or more, and (flat) where a token must start."""
+    same = plane[:, 1:] == plane[:, :-1]
+    triple = same[:, 1:] & same[:, :-1]
+    repeated = np.zeros(plane.shape, bool)
+    width = triple.shape[1]
+    for shift in range(3 if width > 0 else 0):
+        repeated[:, shift : shift + width] |= triple
+    starts = np.ones(plane.shape, bool)  # every row's first byte
+    starts[:, 1:] = (repeated[:, 1:] & ~same) | (repeated[:, 1:] != repeated[:, :-1])
+    return repeated, starts.ravel()
+
+
+def _split(start: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return start and length of every token after cutting those longer than 128 bytes."""
+    length = np.diff(np.append(start, size))
+    parts = -(-length // _LONGEST)
+    part = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+    start = np.repeat(start, parts) + _LONGEST * part
+    return start, np.minimum(_LONGEST, np.repeat(length, parts) - _LONGEST * part)

@@ -229,7 +229,7 @@ def _draw_blocks(rng, anatomy, most: int) -> tuple[list[Plane], float]:
     distance = float(np.clip(rng.normal(3.9, 0.4), 3.0, 5.0))
     planes = []
     for s in anatomy.level_disc:
-        anchor = frame.to_patient(0, 4, s) + [rng.normal(0, 1), rng.normal(0, 1), 0]
+        anchor = frame.to_patient(0, 4, s) + rng.normal(0, (1, 1, 0))
         inclination = float(np.interp(s, frame.s, frame.inclination)) + rng.normal(0, 0.035)
         middle = _axial_plane(view, anchor, inclination)
         down = -np.sign(middle.normal[2]) * middle.normal

@@ -3,17 +3,18 @@
 import numpy as np
 
 from lumbar.phantom.anatomy import Anatomy
-from lumbar.phantom.canvas import Canvas, enlarge, texture
+from lumbar.phantom.canvas import Canvas, enlarge
 from lumbar.phantom.contrast import Contrast, split_fat
 from lumbar.phantom.profiles import Profiles
 from lumbar.phantom.protocol import Plane, SeriesPlan
 from lumbar.phantom.spine import REACH, paint_spine
-from lumbar.phantom.surroundings import paint_surroundings
+from lumbar.phantom.surroundings import draw_grain, paint_surroundings
 from lumbar.sites import AXIAL_T2
 
 # Sub-planes through a slice's thickness, as fractions of it: the partial volume.
-_SUBPLANES = (-1 / 3, 0.0, 1 / 3)
+_SUBPLANES = (-0.25, 0.25)
 _MAXIMUM = 4095  # 12 bits stored
+_NOISE_POOL = 300_007
 
 
 def scan_series(rng: np.random.Generator, anatomy: Anatomy, profiles: Profiles, plan: SeriesPlan):
@@ -24,15 +25,23 @@ def scan_series(rng: np.random.Generator, anatomy: Anatomy, profiles: Profiles, 
         anatomy, profiles: The patient.
         plan: The series.
     """
+    # One pool of noise for the series, begun at a random place for every slice: drawing it anew is slow.
+    pool = plan.noise * rng.standard_normal(_NOISE_POOL, dtype=np.float32)
     for plane in plan.planes:
         signal, patient_y, patient_z = _sample(anatomy, profiles, plan, plane)
         signal = signal * _sensitivity(patient_y, patient_z, plan.coil)
         signal = _artefacts(signal, plan)
-        real = signal + plan.noise * rng.standard_normal(signal.shape, dtype=np.float32)
-        imaginary = plan.noise * rng.standard_normal(signal.shape, dtype=np.float32)
+        real, imaginary = signal + _take_noise(rng, pool, signal.shape), _take_noise(rng, pool, signal.shape)
         magnitude = np.sqrt(real * real + imaginary * imaginary)  # Rician
         magnitude = _clip_view(enlarge(magnitude, plane.shape), plan.clip)
         yield np.clip(magnitude * plan.peak, 0, _MAXIMUM).astype(np.uint16)
+
+
+def _take_noise(rng, pool: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return a piece of the pool, read in a circle."""
+    return np.take(
+        np.roll(pool, int(rng.integers(len(pool)))), np.arange(shape[0] * shape[1]), mode="wrap"
+    ).reshape(shape)
 
 
 def _sample(anatomy: Anatomy, profiles: Profiles, plan: SeriesPlan, plane: Plane):
@@ -52,7 +61,7 @@ def _grid(plane: Plane, plan: SeriesPlan) -> tuple[np.ndarray, np.ndarray, np.nd
     """Return x, y, z (rows, columns) in mm of the scanner's own pixels, which cover the same field of view."""
     axes = []
     for length, spacing in zip(plane.shape, plane.spacing, strict=True):
-        own = int(round(length * spacing / plan.resolution))
+        own = round(length * spacing / plan.resolution)
         axes.append(((np.arange(own) + 0.5) * (length / own) - 0.5) * spacing)
     rows, columns = axes
     points = []
@@ -65,13 +74,14 @@ def _grid(plane: Plane, plan: SeriesPlan) -> tuple[np.ndarray, np.ndarray, np.nd
 def _paint(anatomy, profiles, plan, plane, patient, spine, contrast: Contrast, edge: float) -> np.ndarray:
     """Paint surroundings on the slice's middle plane and the spine on its sub-planes."""
     canvas = Canvas(np.zeros(patient[0].shape, np.float32), edge)
-    paint_surroundings(canvas, anatomy, patient, spine, contrast)
+    grain = draw_grain(patient, anatomy.seed)
+    paint_surroundings(canvas, anatomy, profiles, patient, spine, grain, contrast)
     near = (np.abs(spine[0]) < REACH) & (np.abs(spine[1] - 1) < 50)
     rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
     if len(rows):
         window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
         local = [np.ascontiguousarray(c[window]) for c in patient]
-        mottle = texture(*local, (1.1, 1.1, 1.1), 1, anatomy.seed + 3)
+        mottle = np.ascontiguousarray(grain.fine[window])
         total = np.zeros(local[0].shape, np.float32)
         for fraction in _SUBPLANES:
             offset = (plane.normal * (fraction * plan.thickness)).astype(np.float32)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lumbar.phantom.anatomy import RECESS_OFFSET, Anatomy
-from lumbar.phantom.canvas import Canvas, ellipse, smoothstep
+from lumbar.phantom.canvas import Canvas, distance_from, ellipse, smoothstep
 from lumbar.phantom.contrast import Contrast
 from lumbar.phantom.profiles import NORMAL_DEPTH, Profiles
 from lumbar.phantom.thecal_sac import paint_sac
@@ -52,10 +52,9 @@ def _paint_sacrum(canvas, profiles, side, v, s, marrow, contrast) -> None:
     if not ala.any():
         return
     wing = np.maximum(side - 10 - 36 * ala, np.abs(v + 4 + 0.25 * side) - 13 * ala - 1)
-    wing = np.where(ala > 0.05, wing, np.float32(9))
-    _paint_bone(canvas, wing, marrow, contrast)
+    _paint_bone(canvas, wing + 50 * (ala < 0.05), marrow, contrast)
     crest = np.maximum(side - 9, np.abs(v - 16 * size - 5) - 4)
-    _paint_bone(canvas, np.where(ala > 0.4, crest, np.float32(9)), marrow, contrast)
+    _paint_bone(canvas, crest + 50 * (ala < 0.4), marrow, contrast)
 
 
 def _paint_column(canvas, profiles, side, v, s, mottle, marrow, contrast) -> None:
@@ -91,39 +90,53 @@ def _roof(side: np.ndarray, size) -> np.ndarray:
 
 def _paint_arches(canvas, anatomy, profiles, side, v, s, marrow, contrast) -> None:
     """Paint pedicles, articular pillars, laminae, transverse and spinous processes."""
-    body, arch, transverse, size = profiles.at(s, "body", "posterior", "transverse", "normal_scale")
+    names = ("body", "no_arch", "no_transverse", "normal_scale")
+    body, none, no_transverse, size = profiles.at(s, *names)
     z = s - body  # positive below the vertebra's middle
-    none = np.float32(50) * (1 - arch)
     roof = _roof(side, size)
-    ligament = np.maximum(np.abs(v - roof - 5.5) - 4.5, side - 13) + none
-    canvas.paint(ligament, contrast.ligament)
-    # Behind the flavum, between the spinous processes: ligament and fat.
-    canvas.paint(np.maximum(side - 2.2, np.abs(v - 31) - 10) + none, 0.5 * (contrast.fat + contrast.ligament))
-    wing = np.maximum(ellipse(v - 5 - 0.12 * side, z + 4, 3.6, 5.2), np.maximum(side - 37, 12 - side))
-    _paint_bone(canvas, wing + 50 * (1 - transverse), marrow, contrast)
-    pillar = np.maximum(ellipse(side - 15.5, v - 11.5, 4.8, 4.8), np.abs(z - 3) - 12) + none
-    _paint_bone(canvas, pillar, marrow, contrast)
-    pedicle = np.maximum(ellipse(side - 15, z + 5, 4.8, 7.2), np.abs(v - 3) - 7.5) + none
-    _paint_bone(canvas, pedicle, marrow, contrast)
-    lamina = np.maximum(np.abs(v - roof - 5.2) * 0.75 - 2.4, np.abs(z - 6.5) - 9)
-    _paint_bone(canvas, np.maximum(lamina, side - 13) + none, marrow, contrast)
-    droop = z - 0.32 * (v - 20) - 8
-    spinous = np.maximum(np.maximum(side - 2.8, np.abs(droop) - 8.5), np.maximum(roof + 4 - v, v - 45 * size))
-    _paint_bone(canvas, spinous + none, marrow, contrast)
+    midline = float(side.min()) < 14
+    if midline:
+        ligament = np.maximum(np.abs(v - roof - np.float32(5.5)) - np.float32(4.5), side - 13)
+        canvas.paint(ligament + none, contrast.ligament)
+        # Between the spinous processes: ligament and fat.
+        between = np.maximum(side - np.float32(2.2), np.abs(v - 31) - 10)
+        canvas.paint(between + none, 0.5 * (contrast.fat + contrast.ligament))
+    arm = np.maximum(ellipse(v - 5 - np.float32(0.12) * side, z + 4, 3.6, 5.2), np.abs(side - 24.5) - 12.5)
+    _paint_bone(canvas, arm + no_transverse, marrow, contrast)
+    if float(side.min()) < 21:
+        pillar = np.maximum(
+            ellipse(side - np.float32(15.5), v - np.float32(11.5), 4.8, 4.8), np.abs(z - 3) - 12
+        )
+        _paint_bone(canvas, pillar + none, marrow, contrast)
+        pedicle = np.maximum(ellipse(side - 15, z + 5, 4.8, 7.2), np.abs(v - 3) - np.float32(7.5))
+        _paint_bone(canvas, pedicle + none, marrow, contrast)
+    if midline:
+        sheet = np.abs(v - roof - np.float32(5.2)) * np.float32(0.75) - np.float32(2.4)
+        lamina = np.maximum(np.maximum(sheet, np.abs(z - np.float32(6.5)) - 9), side - 13)
+        _paint_bone(canvas, lamina + none, marrow, contrast)
+        droop = np.abs(z - np.float32(0.32) * (v - 20) - 8) - np.float32(8.5)
+        spinous = np.maximum(
+            np.maximum(side - np.float32(2.8), droop), np.maximum(roof + 4 - v, v - 45 * size)
+        )
+        _paint_bone(canvas, spinous + none, marrow, contrast)
 
 
-def _by_side(a, left, right):
-    return np.where(a > 0, left, right)
+def _by_side(a: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the left value where a > 0, else the right one."""
+    return right + (a > 0) * (left - right)
 
 
 def _paint_joints(canvas, anatomy, profiles, a, v, s, marrow, contrast) -> None:
     """Paint the facet joints: two processes and the slit between them, thick where the recess is narrow."""
-    disc, left, right, arch = profiles.at(s, "disc", "joint_left", "joint_right", "posterior")
-    thick = 1 + np.float32(0.22) * _by_side(a, left, right)
-    across, back, along = np.abs(a) - 17.5, v - 14.0, s - disc + 2
-    round_ = np.sqrt((across / (6.6 * thick)) ** 2 + (back / (7.2 * thick)) ** 2 + (along / 11.0) ** 2)
-    joint = (round_ - 1) * np.float32(6.5)
-    joint += 50 * ((s - disc > 14) | (arch < 0.5) & (s - disc > 4))
+    disc, left, right, none = profiles.at(s, "disc", "joint_left", "joint_right", "no_joint")
+    thick = _by_side(a, left, right)
+    across, back, along = np.abs(a) - np.float32(17.5), v - np.float32(14.0), s - disc + 2
+    wide, deep, tall = (
+        across / (np.float32(6.6) * thick),
+        back / (np.float32(7.2) * thick),
+        along * np.float32(1 / 11),
+    )
+    joint = (np.sqrt(wide * wide + deep * deep + tall * tall) - 1) * np.float32(6.5) + none
     _paint_bone(canvas, joint, marrow, contrast)
     slit = np.float32(0.75) * across - np.float32(0.66) * back + np.float32(0.2) * along
     inside = np.clip(np.float32(0.5) - (joint + 1) * 1.0, 0, 1)
@@ -133,22 +146,25 @@ def _paint_joints(canvas, anatomy, profiles, a, v, s, marrow, contrast) -> None:
 
 def _paint_foramina(canvas, anatomy, profiles, a, v, s, mottle, contrast) -> None:
     """Paint each foramen: what narrows it, the fat that is left, and the root."""
-    names = ("foramen", "foramen_offset", "foramen_back", "posterior")
-    centre, offset, back, arch = profiles.at(s, *names)
+    centre, offset, back, none = profiles.at(s, "foramen", "foramen_offset", "foramen_back", "no_joint")
     measures = ("foramen_depth_left", "foramen_depth_right", "foramen_height_left", "foramen_height_right")
     depth_left, depth_right, height_left, height_right = profiles.at(s, *measures)
     half_depth, half_height = _by_side(a, depth_left, depth_right), _by_side(a, height_left, height_right)
     lateral = np.abs(a) - offset
-    ends = np.maximum(-lateral - 6, lateral - 9)
-    along, deep = s - centre, v - back - np.clip(-lateral, -4, 4) * np.float32(0.12)
-    canvas.paint(np.maximum(ellipse(deep, along, 6.0, 10.2), ends), contrast.ligament * 1.3)
+    ends = np.maximum(-lateral - 6, lateral - 9) + none
+    along, deep = s - centre, v - back
+    # What closes it: disc and lip from the front, the joint's process and ligament from the back.
+    filling = np.maximum(ellipse(deep, along, 5.8, 10.2), ends)
+    behind = np.clip(np.float32(0.5) + deep * np.float32(0.6), 0, 1)
+    canvas.paint(filling, contrast.annulus + behind * (np.float32(0.85) * contrast.marrow - contrast.annulus))
     # The foramen closes round the root, which keeps to its upper half.
     along = along + np.float32(0.35) * (np.float32(9) - half_height)
     key = half_depth * (1 - np.float32(0.45) * smoothstep(along / half_height))
     opening = np.maximum(ellipse(deep, along, key, half_height), ends)
-    canvas.paint(opening, contrast.fat * (0.95 + np.float32(0.05) * mottle))
+    canvas.paint(np.maximum(opening - 1, filling), contrast.cortex)
+    canvas.paint(opening, contrast.fat * (1 + np.float32(0.06) * mottle))
     root_along = along + np.float32(0.25) * half_height - np.float32(0.45) * lateral
-    root = np.maximum(np.sqrt(deep**2 + root_along**2) - np.float32(2.8), opening + 0.3)
+    root = np.maximum(distance_from(deep, root_along) - np.float32(2.8), opening + np.float32(0.3))
     canvas.paint(root, contrast.nerve)
 
 
@@ -162,8 +178,8 @@ def _paint_canal(canvas, anatomy, profiles, a, v, s, mottle, contrast) -> None:
     lumen_distance = np.maximum(np.maximum(front - v, v - front - depth), side - width)
     canvas.paint(lumen_distance, 0.9 * contrast.fat)
     paint_sac(canvas, anatomy, profiles, (a, v, s), (front, depth), lumen_distance, mottle, contrast)
-    across = side - RECESS_OFFSET * anatomy.size
-    traversing = np.hypot(across, v - front - 0.5 * depth) - np.float32(1.9)
+    across = side - np.float32(RECESS_OFFSET * anatomy.size)
+    traversing = distance_from(across, v - front - np.float32(0.5) * depth) - np.float32(1.9)
     canvas.paint(np.maximum(traversing, lumen_distance + 0.2), contrast.nerve * 0.9)
 
 

@@ -69,7 +69,7 @@ def draw_study(seed: int, index: int) -> PhantomStudy:
         series=series,
         seeds=tuple(int(s) for s in rng.integers(2**31, size=len(plans))),
         tags=draw_tags(rng),
-        shift=rng.normal(0, _ISOCENTRE) + [0, 0, -300 * rng.random()],
+        shift=rng.normal((0, 0, -150), _ISOCENTRE),
         points=points,
         points_on_slices=tuple(
             _label_point(point, site.description, series) for point, site in zip(points, SITES, strict=True)

@@ -1,111 +1,134 @@
 """What lies around the spine: air, skin, fat, muscles of the back, psoas, vessels, kidneys, bowel."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from lumbar.phantom.anatomy import FIRST_LEVEL, Anatomy
-from lumbar.phantom.canvas import Canvas, ellipse, texture
-from lumbar.phantom.contrast import Contrast
+from lumbar.phantom.canvas import Canvas, distance_from, ellipse, texture
+from lumbar.phantom.profiles import Profiles
 
 
-def paint_surroundings(canvas: Canvas, anatomy: Anatomy, patient, spine, contrast: Contrast) -> None:
+@dataclass(frozen=True)
+class Grain:
+    """Textures of one slice, each (rows, columns) of mean 0 and deviation 1.
+
+    ``fine`` mottles, ``coarse`` makes lumps and (where it crosses 0) septa, ``fibre`` runs along the body.
+    """
+
+    fine: np.ndarray
+    coarse: np.ndarray
+    fibre: np.ndarray
+
+
+def draw_grain(patient, seed: int) -> Grain:
+    """Return the textures at patient points (x, y, z)."""
+    return Grain(
+        fine=texture(*patient, (0.9, 0.9, 0.9), 1, seed),
+        coarse=texture(*patient, (0.8, 0.8, 1.1), 4, seed + 1),
+        fibre=texture(*patient, (0.8, 0.8, 5.0), 1, seed + 2) * np.float32(0.75)
+        + texture(*patient, (0.8, 0.8, 3.5), 4, seed + 3) * np.float32(0.8),
+    )
+
+
+def paint_surroundings(canvas: Canvas, anatomy: Anatomy, profiles: Profiles, patient, spine, grain, contrast):
     """Paint the trunk; the spine goes on top.
 
     Args:
         canvas: (rows, columns).
-        anatomy: The patient.
+        anatomy, profiles: The patient.
         patient: (x, y, z) arrays (rows, columns), mm.
         spine: (a, v, s) of the same points.
+        grain: Textures of the same points.
         contrast: Signals.
     """
     x, y, z = patient
-    frame = anatomy.frame
-    order = np.argsort(frame.z)
-    smooth = np.convolve(np.pad(frame.y, 100, mode="edge"), np.hanning(200) / np.hanning(200).sum(), "same")
-    middle_y = np.interp(z, frame.z[order], smooth[100:-100][order]).astype(np.float32)
-    middle_x = np.interp(z, frame.z[order], frame.offset[order]).astype(np.float32)
+    middle_x, middle_y = profiles.at_height(z, "middle_x", "middle_y")
     across, back = x - middle_x, y - middle_y
-    wall = _paint_trunk(canvas, anatomy, across, back, z, contrast)
-    marbling = texture(x, y, z, (1.6, 1.6, 9.0), 1, anatomy.seed)
-    marbling += 0.6 * texture(x, y, z, (4.0, 4.0, 20.0), 1, anatomy.seed + 5)
-    streaks = np.clip(0.5 * (marbling - 2.1 + 1.6 * anatomy.muscle_fat), 0, 0.9)
-    muscle = contrast.muscle * (1 + np.float32(0.07) * marbling)
-    muscle = muscle + streaks * (contrast.fat - muscle)
-    _paint_abdomen(canvas, anatomy, patient, across, back, wall, contrast)
-    _paint_back_muscles(canvas, anatomy, across, back, wall, muscle, z)
-    _paint_beside_spine(canvas, anatomy, spine, muscle, contrast)
+    septa = np.clip(1 - np.abs(grain.coarse) * np.float32(6), 0, 1)
+    fat = contrast.fat * (1 + np.float32(0.07) * grain.fine) * (1 - np.float32(0.45) * septa)
+    streaks = np.clip((grain.fibre - np.float32(2.3 - 2.2 * anatomy.muscle_fat)) * np.float32(0.8), 0, 0.9)
+    muscle = contrast.muscle * (1 + np.float32(0.12) * grain.fine)
+    muscle += streaks * (contrast.fat - muscle)
+    wall = _paint_trunk(canvas, anatomy, across, back, z, fat, contrast)
+    _paint_abdomen(canvas, anatomy, profiles, across, back, z, wall, fat, grain, contrast)
+    _paint_back_muscles(canvas, anatomy, across, back, wall, muscle, z, fat)
+    _paint_beside_spine(canvas, anatomy, profiles, spine, muscle, contrast)
 
 
-def _paint_trunk(canvas, anatomy, across, back, z, contrast) -> np.ndarray:
+def _paint_trunk(canvas, anatomy, across, back, z, fat, contrast) -> np.ndarray:
     """Paint skin, the fat under it and the trunk's wall; return the distance to the inside of the fat."""
-    girth = np.float32(anatomy.girth)
-    low = np.clip(-z / 120, -1, 1.2)  # the back's fat is thickest over the sacrum
-    fascia_back = 50 * girth + 5 - 4 * np.exp(-((across / 9) ** 2)) - 7 * np.clip(low - 0.3, 0, 1)
-    fat_back = anatomy.fat_back * (1 + 0.45 * low) + 3
-    outer_back = fascia_back + fat_back
-    half_width, half_depth = 148 * girth + anatomy.fat_back, 108 * girth
-    centre = outer_back - half_depth - anatomy.fat_back
+    girth = anatomy.girth
+    low = np.clip(z * np.float32(-1 / 120), -1, 1.2)  # the back's fat is thickest over the sacrum
+    groove = np.clip(1 - np.abs(across) * np.float32(1 / 16), 0, 1)
+    fascia_back = 50 * girth + 5 - 4 * groove * groove - 7 * np.clip(low - np.float32(0.3), 0, 1)
+    outer_back = fascia_back + anatomy.fat_back * (1 + np.float32(0.45) * low) + 3
+    half_width, half_depth = 148 * girth + anatomy.fat_back, 108 * girth + anatomy.fat_back
+    centre = outer_back - half_depth
     # A rounded box: flat in the back, round at the flanks and in front.
-    rise = np.abs(across / half_width) ** 2.5
-    front = np.clip((centre - back) / (half_depth + anatomy.fat_back), 0, None) ** 2
-    flank = (np.sqrt(rise + front) - 1) * 80
-    behind = back - outer_back * np.sqrt(np.clip(1 - 0.75 * rise, 0.02, 1)).astype(np.float32)
-    outside = np.maximum(flank, behind)
+    share = np.abs(across) * np.float32(1 / half_width)
+    rise = share * share * np.sqrt(share)
+    front = np.clip((centre - back) * np.float32(1 / half_depth), 0, None)
+    flank = (np.sqrt(rise + front * front) - 1) * np.float32(80)
+    outside = np.maximum(flank, back - outer_back * np.sqrt(np.clip(1 - np.float32(0.75) * rise, 0.02, 1)))
     canvas.signal[:] = 0
     canvas.paint(outside, contrast.skin)
-    fat = contrast.fat * (1 + 0.04 * np.sin(across * 0.5) * np.sin(back * 0.4 + z * 0.35))
-    canvas.paint(outside + 2.0, fat)
-    inside = back - fascia_back * np.sqrt(np.clip(1 - 0.9 * rise, 0.02, 1)).astype(np.float32)
-    return np.maximum(inside, flank + 0.7 * anatomy.fat_back + 6)
+    canvas.paint(outside + np.float32(2.0), fat)
+    inside = back - fascia_back * np.sqrt(np.clip(1 - np.float32(0.9) * rise, 0.02, 1))
+    return np.maximum(inside, flank + np.float32(0.7 * anatomy.fat_back + 6))
 
 
-def _paint_abdomen(canvas, anatomy, patient, across, back, wall, contrast) -> None:
+def _paint_abdomen(canvas, anatomy, profiles, across, back, z, wall, fat, grain, contrast) -> None:
     """Paint the abdominal wall, bowel in its fat, kidneys, liver."""
-    x, y, z = patient
     canvas.paint(wall, contrast.muscle)
     cavity = np.maximum(wall + 11, back + 2)
-    canvas.paint(cavity, contrast.fat * np.float32(0.9))
-    lumps = texture(x, y, z, (5.0, 5.0, 5.0), 2, anatomy.seed + 1)
-    bowel = np.maximum(cavity, np.maximum(back + 45, (np.float32(0.25) - lumps) * 5))
-    canvas.paint(bowel, contrast.bowel * (1 + 0.35 * texture(x, y, z, (3.0, 3.0, 3.0), 1, anatomy.seed + 2)))
+    canvas.paint(cavity, np.float32(0.85) * fat)
+    lumps = np.maximum(cavity, np.maximum(back + 45, (np.float32(-0.1) - grain.coarse) * np.float32(3.5)))
+    canvas.paint(lumps, contrast.ligament)
+    canvas.paint(lumps + 2, contrast.bowel * (1 + np.float32(0.35) * grain.fine))
     top = anatomy.frame.to_patient(0, 0, anatomy.disc[FIRST_LEVEL])[2]
     for side in (1, -1):
-        tall = (z - (top - 5 + 8 * side)) / 2.0
-        kidney = ellipse(np.hypot(across - side * 66 * anatomy.girth, tall), back + 24, 25.0, 24.0)
-        canvas.paint(kidney, contrast.kidney)
-        canvas.paint(kidney + 15, contrast.fat)
-    liver = ellipse(np.hypot(across + 105, (z - top - 40) / 1.3), back + 60, 62.0, 60.0)
-    canvas.paint(np.maximum(liver, cavity + 2), contrast.organ)
+        tall = (z - (top - 5 + 8 * side)) * np.float32(0.5)
+        if np.abs(tall).min() > 25:
+            continue
+        kidney = ellipse(
+            distance_from(across - np.float32(side * 66 * anatomy.girth), tall), back + 24, 25.0, 24.0
+        )
+        canvas.paint(kidney, contrast.kidney * (1 + np.float32(0.08) * grain.fine))
+        canvas.paint(kidney + 15, fat)
+    liver = ellipse(
+        distance_from(across + 105, (z - np.float32(top + 40)) * np.float32(0.77)), back + 60, 62.0, 60.0
+    )
+    canvas.paint(np.maximum(liver, cavity + 2), contrast.organ * (1 + np.float32(0.1) * grain.fine))
 
 
-def _paint_back_muscles(canvas, anatomy, across, back, wall, muscle, z) -> None:
+def _paint_back_muscles(canvas, anatomy, across, back, wall, muscle, z, fat) -> None:
     """Paint multifidus, erector spinae and quadratus lumborum, each in a sleeve of fat."""
     side = np.abs(across)
-    canvas.paint(np.maximum(wall + 1.0, np.abs(back - 28) - 31), np.float32(0.72) * canvas.signal.max())
+    canvas.paint(np.maximum(wall + 1.0, np.abs(back - 28) - 31), np.float32(0.9) * fat)
     girth = anatomy.girth
-    low = np.clip(-z / 110, 0, 1)
-    multifidus = ellipse(side - 16 * girth - 2, back - 34, 14.5 * girth, 16 + 5 * low)
-    erector = ellipse(
-        side - (47 - 8 * low) * girth, back - 29, (23 - 9 * low) * girth, (21 - 3 * low) * girth
-    )
-    quadratus = ellipse(side - 63 * girth, back - 3, 18.0, 8.0)
+    low = np.clip(z * np.float32(-1 / 110), 0, 1)
+    multifidus = ellipse(side - np.float32(16 * girth + 2), back - 34, 14.5 * girth, 16 + 5 * low)
+    middle, width = (47 - 8 * low) * girth, (23 - 9 * low) * girth
+    erector = ellipse(side - middle, back - 29, width, (21 - 3 * low) * girth)
+    quadratus = ellipse(side - np.float32(63 * girth), back - 3, 18.0, 8.0)
     for shape in (quadratus, erector, multifidus):
         canvas.paint(np.maximum(shape, wall + 1.5), muscle)
 
 
-def _paint_beside_spine(canvas, anatomy, spine, muscle, contrast) -> None:
+def _paint_beside_spine(canvas, anatomy, profiles, spine, muscle, contrast) -> None:
     """Paint what runs along the column: psoas, aorta, vena cava."""
     a, v, s = spine
-    level = anatomy.level_disc
-    grow = np.interp(s, [level[0] - 25, level[0], level[3], level[4] + 60], [0, 0.55, 1.1, 1.0])
-    down = np.interp(s, [level[2], level[4] + 60], [0, 1]).astype(np.float32)
-    grow = (grow * anatomy.girth).astype(np.float32) + np.float32(1e-3)
-    psoas = ellipse(np.abs(a) - 24 - 15 * grow - 14 * down, v + 17 + 28 * down, 16 * grow, 20 * grow)
-    canvas.paint(psoas, muscle)
-    end = level[3] - 6
+    grow, down = profiles.at(s, "psoas_size", "psoas_down")
+    middle = 24 + 15 * grow + 14 * down
+    canvas.paint(ellipse(np.abs(a) - middle, v + 17 + 28 * down, 16 * grow, 20 * grow), muscle)
+    if np.abs(a).min() > 60:
+        return
+    # Aorta (left) and cava part at L4 into their branches, which drift outwards.
+    spread = np.clip(s - np.float32(anatomy.level_disc[3] - 6), 0, 80) * np.float32(0.45)
     for offset, width, height in ((8.0, 9.0, 9.0), (-14.0, 11.0, 8.0)):
-        spread = np.clip(s - end, 0, 80) * np.float32(0.45)
-        artery = ellipse(np.abs(a - offset) - spread, v + 44 + 0.15 * spread, width * 0.8, height * 0.8)
-        stem = ellipse(a - offset, v + 45, width, height)
-        vessel = np.where(s < end, stem, artery)
+        shrink = 1 - np.clip(spread * np.float32(0.1), 0, 0.3)
+        apart = np.abs(a - np.float32(offset)) - spread
+        vessel = ellipse(apart, v + 45 + np.float32(0.15) * spread, width * shrink, height * shrink)
         canvas.paint(vessel, contrast.vessel * 1.8)
-        canvas.paint(vessel + 1.2, contrast.vessel)
+        canvas.paint(vessel + np.float32(1.2), contrast.vessel)

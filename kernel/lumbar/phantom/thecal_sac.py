@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from lumbar.phantom.anatomy import FIRST_LEVEL, Anatomy
-from lumbar.phantom.canvas import Canvas
-from lumbar.phantom.contrast import Contrast
+from lumbar.phantom.anatomy import Anatomy
+from lumbar.phantom.canvas import Canvas, distance_from
 from lumbar.phantom.profiles import Profiles
 
 _ROOTS = 18
@@ -31,7 +30,8 @@ def paint_sac(
     half_width, front_fat, back_fat, cord = profiles.at(s, "sac_width", "front_fat", "back_fat", "cord")
     middle_fat = np.clip(1 - (a / 5) ** 2, 0, 1)
     lower, upper = front + front_fat, front + depth - back_fat * middle_fat - np.float32(0.4)
-    taper = np.sqrt(np.clip(1 - (a / np.maximum(half_width, 0.1)) ** 4, 0, 1))
+    share = np.abs(a) / half_width
+    taper = np.sqrt(np.clip(1 - share * share * share * share, 0, 1))
     centre = (lower + upper) / 2
     half_depth = (upper - lower) / 2 * taper
     distance = np.maximum(np.abs(v - centre) - half_depth, np.abs(a) - half_width)
@@ -59,7 +59,9 @@ def _threads(anatomy: Anatomy, a, v, s, centre, half_depth, half_width, cord) ->
     sharp = np.float32(1 / 0.8)
     # Gathered around the cord above the conus, spread over the sac some 4 cm below it.
     spread = np.clip((s - anatomy.conus + 25) / 55, 0.45, 1).astype(np.float32)
-    cover = np.clip(np.float32(0.5) - (np.hypot(a * 0.85, v - centre) - cord) * sharp, 0, 1) * (cord > 0.2)
+    cover = np.clip(
+        np.float32(0.5) - (distance_from(a * np.float32(0.85), v - centre) - cord) * sharp, 0, 1
+    ) * (cord > 0.2)
     for place, depth, left in zip(sideways, backwards, leave, strict=True):
         wave = np.float32(0.07) * np.sin(s * np.float32(0.06) + np.float32(9 * place))
         toward = smooth_exit(s, level[left])
