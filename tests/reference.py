@@ -63,21 +63,31 @@ def squeeze(volume: np.ndarray, length: int) -> torch.Tensor:
     return F.interpolate(grid[None, None], size=size, mode="trilinear", align_corners=False)[0, 0]
 
 
-def detect(network: nn.Module, grid: torch.Tensor, length: int) -> dict[str, torch.Tensor]:
-    """Run one detector on a volume (S, 256, 256), S <= length, padded to ``length`` with zero slices.
+def network_input(grid: torch.Tensor, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what a detector network sees of a volume (S, 256, 256), S <= length, padded with zero slices.
 
-    Returns ``pointer`` (class, D) and ``segmenter`` (class, D, 256, 256) logits and ``heatmap`` alike.
+    (length, 3, 256, 256): every slice between its neighbours, zero beyond the ends; and (length,) bool:
+    which slices are not all zero.
     """
     padded = torch.zeros(length, *grid.shape[1:], device=grid.device)
     padded[: len(grid)] = grid
     edge = torch.zeros_like(padded[:1])
     before, after = torch.cat([edge, padded[:-1]]), torch.cat([padded[1:], edge])
-    three = torch.stack([before, padded, after], dim=1)
-    present = (padded != 0).any(dim=(1, 2))
-    pointer = network.pointer(three, present).T
-    segmenter = torch.cat([network.segmenter(some) for some in three.split(16)]).transpose(0, 1)
-    heatmap = segmenter.sigmoid() * pointer.sigmoid()[:, :, None, None] * present[:, None, None]
-    return {"pointer": pointer, "segmenter": segmenter, "heatmap": heatmap}
+    return torch.stack([before, padded, after], dim=1), (padded != 0).any(dim=(1, 2))
+
+
+def to_heatmap(segmenter: torch.Tensor, pointer: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    """Join segmenter logits (class, D, 256, 256), pointer logits (class, D) and present (D,)."""
+    return segmenter.sigmoid() * pointer.sigmoid()[:, :, None, None] * present[:, None, None]
+
+
+def detect(network: nn.Module, grid: torch.Tensor, length: int) -> torch.Tensor:
+    """Return one network's heatmaps (class, length, 256, 256) of a volume (S, 256, 256)."""
+    slices, present = network_input(grid, length)
+    pointer = network.pointer(slices, present).T
+    # In pieces only because the feature maps of 192 slices at once need more memory than a machine has.
+    segmenter = torch.cat([network.segmenter(some) for some in slices.split(16)]).transpose(0, 1)
+    return to_heatmap(segmenter, pointer, present)
 
 
 def find_points(heatmap: torch.Tensor, slices: int, xy: str) -> np.ndarray:
@@ -97,10 +107,24 @@ def find_points(heatmap: torch.Tensor, slices: int, xy: str) -> np.ndarray:
     return np.array(points).reshape(-1, 5, 3)
 
 
-def margins(heatmap: torch.Tensor) -> np.ndarray:
-    """Return by how much each class's best voxel beats its next best: (class,)."""
-    best = heatmap.flatten(1).topk(2).values
-    return (best[:, 0] - best[:, 1]).cpu().numpy()
+def margins(heatmap: torch.Tensor, points: np.ndarray, slices: int, xy: str) -> np.ndarray:
+    """Return by how much the voxel of each point beats its next best, (class, 5).
+
+    For a dynamic detector a point is as sure as both the peak's slice and the place on its own slice are.
+    """
+    leads = []
+    for volume, site in zip(heatmap, points, strict=True):
+        own = (
+            volume[site[:, 0].clip(0, slices - 1)] if xy == "dynamic" else volume[None].expand(5, -1, -1, -1)
+        )
+        leads.append(torch.minimum(lead(own), lead(volume[None])).cpu().numpy())
+    return np.array(leads)
+
+
+def lead(values: torch.Tensor) -> torch.Tensor:
+    """Return the largest value less the second largest, for each row of (n, ...)."""
+    best = values.flatten(1).topk(2).values
+    return best[:, 0] - best[:, 1]
 
 
 def crop(grid: torch.Tensor, points: np.ndarray, border: str) -> torch.Tensor:
@@ -144,28 +168,32 @@ def infer_study(
     """Run one study through every detector and, on each one's crops, through every classifier.
 
     folders: description -> series folders. detectors, classifiers: ``reference_bundle.load_members``.
-    Returns ``points`` detector -> (25, 5, 3), ``values`` and ``margins`` detector -> (25,) (the peak's
-    heatmap value and its lead over the next best voxel; 0 where nothing was searched), ``members``
-    (detector, classifier) -> (25, 3), ``probabilities`` (25, 3) or None without classifiers, and
+    Returns ``points`` detector -> (25, 5, 3), ``values`` detector -> (25,), the heatmap at the peaks,
+    ``margins`` detector -> (25, 5), a point's lead over the next best (0 where nothing was searched),
+    ``members`` (detector, classifier) -> (25, 3), ``probabilities`` (25, 3), None without classifiers, and
     ``seconds`` by stage.
     """
     result = {"points": {}, "values": {}, "margins": {}, "members": {}, "probabilities": None, "seconds": {}}
-    with torch.inference_mode():
-        for detector in detectors:
-            detect_study(folders, detector, device, result)
-            for classifier in classifiers:
-                logits = grade_study(folders, detector, classifier, device, result)
-                result["members"][detector["name"], classifier["name"]] = logits.softmax(dim=1).cpu().numpy()
-    if result["members"]:
-        weights = {classifier["name"]: classifier["weight"] for classifier in classifiers}
-        weighted = [(weights[name], member) for (_, name), member in result["members"].items()]
-        result["probabilities"] = sum(w * member for w, member in weighted) / sum(w for w, _ in weighted)
+    for detector in detectors:
+        detect_study(folders, detector, device, result)
+        for classifier in classifiers:
+            grade_study(folders, detector, classifier, device, result)
+    if classifiers:
+        result["probabilities"] = weighted_mean(result["members"], classifiers)
     return result
 
 
+def weighted_mean(members: dict[tuple[str, str], np.ndarray], classifiers: list[dict]) -> np.ndarray:
+    """Return the mean of (detector, classifier) -> (25, 3), each with its classifier's weight."""
+    weights = {classifier["name"]: classifier["weight"] for classifier in classifiers}
+    weighted = [(weights[name], member) for (_, name), member in members.items()]
+    return sum(weight * member for weight, member in weighted) / sum(weight for weight, _ in weighted)
+
+
+@torch.inference_mode()
 def detect_study(folders: dict[str, list[Path]], detector: dict, device: str, result: dict) -> None:
     """Find the points of all 25 sites with one detector; of a missing volume they are 0."""
-    points, values, lead = np.zeros((25, 5, 3), int), np.zeros(25), np.zeros(25)
+    points, values, leads = np.zeros((25, 5, 3), int), np.zeros(25), np.zeros((25, 5))
     for description, network in detector["networks"].items():
         if description not in folders:
             continue
@@ -173,17 +201,19 @@ def detect_study(folders: dict[str, list[Path]], detector: dict, device: str, re
         with stage(result, "read"):
             grid = squeeze(read_volume(folders[description], description, 256), length).to(device)
         with stage(result, "detect"):
-            heatmap = detect(network["net"], grid, length)["heatmap"]
+            heatmap = detect(network["net"], grid, length)
             points[sites] = find_points(heatmap, len(grid), detector["xy"])
-            values[sites], lead[sites] = heatmap.flatten(1).amax(dim=1).cpu(), margins(heatmap)
+            values[sites] = heatmap.flatten(1).amax(dim=1).cpu()
+            leads[sites] = margins(heatmap, points[sites], len(grid), detector["xy"])
     name = detector["name"]
-    result["points"][name], result["values"][name], result["margins"][name] = points, values, lead
+    result["points"][name], result["values"][name], result["margins"][name] = points, values, leads
 
 
+@torch.inference_mode()
 def grade_study(
     folders: dict[str, list[Path]], detector: dict, classifier: dict, device: str, result: dict
-) -> torch.Tensor:
-    """Return a classifier's logits (25, 3) on one detector's crops, zero crops where there is no volume."""
+) -> None:
+    """Grade the crops of one detector with one classifier; they are zero where there is no volume."""
     crops = torch.zeros(25, 5, 128, 128, device=device)
     for description, network in detector["networks"].items():
         if description not in folders:
@@ -196,7 +226,8 @@ def grade_study(
                 points = result["points"][detector["name"]][site]
                 crops[site] = crop(grid, points, classifier["config"]["border"])
     with stage(result, "classify"):
-        return classifier["net"](crops)
+        probabilities = classifier["net"](crops).softmax(dim=1)
+        result["members"][detector["name"], classifier["name"]] = probabilities.double().cpu().numpy()
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def names(**modules) -> nn.Module:
 class RobertaPreNorm(nn.Module):
     """One encoder layer, RoBERTa's conventions, layer norm before attention and before the two-layer net."""
 
-    HEADS, WIDE, POSITIONS, FIRST_POSITION, EPSILON = 4, 1024, 512, 2, 1e-12
+    HEADS, POSITIONS, FIRST_POSITION, EPSILON = 4, 512, 2, 1e-12
 
     def __init__(self, hidden: int):
         super().__init__()
@@ -124,8 +124,8 @@ class RobertaPreNorm(nn.Module):
                 self=names(query=square(), key=square(), value=square()),
                 output=names(dense=square()),
             ),
-            intermediate=names(LayerNorm=norm(), dense=nn.Linear(hidden, self.WIDE)),
-            output=names(dense=nn.Linear(self.WIDE, hidden)),
+            intermediate=names(LayerNorm=norm(), dense=nn.Linear(hidden, 4 * hidden)),
+            output=names(dense=nn.Linear(4 * hidden, hidden)),
         )
         self.encoder = names(layer=nn.ModuleList([layer]))
         self.LayerNorm = norm()

@@ -1,0 +1,90 @@
+"""Bundles of random networks, for tests of what the arithmetic does, whatever the weights are."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from lumbar.bundle import Bundle, Classifier, Detector, write_bundle
+from lumbar.classifier import ClassifierConfig, ClassifierNetwork
+from lumbar.detector import DetectorConfig, DetectorNetwork
+from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
+from tests.small_study import smooth_picture
+
+# Sagittal T2, sagittal T1, axial T2 (solution write-up, section 2).
+LENGTHS = {
+    "family_a": {SAGITTAL_T2: 32, SAGITTAL_T1: 32, AXIAL_T2: 64},
+    "family_b": {SAGITTAL_T2: 29, SAGITTAL_T1: 38, AXIAL_T2: 192},
+}
+FAMILY_A = {
+    "encoder": "regnety_002",
+    "feature_levels": 5,
+    "decoder_channels": (256, 128, 64, 32, 16),
+    "pointer_encoder": "regnety_002",
+    "pointer": "lstm",
+    "hidden": 256,
+}
+
+
+def pictures(channels: int, size: int) -> torch.Tensor:
+    """Return (8, channel, size, size) smooth random pictures, 0..1, the same at every call."""
+    rng = np.random.default_rng(0)
+    stack = [[smooth_picture(rng, size, size) / 4095 for _ in range(channels)] for _ in range(8)]
+    return torch.tensor(np.array(stack), dtype=torch.float32)
+
+
+def settle(network: nn.Module, images: torch.Tensor) -> None:
+    """Give a random network clear opinions: batch norms measured on images, last layers enlarged.
+
+    images: (N, channel, H, W). Untouched, a random network's features hardly differ from place to place, and
+    a peak leads its neighbour by a rounding error.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the mean over all that it sees
+    with torch.no_grad():
+        network.train()(images)
+    network.eval()
+
+
+def sharpen(head: nn.Linear | nn.Conv2d, factor: float) -> None:
+    with torch.no_grad():
+        head.weight.mul_(factor)
+
+
+def random_detector(name: str, xy: str, lengths: dict[str, int], parts: dict) -> Detector:
+    """Return a detector of random networks; ``parts`` are a DetectorConfig's other fields."""
+    networks = {}
+    for description in DESCRIPTIONS:
+        if description in lengths:
+            config = DetectorConfig(description=description, max_length=lengths[description], **parts)
+            network = networks[description] = DetectorNetwork(config).eval()
+            settle(network.segmenter, pictures(3, 256))
+            settle(network.pointer.encoder, pictures(3, 256))
+    return Detector(name, xy, networks)
+
+
+def random_classifier(
+    name: str, backbone: str, sequence: str, border: str, weight: float = 1.0, factor: float = 1.0
+) -> Classifier:
+    """Return a classifier of random weights."""
+    network = ClassifierNetwork(ClassifierConfig(backbone, sequence, border, (0.2, 0.2, 0.2))).eval()
+    settle(network.backbone, pictures(1, 128))
+    for head in network.heads:
+        sharpen(head[1], factor)
+    return Classifier(name, weight, network)
+
+
+def write_random_bundle(folder: Path, detectors: list[Detector], classifiers: list[Classifier]) -> Path:
+    """Write a bundle of these members with a flat prior; return its folder."""
+    bundle = Bundle(
+        name="random",
+        trained_on="nothing",
+        detectors=tuple(detectors),
+        classifiers=tuple(classifiers),
+        prior=np.full((25, 3), 1 / 3),
+        fingerprint="",
+    )
+    write_bundle(bundle, folder)
+    return folder

@@ -1,0 +1,104 @@
+"""The fast pipeline gives what the plain reference gives, in float32."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lumbar.budget import Budget, Plan
+from lumbar.bundle import load_bundle
+from lumbar.classifier import SEQUENCES
+from lumbar.device import choose_device
+from lumbar.grading import GradedStudy, grade_study
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SAGITTAL_T1, SAGITTAL_T2
+from lumbar.studies import find_competition, read_study
+from tests import reference
+from tests.random_bundle import random_classifier, random_detector, write_random_bundle
+from tests.reference_bundle import load_members
+from tests.small_study import write_studies
+
+GOLDEN_STUDY = Path(__file__).resolve().parents[1] / "../shared/golden/study"
+MARGIN = 1e-4  # a point is compared where it beats its next best by more
+SHORT = {SAGITTAL_T2: 8, SAGITTAL_T1: 8, AXIAL_T2: 12}
+FOUR_LEVELS = {"encoder": "test_efficientnet", "feature_levels": 4, "decoder_channels": (32, 16, 16, 8)}
+FIVE_LEVELS = {"encoder": "test_byobnet", "feature_levels": 5, "decoder_channels": (32, 16, 16, 8, 8)}
+LSTM = {"pointer_encoder": "test_byobnet", "pointer": "lstm", "hidden": 16}
+TRANSFORMER = {"pointer_encoder": "test_resnet", "pointer": "transformer", "hidden": 32}
+BACKBONES = ("test_convnext", "test_efficientnet", "test_resnet", "test_convnext2", "test_byobnet")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> Path:
+    """Two full detectors, one that lacks a description, and a classifier for every axis; both borders."""
+    torch.manual_seed(0)
+    detectors = [
+        random_detector("fixed", "fixed", SHORT, FOUR_LEVELS | LSTM),
+        random_detector("dynamic", "dynamic", SHORT, FIVE_LEVELS | TRANSFORMER),
+        random_detector("axial only", "dynamic", {AXIAL_T2: 16}, FIVE_LEVELS | LSTM),
+    ]
+    classifiers = [
+        random_classifier(sequence, backbone, sequence, border, weight, factor=20)
+        for sequence, backbone, border, weight in zip(
+            SEQUENCES,
+            BACKBONES,
+            ("stretch", "shift", "stretch", "shift", "shift"),
+            (1.0, 0.5, 2.0, 1.0, 0.25),
+            strict=True,
+        )
+    ]
+    return write_random_bundle(tmp_path_factory.mktemp("bundle"), detectors, classifiers)
+
+
+def grade_fast(root: Path, study_id: str, bundle: Path) -> GradedStudy:
+    (ref,) = [study for study in find_competition(root).studies if study.study_id == study_id]
+    members = load_bundle(bundle)
+    plan = Plan(len(members.detectors), len(members.classifiers))
+    device = choose_device("cpu", "fp32")
+    return grade_study(read_study(ref), members, plan, device, Budget(None, time.monotonic()))
+
+
+def assert_parity(root: Path, study_id: str, bundle: Path, least_clear: float) -> None:
+    """Compare points where they are clear, then probabilities, both sides on the same points."""
+    fast = grade_fast(root, study_id, bundle)
+    folders = reference.study_folders(root, study_id)
+    detectors, classifiers = load_members(bundle)
+    slow = reference.infer_study(folders, detectors, [])
+    searched = clear_points = 0
+    for name, points in slow["points"].items():
+        for description, found in fast.detections[name].points.items():
+            sites = DESCRIPTION_SITES[description]
+            clear = slow["margins"][name][sites] > MARGIN
+            np.testing.assert_array_equal(found.points[clear], points[sites][clear])
+            np.testing.assert_allclose(found.values[:, 2], slow["values"][name][sites], atol=1e-4)
+            points[sites] = found.points
+            searched, clear_points = searched + clear.size, clear_points + clear.sum()
+        assert not slow["values"][name][
+            [s for s in range(25) if not_searched(s, fast.detections[name])]
+        ].any()
+    assert clear_points >= least_clear * searched > 0
+    for detector in detectors:
+        for classifier in classifiers:
+            reference.grade_study(folders, detector, classifier, "cpu", slow)
+    assert fast.members.keys() == slow["members"].keys()
+    for member, probabilities in slow["members"].items():
+        np.testing.assert_allclose(fast.members[member], probabilities, atol=1e-3)
+    mean = reference.weighted_mean(slow["members"], classifiers)
+    np.testing.assert_allclose(fast.probabilities, mean, atol=1e-3)
+    assert np.ptp(mean, axis=0).min() > 0.02  # the members do look at the pictures
+
+
+def not_searched(site: int, detection) -> bool:
+    return all(site not in range(25)[DESCRIPTION_SITES[d]] for d in detection.points)
+
+
+@pytest.mark.parametrize("study_id", ["1", "2", "3"])
+def test_small_studies_are_graded_as_by_the_reference(tmp_path, bundle, study_id):
+    """Squeezed, padded, joined and single-slice volumes, an odd slice, a missing description."""
+    assert_parity(write_studies(tmp_path), study_id, bundle, least_clear=0.7)
+
+
+@pytest.mark.skipif(not GOLDEN_STUDY.is_dir(), reason="../shared/golden is not at hand")
+def test_golden_study_is_graded_as_by_the_reference(bundle):
+    assert_parity(GOLDEN_STUDY, "4100", bundle, least_clear=0.7)
