@@ -7,7 +7,7 @@ from lumbar.phantom.canvas import Canvas, enlarge
 from lumbar.phantom.contrast import Contrast, split_fat
 from lumbar.phantom.profiles import Profiles
 from lumbar.phantom.protocol import Plane, SeriesPlan
-from lumbar.phantom.spine import REACH, paint_spine
+from lumbar.phantom.spine import REACH, bounding_window, paint_spine
 from lumbar.phantom.surroundings import draw_grain, paint_surroundings
 from lumbar.sites import AXIAL_T2
 
@@ -15,6 +15,7 @@ from lumbar.sites import AXIAL_T2
 _SUBPLANES = (-0.25, 0.25)
 _MAXIMUM = 4095  # 12 bits stored
 _NOISE_POOL = 300_007
+_BAND = 96  # rows painted at a time
 
 
 def scan_series(rng: np.random.Generator, anatomy: Anatomy, profiles: Profiles, plan: SeriesPlan):
@@ -72,24 +73,34 @@ def _grid(plane: Plane, plan: SeriesPlan) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def _paint(anatomy, profiles, plan, plane, patient, spine, contrast: Contrast, edge: float) -> np.ndarray:
+    """Paint a slice band by band: small arrays stay in the processor's cache, and the spine's window is tight."""
+    bands = []
+    for first in range(0, patient[0].shape[0], _BAND):
+        rows = slice(first, first + _BAND)
+        place = tuple(c[rows] for c in patient), tuple(c[rows] for c in spine)
+        bands.append(_paint_band(anatomy, profiles, plan, plane, *place, contrast, edge))
+    return np.concatenate(bands)
+
+
+def _paint_band(
+    anatomy, profiles, plan, plane, patient, spine, contrast: Contrast, edge: float
+) -> np.ndarray:
     """Paint surroundings on the slice's middle plane and the spine on its sub-planes."""
     canvas = Canvas(np.zeros(patient[0].shape, np.float32), edge)
     grain = draw_grain(patient, anatomy.seed)
     paint_surroundings(canvas, anatomy, profiles, patient, spine, grain, contrast)
-    near = (np.abs(spine[0]) < REACH) & (np.abs(spine[1] - 1) < 50)
-    rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
-    if len(rows):
-        window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        local = [np.ascontiguousarray(c[window]) for c in patient]
-        mottle = np.ascontiguousarray(grain.fine[window])
-        total = np.zeros(local[0].shape, np.float32)
-        for fraction in _SUBPLANES:
-            offset = (plane.normal * (fraction * plan.thickness)).astype(np.float32)
-            moved = [c + o for c, o in zip(local, offset, strict=True)]
-            layer = Canvas(canvas.signal[window].copy(), edge)
-            paint_spine(layer, anatomy, profiles, anatomy.frame.to_spine(*moved), mottle, contrast)
-            total += layer.signal
-        canvas.signal[window] = total / len(_SUBPLANES)
+    window = bounding_window((np.abs(spine[0]) < REACH) & (np.abs(spine[1] - 1) < 50))
+    if window is None:
+        return canvas.signal
+    mottle = grain.fine[window]
+    total = np.zeros(mottle.shape, np.float32)
+    for fraction in _SUBPLANES:
+        offset = (plane.normal * (fraction * plan.thickness)).astype(np.float32)
+        moved = [c[window] + o for c, o in zip(patient, offset, strict=True)]
+        layer = Canvas(canvas.signal[window].copy(), edge)
+        paint_spine(layer, anatomy, profiles, anatomy.frame.to_spine(*moved), mottle, contrast)
+        total += layer.signal
+    canvas.signal[window] = total / len(_SUBPLANES)
     return canvas.signal
 
 

@@ -24,20 +24,31 @@ def paint_spine(
         mottle: (rows, columns) texture of mean 0 and deviation 1.
         contrast: Signals.
     """
-    a, v, s = spine
+    a, v, _ = spine
     side = np.abs(a)
-    nearest = float(side.min())
     marrow = contrast.marrow * (1 + np.float32(0.09) * mottle)
-    if nearest < 58:
-        _paint_sacrum(canvas, profiles, side, v, s, marrow, contrast)
-    if nearest < 40:
-        _paint_column(canvas, profiles, side, v, s, mottle, marrow, contrast)
-        _paint_arches(canvas, anatomy, profiles, side, v, s, marrow, contrast)
-    if nearest < 28:
-        _paint_joints(canvas, anatomy, profiles, a, v, s, marrow, contrast)
-        _paint_foramina(canvas, anatomy, profiles, a, v, s, mottle, contrast)
-    if nearest < 14:
-        _paint_canal(canvas, anatomy, profiles, a, v, s, mottle, contrast)
+    parts = (
+        (_paint_sacrum, side < 58),
+        (_paint_column, (side < 31) & (v < 9)),
+        (_paint_arches, (side < 40) & (v > -7)),
+        (_paint_joints, (side < 28) & (v > 2) & (v < 26)),
+        (_paint_foramina, (side < 33) & (v > -9) & (v < 14)),
+        (_paint_canal, (side < 15) & (v > -3) & (v < 24)),
+    )
+    for paint, reach in parts:
+        window = bounding_window(reach)
+        if window is not None:
+            part = Canvas(canvas.signal[window], 1 / canvas.sharpness)
+            place = tuple(coordinate[window] for coordinate in spine)
+            paint(part, anatomy, profiles, place, mottle[window], marrow[window], contrast)
+
+
+def bounding_window(reach: np.ndarray) -> tuple[slice, slice] | None:
+    """Return the smallest (rows, columns) that hold every True, None if there is none."""
+    rows, columns = np.flatnonzero(reach.any(axis=1)), np.flatnonzero(reach.any(axis=0))
+    if not len(rows):
+        return None
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _paint_bone(canvas: Canvas, distance, marrow, contrast: Contrast) -> None:
@@ -46,8 +57,10 @@ def _paint_bone(canvas: Canvas, distance, marrow, contrast: Contrast) -> None:
     canvas.paint(distance + _SHELL, marrow)
 
 
-def _paint_sacrum(canvas, profiles, side, v, s, marrow, contrast) -> None:
+def _paint_sacrum(canvas, anatomy, profiles, spine, mottle, marrow, contrast) -> None:
     """Paint the wings of the sacrum and, beside them, the iliac bones."""
+    a, v, s = spine
+    side = np.abs(a)
     ala, size = profiles.at(s, "ala", "normal_scale")
     if not ala.any():
         return
@@ -57,8 +70,10 @@ def _paint_sacrum(canvas, profiles, side, v, s, marrow, contrast) -> None:
     _paint_bone(canvas, crest + 50 * (ala < 0.4), marrow, contrast)
 
 
-def _paint_column(canvas, profiles, side, v, s, mottle, marrow, contrast) -> None:
+def _paint_column(canvas, anatomy, profiles, spine, mottle, marrow, contrast) -> None:
     """Paint vertebral bodies, end plates and discs."""
+    a, v, s = spine
+    side = np.abs(a)
     disc, half, wear, width, depth = profiles.at(s, "disc", "disc_half", "wear", "half_width", "depth")
     oval = ellipse(side, v + np.float32(0.45) * depth, width, np.float32(0.62) * depth)
     hollow = v + np.float32(1.2) * (
@@ -88,8 +103,10 @@ def _roof(side: np.ndarray, size) -> np.ndarray:
     return size * (np.float32(centre) - np.float32(centre - recess - 2.0) * sunk)
 
 
-def _paint_arches(canvas, anatomy, profiles, side, v, s, marrow, contrast) -> None:
+def _paint_arches(canvas, anatomy, profiles, spine, mottle, marrow, contrast) -> None:
     """Paint pedicles, articular pillars, laminae, transverse and spinous processes."""
+    a, v, s = spine
+    side = np.abs(a)
     names = ("body", "no_arch", "no_transverse", "normal_scale")
     body, none, no_transverse, size = profiles.at(s, *names)
     z = s - body  # positive below the vertebra's middle
@@ -126,8 +143,9 @@ def _by_side(a: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return right + (a > 0) * (left - right)
 
 
-def _paint_joints(canvas, anatomy, profiles, a, v, s, marrow, contrast) -> None:
+def _paint_joints(canvas, anatomy, profiles, spine, mottle, marrow, contrast) -> None:
     """Paint the facet joints: two processes and the slit between them, thick where the recess is narrow."""
+    a, v, s = spine
     disc, left, right, none = profiles.at(s, "disc", "joint_left", "joint_right", "no_joint")
     thick = _by_side(a, left, right)
     across, back, along = np.abs(a) - np.float32(17.5), v - np.float32(14.0), s - disc + 2
@@ -144,23 +162,27 @@ def _paint_joints(canvas, anatomy, profiles, a, v, s, marrow, contrast) -> None:
     canvas.blend(inside * canvas.cover(np.abs(slit) - 0.4), 0.6 * contrast.csf)
 
 
-def _paint_foramina(canvas, anatomy, profiles, a, v, s, mottle, contrast) -> None:
+def _paint_foramina(canvas, anatomy, profiles, spine, mottle, marrow, contrast) -> None:
     """Paint each foramen: what narrows it, the fat that is left, and the root."""
+    a, v, s = spine
     centre, offset, back, none = profiles.at(s, "foramen", "foramen_offset", "foramen_back", "no_joint")
     measures = ("foramen_depth_left", "foramen_depth_right", "foramen_height_left", "foramen_height_right")
     depth_left, depth_right, height_left, height_right = profiles.at(s, *measures)
     half_depth, half_height = _by_side(a, depth_left, depth_right), _by_side(a, height_left, height_right)
     lateral = np.abs(a) - offset
-    ends = np.maximum(-lateral - 6, lateral - 9) + none
+    # An ellipsoid some 19 mm long: it opens towards the canal and, wider, to the side.
+    reach = (lateral - np.float32(1.5)) * np.float32(1 / 9.5)
+    closing = np.sqrt(np.clip(1 - reach * reach, 1e-4, 1))
+    half_depth, half_height = half_depth * closing, half_height * closing
     along, deep = s - centre, v - back
     # What closes it: disc and lip from the front, the joint's process and ligament from the back.
-    filling = np.maximum(ellipse(deep, along, 5.8, 10.2), ends)
+    filling = ellipse(deep, along, np.float32(5.8) * closing, np.float32(10.2) * closing) + none
     behind = np.clip(np.float32(0.5) + deep * np.float32(0.6), 0, 1)
     canvas.paint(filling, contrast.annulus + behind * (np.float32(0.85) * contrast.marrow - contrast.annulus))
     # The foramen closes round the root, which keeps to its upper half.
     along = along + np.float32(0.35) * (np.float32(9) - half_height)
     key = half_depth * (1 - np.float32(0.45) * smoothstep(along / half_height))
-    opening = np.maximum(ellipse(deep, along, key, half_height), ends)
+    opening = ellipse(deep, along, key, half_height) + none
     canvas.paint(np.maximum(opening - 1, filling), contrast.cortex)
     canvas.paint(opening, contrast.fat * (1 + np.float32(0.06) * mottle))
     root_along = along + np.float32(0.25) * half_height - np.float32(0.45) * lateral
@@ -168,8 +190,9 @@ def _paint_foramina(canvas, anatomy, profiles, a, v, s, mottle, contrast) -> Non
     canvas.paint(root, contrast.nerve)
 
 
-def _paint_canal(canvas, anatomy, profiles, a, v, s, mottle, contrast) -> None:
+def _paint_canal(canvas, anatomy, profiles, spine, mottle, marrow, contrast) -> None:
     """Paint the canal: its fat, the dural sac with cord and roots, the roots in the recesses."""
+    a, v, s = spine
     side = np.abs(a)
     size, width = profiles.at(s, "normal_scale", "canal_width")
     bony = np.maximum(np.maximum(side - width - 0.8, v - _roof(side, size) - 1.5), -v - 0.3)

@@ -26,8 +26,7 @@ def draw_grain(patient, seed: int) -> Grain:
     return Grain(
         fine=texture(*patient, (0.9, 0.9, 0.9), 1, seed),
         coarse=texture(*patient, (0.8, 0.8, 1.1), 4, seed + 1),
-        fibre=texture(*patient, (0.8, 0.8, 5.0), 1, seed + 2) * np.float32(0.75)
-        + texture(*patient, (0.8, 0.8, 3.5), 4, seed + 3) * np.float32(0.8),
+        fibre=texture(*patient, (1.0, 1.0, 5.0), 2, seed + 2),
     )
 
 
@@ -47,7 +46,12 @@ def paint_surroundings(canvas: Canvas, anatomy: Anatomy, profiles: Profiles, pat
     across, back = x - middle_x, y - middle_y
     septa = np.clip(1 - np.abs(grain.coarse) * np.float32(6), 0, 1)
     fat = contrast.fat * (1 + np.float32(0.07) * grain.fine) * (1 - np.float32(0.45) * septa)
-    streaks = np.clip((grain.fibre - np.float32(2.3 - 2.2 * anatomy.muscle_fat)) * np.float32(0.8), 0, 0.9)
+    # Fat in muscle: thin sheets between the bundles, and lumps in the fatty.
+    sheets = np.clip(1 - np.abs(grain.fibre) * np.float32(9), 0, 1) * np.float32(
+        0.25 + 0.4 * anatomy.muscle_fat
+    )
+    lumps = np.clip((grain.coarse - np.float32(2.5 - 1.5 * anatomy.muscle_fat)) * 2, 0, 0.85)
+    streaks = np.maximum(sheets, lumps)
     muscle = contrast.muscle * (1 + np.float32(0.12) * grain.fine)
     muscle += streaks * (contrast.fat - muscle)
     wall = _paint_trunk(canvas, anatomy, across, back, z, fat, contrast)
@@ -83,7 +87,8 @@ def _paint_abdomen(canvas, anatomy, profiles, across, back, z, wall, fat, grain,
     canvas.paint(wall, contrast.muscle)
     cavity = np.maximum(wall + 11, back + 2)
     canvas.paint(cavity, np.float32(0.85) * fat)
-    lumps = np.maximum(cavity, np.maximum(back + 45, (np.float32(-0.1) - grain.coarse) * np.float32(3.5)))
+    rarer = np.clip((back + 75) * np.float32(0.05), 0, 4)  # towards the spine
+    lumps = np.maximum(cavity, (rarer - np.float32(0.2) - grain.coarse) * np.float32(3.5))
     canvas.paint(lumps, contrast.ligament)
     canvas.paint(lumps + 2, contrast.bowel * (1 + np.float32(0.35) * grain.fine))
     top = anatomy.frame.to_patient(0, 0, anatomy.disc[FIRST_LEVEL])[2]
