@@ -1,13 +1,15 @@
 """A parsed DICOM dataset -> its stored pixel values, every bound checked before anything is decoded."""
 
 import logging
+import struct
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from pydicom import FileDataset, config
+from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from lumbar.faults import DicomError
 from lumbar.headers import Notes, frame_numbers, tag_value, whole_number
@@ -106,11 +108,11 @@ def pixel_keyword(dataset: FileDataset, where: str) -> str:
     storage = tag_value(dataset, "SOPClassUID", []) or tag_value(
         dataset.file_meta, "MediaStorageSOPClassUID", []
     )
-    name = UID(str(storage or "")).name
-    if "Rows" in dataset or not name or "Image Storage" in name:
+    storage = UID(str(storage or ""))
+    if "Rows" in dataset or storage.type != "SOP Class" or "Image Storage" in storage.name:
         message = f"{where}: got no pixel data, expected it after the header; copy the file anew"
         raise DicomError("truncated", message)
-    raise DicomError("not_an_image", f"{where}: got {name}, expected an image; it is left out")
+    raise DicomError("not_an_image", f"{where}: got {storage.name}, expected an image; it is left out")
 
 
 def _read_bits(dataset: FileDataset, keyword: str, where: str, notes: Notes) -> tuple[int, int, int]:
@@ -177,6 +179,8 @@ def _decode(dataset: FileDataset, declared: Declared, where: str) -> np.ndarray:
         data = data[: declared.length + declared.length % 2]  # no frames out of what padding may hold
     offsets = [tag_value(dataset, f"ExtendedOffsetTable{end}", []) for end in ("", "Lengths")]
     try:
+        if declared.syntax == RLELossless:
+            _check_rle(data, declared)
         frames, _ = get_decoder(declared.syntax).as_array(
             data,
             raw=True,  # stored values, no colour conversion
@@ -196,13 +200,30 @@ def _decode(dataset: FileDataset, declared: Declared, where: str) -> np.ndarray:
     except StopIteration as error:
         message = f"{where}: got fewer encoded frames than the declared {declared.frames}; copy the file anew"
         raise DicomError("truncated", message) from error
-    except Exception as error:  # what a decoder raises on damaged bytes depends on the bytes
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except (
+        BaseException
+    ) as error:  # what a decoder raises depends on the bytes; a panic in Rust is no Exception
         cause = " ".join(str(error).split())[:300]
         raise DicomError(
             "undecodable", f"{where}: got {declared.syntax.name}: {cause}; copy the file anew"
         ) from error
     frames = frames.reshape(declared.frames, declared.rows, declared.columns)
     return frames.astype(frames.dtype.newbyteorder("="), copy=not frames.flags.writeable)
+
+
+def _check_rle(data: bytes, declared: Declared) -> None:
+    """Check every frame's RLE header (PS3.5 G.5): the decoders follow some that lead astray, or panic."""
+    for frame in generate_frames(data, number_of_frames=declared.frames):
+        count, *offsets = struct.unpack("<16L", frame[:64])
+        segments = offsets[: declared.bits_allocated // 8]
+        ends = [*segments[1:], len(frame)]
+        in_order = segments[0] >= 64 and all(a < b for a, b in zip(segments, ends, strict=True))
+        if count != len(segments) or not in_order:
+            raise ValueError(
+                f"got an RLE header of {count} segments at {segments}, expected {len(segments)} in order"
+            )
 
 
 def _more_is_brighter(

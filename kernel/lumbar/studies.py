@@ -133,7 +133,7 @@ def search_folder(top: Path, name: str) -> Path:
 
 def _note_unlisted(images: Path, studies: dict) -> None:
     """Say which studies have images but no row in the table: they are not scored."""
-    unlisted = [name for name in os.listdir(images) if name not in studies]
+    unlisted = [path.name for path in images.iterdir() if path.name not in studies]
     if unlisted:
         logger.info(
             "%s: %d folders are not in the table, ignored; first: %s", images, len(unlisted), min(unlisted)

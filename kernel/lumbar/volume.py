@@ -104,6 +104,8 @@ def normalize_slice(pixels: np.ndarray) -> np.ndarray:
     finite = np.isfinite(values)
     if not finite.all():
         values[~finite] = values[finite].min() if finite.any() else 0.0
+    if np.abs(values).max() > np.finfo(np.float64).max / 4:
+        values /= 4  # a power of two: the same picture, and differences that do not overflow
     low, high = np.percentile(values, PERCENTILES)
     return _stretch(values, low, high)
 
