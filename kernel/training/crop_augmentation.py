@@ -1,0 +1,146 @@
+"""Random changes of a study's crops (25, 5, 128, 128), with what they do to sides and labels.
+
+Geometry and brightness are the same for the whole stack of one description; sites whose description is
+missing, and black slices, stay zero. Source: solution, training stage 2.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, GROUPS, LEVELS
+from training.augmentation import Affine, Brightness, random_affine, random_brightness
+
+CUTMIX_ALPHA = 4.0  # both parameters of the Beta distribution
+NO_AFFINE = Affine(0, 0, 0, 0)
+NO_BRIGHTNESS = Brightness(0, 0, 0)
+
+
+@dataclass(frozen=True)
+class CropAugmentation:
+    """Chances and ranges; all off by default.
+
+    flip_horizontal, flip_vertical: chance, labels stay (what the authors do). mirror: chance of seeing the
+    whole patient in a mirror: axial images are flipped, sagittal stacks reversed, left and right sites
+    change places with their labels. blur: chance of a 3x3 or 5x5 gaussian. z_jitter: slices, xy_jitter:
+    pixels of the 256 grid, largest random move of every point. cutmix, mixup: chance a batch.
+    """
+
+    flip_horizontal: float = 0.0
+    flip_vertical: float = 0.0
+    mirror: float = 0.0
+    affine: Affine = NO_AFFINE
+    brightness: Brightness = NO_BRIGHTNESS
+    blur: float = 0.0
+    z_jitter: int = 0
+    xy_jitter: int = 0
+    cutmix: float = 0.0
+    mixup: float = 0.0
+
+
+def jitter_points(points: np.ndarray, random: np.random.Generator, options: CropAugmentation) -> np.ndarray:
+    """Move points (n, 5, 3): each site by its own random slices and pixels, the same for its five slices."""
+    reach = np.array([options.z_jitter, options.xy_jitter, options.xy_jitter])
+    moved = points + random.integers(-reach, reach + 1, (len(points), 3))[:, None]
+    return np.concatenate([moved[..., :1], np.clip(moved[..., 1:], 0, 255)], axis=-1)
+
+
+def augment_crops(
+    crops: Tensor, labels: Tensor, random: np.random.Generator, options: CropAugmentation
+) -> tuple[Tensor, Tensor]:
+    """Change a study's crops (25, 5, 128, 128) and labels (25,) by one draw of everything but the mixes."""
+    if random.random() < options.mirror:
+        crops, labels = mirror_patient(crops, labels)
+    result = torch.empty_like(crops)
+    for sites in DESCRIPTION_SITES.values():
+        result[sites] = augment_stack(crops[sites], random, options)
+    return result, labels
+
+
+def augment_stack(stack: Tensor, random: np.random.Generator, options: CropAugmentation) -> Tensor:
+    """Change the crops of one description (n, 5, 128, 128) by one draw."""
+    filled = stack.flatten(2).any(dim=2)[..., None, None]
+    dims = [d for d, p in ((3, options.flip_horizontal), (2, options.flip_vertical)) if random.random() < p]
+    matrix = random_affine(random, options.affine, stack.shape[-1])
+    gain, offset = random_brightness(random, options.brightness)
+    kernel = int(random.choice([3, 5])) if random.random() < options.blur else 0
+    if not filled.any():
+        return stack
+    if dims:
+        stack = stack.flip(dims)
+    if matrix is not None:
+        stack = warp_stack(stack, matrix)
+    if kernel:
+        images = [cv2.GaussianBlur(image, (kernel, kernel), 0) for image in stack.flatten(0, 1).numpy()]
+        stack = torch.from_numpy(np.stack(images)).view(stack.shape)
+    if (gain, offset) != (1.0, 0.0):
+        stack = (stack * gain + offset).clamp(0, 1)
+    return stack * filled
+
+
+def warp_stack(stack: Tensor, matrix: np.ndarray) -> Tensor:
+    """Warp all images of (n, 5, H, W) by one map (2, 3) of pixel coordinates, bilinear, zero beyond the border."""
+    size = stack.shape[-1]
+    inverse = cv2.invertAffineTransform(matrix)  # grid_sample asks where each new pixel comes from
+    scale, centre = size / 2, (size - 1) / 2
+    offset = (inverse[:, :2] @ (centre, centre) + inverse[:, 2] - centre) / scale
+    theta = torch.from_numpy(np.concatenate([inverse[:, :2], offset[:, None]], axis=1)).to(stack.dtype)
+    grid = F.affine_grid(theta[None], [1, 1, size, size], align_corners=False)
+    images = F.grid_sample(stack.flatten(0, 1)[None], grid, mode="bilinear", align_corners=False)
+    return images.view(stack.shape)
+
+
+def mirror_patient(crops: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the study of the mirrored patient: (25, 5, H, W), (25,).
+
+    Axial images are flipped left to right, sagittal stacks reversed in slice order, and the left and right
+    sites exchange crops and labels.
+    """
+    order = mirrored_sites()
+    mirrored, axial = crops[order], DESCRIPTION_SITES[AXIAL_T2]
+    result = mirrored.flip(1)
+    result[axial] = mirrored[axial].flip(3)
+    return result, labels[order]
+
+
+def mirrored_sites() -> list[int]:
+    """Return for each site the index of its counterpart on the other side."""
+    other = {"left": "right", "right": "left"}
+    order = []
+    for group in GROUPS:
+        side, _, condition = group.partition("_")
+        counterpart = f"{other[side]}_{condition}" if side in other else group
+        order += [GROUPS.index(counterpart) * len(LEVELS) + level for level in range(len(LEVELS))]
+    return order
+
+
+def mix_studies(
+    crops: Tensor, random: np.random.Generator, options: CropAugmentation
+) -> tuple[Tensor, np.ndarray, float]:
+    """Mix a batch with a permutation of itself: return crops, the permutation and lambda.
+
+    crops: (B, 25, 5, H, W). CutMix pastes one rectangle, the same for the whole stacks; lambda is
+    recomputed from its clipped area. The loss is lambda * loss(a) + (1 - lambda) * loss(b).
+    """
+    order = random.permutation(len(crops))
+    if random.random() < options.cutmix:
+        top, bottom, left, right = random_rectangle(random, crops.shape[-1])
+        mixed = crops.clone()
+        mixed[..., top:bottom, left:right] = crops[order][..., top:bottom, left:right]
+        return mixed, order, 1 - (bottom - top) * (right - left) / crops.shape[-1] ** 2
+    if random.random() < options.mixup:
+        share = float(random.beta(CUTMIX_ALPHA, CUTMIX_ALPHA))
+        return share * crops + (1 - share) * crops[order], order, share
+    return crops, order, 1.0
+
+
+def random_rectangle(random: np.random.Generator, size: int) -> tuple[int, int, int, int]:
+    """Draw CutMix's rectangle: side int(size * sqrt(1 - lambda)), centre uniform, clipped to the image."""
+    side = int(size * np.sqrt(1 - random.beta(CUTMIX_ALPHA, CUTMIX_ALPHA)))
+    y, x = random.integers(0, size, 2)
+    half = side // 2
+    return max(0, y - half), min(size, y + half), max(0, x - half), min(size, x + half)

@@ -1,0 +1,157 @@
+"""Cached volumes and their targets -> what one training step of stage 1 reads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lumbar.detector import GRID
+from lumbar.ensemble import squeezed
+from lumbar.heatmap import SIGMA, points_to_heatmap
+from lumbar.volume import Volume
+from training.augmentation import DetectorAugmentation, augment_volume
+from training.cache import Cache
+from training.external import LabelledImage
+from training.targets import Target, squeezed_target
+
+
+@dataclass(frozen=True)
+class DetectorBatch:
+    """B volumes, C classes, D slices.
+
+    grid: (B, D, 256, 256) float32 0..1, zero slices at the end. planes: (B, C, 256, 256), each class's
+    gaussian. amplitude: (B, C, D). labelled: (B, C) bool.
+    """
+
+    grid: Tensor
+    planes: Tensor
+    amplitude: Tensor
+    labelled: Tensor
+
+
+class DetectorDataset(Dataset):
+    """Volumes of one description with at least one label; item i of epoch e is the same in every run."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        study_ids: list[str],
+        targets: Mapping[tuple[str, str], Target],
+        description: str,
+        max_length: int,
+        augmentation: DetectorAugmentation | None,
+        seed: int,
+        sigma: float = SIGMA,
+    ):
+        self.cache, self.description, self.max_length = cache, description, max_length
+        self.study_ids = [study for study in study_ids if (study, description) in targets]
+        self.targets = [targets[study, description] for study in self.study_ids]
+        self.augmentation, self.seed, self.sigma = augmentation, seed, sigma
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.study_ids)
+
+    def __getitem__(self, index: int) -> DetectorBatch:
+        volume = self.cache.volumes(self.study_ids[index])[self.description]
+        target = squeezed_target(self.targets[index], self.max_length)
+        grid, planes = stage1_grid(volume, self.max_length), class_planes(target.points, self.sigma)
+        if self.augmentation is not None:
+            random = np.random.default_rng((self.seed, self.epoch, index))
+            grid, planes = augment_volume(grid, planes, random, self.augmentation)
+        padding = self.max_length - len(grid)
+        return DetectorBatch(
+            grid=torch.from_numpy(np.pad(grid, ((0, padding), (0, 0), (0, 0)))),
+            planes=torch.from_numpy(planes),
+            amplitude=torch.from_numpy(np.pad(target.amplitude, ((0, 0), (0, padding)))),
+            labelled=torch.from_numpy(~np.isnan(target.points[:, 0])),
+        )
+
+
+class PretrainingDataset(Dataset):
+    """Single external images as volumes of one slice; the slice is its own neighbour on both sides.
+
+    classes: 5 or 10; a level's point serves both sides. Source: data, section 4.
+    """
+
+    def __init__(
+        self,
+        images: list[LabelledImage],
+        classes: int,
+        augmentation: DetectorAugmentation | None,
+        seed: int,
+        sigma: float = SIGMA,
+    ):
+        self.images, self.classes, self.sigma = images, classes, sigma
+        self.augmentation, self.seed = augmentation, seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> DetectorBatch:
+        image = self.images[index]
+        points = np.concatenate([np.zeros((len(image.points), 1)), image.points], axis=1)
+        points[np.isnan(points[:, 1])] = np.nan
+        points = np.concatenate([points] * (self.classes // len(points)))
+        grid, planes = image.pixels[None].astype(np.float32) / 255, class_planes(points, self.sigma)
+        if self.augmentation is not None:
+            random = np.random.default_rng((self.seed, self.epoch, index))
+            grid, planes = augment_volume(grid, planes, random, self.augmentation)
+        labelled = ~np.isnan(points[:, 0])
+        return DetectorBatch(
+            grid=torch.from_numpy(np.repeat(grid, 3, axis=0)),
+            planes=torch.from_numpy(planes),
+            amplitude=torch.from_numpy(np.repeat(labelled[:, None], 3, axis=1).astype(np.float32)),
+            labelled=torch.from_numpy(labelled),
+        )
+
+
+def stage1_grid(volume: Volume, max_length: int) -> np.ndarray:
+    """Return what stage 1 reads of a volume, (S, 256, 256) float32 0..1, squeezed as in serving."""
+    grid = squeezed(volume.grid256, max_length)
+    return grid.astype(np.float32) / np.float32(255) if grid.dtype == np.uint8 else grid
+
+
+def class_planes(points: np.ndarray, sigma: float) -> np.ndarray:
+    """Return each class's gaussian in its plane, (C, 256, 256) float32; zero where unlabelled."""
+    flat = points.copy()
+    flat[:, 0] = np.where(np.isnan(points[:, 0]), np.nan, 0)
+    return points_to_heatmap(flat, (1, GRID, GRID), sigma=sigma)[:, 0]
+
+
+def join_volumes(items: list[DetectorBatch]) -> DetectorBatch:
+    """Stack single volumes to a batch (a DataLoader's ``collate_fn``)."""
+    fields = ("grid", "planes", "amplitude", "labelled")
+    return DetectorBatch(*(torch.stack([getattr(item, name) for item in items]) for name in fields))
+
+
+def sample_slices(candidate: Tensor, marked: Tensor, count: int | None) -> tuple[Tensor, Tensor]:
+    """Choose slices for the segmenter; return their flat indices (N,) into (B, D) and how many each stands for.
+
+    candidate: (B, D) bool, slices that count at all. marked: (B, D) bool, those that carry a label.
+    count: slices a volume; None takes all. Half of them (rounded up) come from the marked ones, so every
+    step sees labels; the weights keep the mean over slices what it was.
+    """
+    index, weight = [], []
+    length = candidate.shape[1]
+    for row in range(len(candidate)):
+        strata = [torch.nonzero(candidate[row] & m)[:, 0] for m in (marked[row], ~marked[row])]
+        sizes = [len(s) for s in strata]
+        wanted = sizes
+        if count is not None and sum(sizes) > count:
+            first = min(sizes[0], max((count + 1) // 2, count - sizes[1]))
+            wanted = [first, count - first]
+        for stratum, size, number in zip(strata, sizes, wanted, strict=True):
+            if number:
+                chosen = stratum[torch.randperm(size, device="cpu").to(stratum.device)[:number]]
+                index.append(chosen + row * length)
+                weight.append(torch.full((number,), size / number, device=candidate.device))
+    if not index:
+        return torch.zeros(0, dtype=torch.long, device=candidate.device), torch.zeros(
+            0, device=candidate.device
+        )
+    return torch.cat(index), torch.cat(weight)

@@ -1,0 +1,87 @@
+"""A finished run -> a bundle that ``infer.py --bundle`` runs: float16 weights, manifest, figures, prior."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from lumbar.bundle import Bundle, Classifier, Detector, write_bundle
+from lumbar.classifier import ClassifierConfig, ClassifierNetwork
+from lumbar.detector import DetectorConfig, DetectorNetwork
+from training.labels import LabelError
+from training.loop import BEST, RESULT, load_tensors
+from training.run import RUN_FILE
+
+MIN_SHARE = 1e-3  # the manifest keeps four digits of the prior, none may become 0
+
+
+def export_run(run: Path, folder: Path, name: str, trained_on: str) -> Path:
+    """Write the bundle of a run and return its manifest's path.
+
+    A fold is a member: with several, names end in ``-foldK``. Detectors share the networks they have in
+    common. Raises LabelError naming the first member that is not trained yet.
+    """
+    about = json.loads((run / RUN_FILE).read_text())
+    recipe = about["recipe"]
+    networks = {
+        (entry["name"], fold): load_network(run, entry, fold)
+        for entry in recipe["networks"]
+        for fold in recipe["folds"]
+    }
+    suffix = {fold: f"-fold{fold}" if len(recipe["folds"]) > 1 else "" for fold in recipe["folds"]}
+    detectors, classifiers, figures = [], [], {}
+    for fold in recipe["folds"]:
+        for entry in recipe["detectors"]:
+            own = [networks[network, fold] for network in entry["networks"]]
+            member = Detector(
+                entry["name"] + suffix[fold], entry["xy"], {n.config.description: n for n in own}
+            )
+            detectors.append(member)
+            figures[member.name] = {
+                network: about["figures"][f"{network}/fold{fold}"]["best"] for network in entry["networks"]
+            }
+        for entry in recipe["classifiers"]:
+            member = Classifier(entry["name"] + suffix[fold], 1.0, load_classifier(run, entry, fold))
+            classifiers.append(member)
+            figures[member.name] = about["figures"][f"{entry['name']}/fold{fold}"]["figures"]
+    if "prior" not in about:
+        raise LabelError(
+            f"{run / RUN_FILE}: got no prior, expected a finished run; run the recipe to its end"
+        )
+    prior = np.clip(np.array(about["prior"]), MIN_SHARE, None)
+    bundle = Bundle(
+        name=name,
+        trained_on=trained_on,
+        detectors=tuple(detectors),
+        classifiers=tuple(classifiers),
+        prior=prior / prior.sum(axis=1, keepdims=True),
+        fingerprint="",
+    )
+    return write_bundle(bundle, folder, figures=figures)
+
+
+def load_network(run: Path, entry: dict, fold: int) -> DetectorNetwork:
+    folder = finished(run / "networks" / entry["name"] / f"fold{fold}")
+    network = DetectorNetwork(config_of(DetectorConfig, entry["config"]))
+    load_tensors(network, folder / BEST)
+    return network.eval()
+
+
+def load_classifier(run: Path, entry: dict, fold: int) -> ClassifierNetwork:
+    step = "step1" if entry["step2"] is None else "step2"
+    folder = finished(run / "classifiers" / entry["name"] / f"fold{fold}" / step)
+    network = ClassifierNetwork(config_of(ClassifierConfig, entry["config"]))
+    load_tensors(network, folder / BEST)
+    return network.eval()
+
+
+def config_of(kind: type, values: dict):
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def finished(folder: Path) -> Path:
+    if not (folder / RESULT).is_file():
+        raise LabelError(
+            f"{folder}: not trained to its end; run the recipe again, it goes on where it stopped"
+        )
+    return folder

@@ -1,0 +1,208 @@
+"""One training, epoch after epoch: step, evaluate, keep the best, survive being killed.
+
+What a training is made of comes in as a ``Task``; what it leaves behind is its folder: checkpoint.pt (all
+that the next epoch needs), best.safetensors, epochs.csv, curves.png and at the end result.json.
+"""
+
+import csv
+import io
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lumbar.device import Device
+from lumbar.writing import write_atomically
+from training.curves import draw_curves
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT, BEST, RESULT, EPOCHS = "checkpoint.pt", "best.safetensors", "result.json", "epochs.csv"
+
+
+class TrainingError(Exception):
+    """A training that can't go on: where, what happened, what to do."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """AdamW with linear warm-up over a share of the steps, then cosine to 0.
+
+    batch: studies a step. evaluate_every: epochs between evaluations; the last is always evaluated.
+    """
+
+    epochs: int
+    batch: int
+    lr: float
+    weight_decay: float
+    warmup: float
+    evaluate_every: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained and how it is judged.
+
+    batches: epoch -> an iterable of batches, the same ones whenever asked. steps: batches an epoch.
+    losses: batch -> named losses; ``"loss"`` is what is minimised. evaluate: -> named figures of the
+    validation studies. selection: the figure by which the best epoch is kept, lower is better.
+    train_mode: puts the network into training mode (frozen parts stay in evaluation mode).
+    keep_epoch: the weights after that epoch are kept as ``epoch_N.safetensors``.
+    """
+
+    network: nn.Module
+    batches: Callable[[int], Iterable]
+    steps: int
+    losses: Callable[[object], dict[str, Tensor]]
+    evaluate: Callable[[], dict[str, float]]
+    selection: str
+    train_mode: Callable[[], object]
+    keep_epoch: int | None = None
+
+
+def fit(task: Task, schedule: Schedule, folder: Path, device: Device, seed: int, title: str) -> dict:
+    """Train to the end, from the folder's checkpoint if there is one, and return result.json's content.
+
+    A folder with a result is returned as it is. The best epoch's weights are loaded into the network
+    before returning. On the CPU a killed and resumed training ends with the weights of an unbroken one.
+    Raises TrainingError when the loss is not finite or there is nothing to train on.
+    """
+    if (folder / RESULT).is_file():
+        load_tensors(task.network, folder / BEST)
+        return json.loads((folder / RESULT).read_text())
+    if not task.steps:
+        raise TrainingError(f"{title}: got no labelled study, expected at least one; check the labels")
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    parameters = [p for p in task.network.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=schedule.weight_decay)
+    total = schedule.epochs * task.steps
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: rate(s, total, schedule.warmup))
+    scaler = torch.amp.GradScaler(device.torch.type, enabled=device.autocast_type == torch.float16)
+    parts = {"network": task.network, "optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
+    history = restore(folder / CHECKPOINT, parts, device, title)
+    for epoch in range(len(history), schedule.epochs):
+        start = time.monotonic()
+        row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
+        row |= train_one_epoch(task, optimizer, scheduler, scaler, device, epoch, f"{title} {epoch + 1}")
+        row["train_seconds"] = time.monotonic() - start
+        if (epoch + 1) % schedule.evaluate_every == 0 or epoch + 1 == schedule.epochs:
+            task.network.eval()
+            row |= task.evaluate()
+            row["seconds"] = time.monotonic() - start
+            if best_epoch([*history, row], task.selection) == epoch + 1:
+                save_tensors(task.network, folder / BEST)
+        if epoch + 1 == task.keep_epoch:
+            save_tensors(task.network, folder / f"epoch_{epoch + 1}.safetensors")
+        history.append(row)
+        log.info("%s: %s", title, ", ".join(f"{k} {v:.4g}" for k, v in row.items()))
+        save_checkpoint(folder / CHECKPOINT, parts, device, history)
+        write_epochs(folder / EPOCHS, history)
+        draw_curves(folder / "curves.png", history, title)
+    best = history[best_epoch(history, task.selection) - 1]
+    load_tensors(task.network, folder / BEST)
+    seconds = sum(row.get("seconds", row["train_seconds"]) for row in history)
+    result = {"best": best, "last": history[-1], "epochs": len(history), "seconds": seconds}
+    result |= {"steps": task.steps, "step_seconds": sum(r["train_seconds"] for r in history) / total}
+    write_atomically(folder / RESULT, json.dumps(result, indent=1) + "\n")
+    (folder / CHECKPOINT).unlink()
+    return result
+
+
+def train_one_epoch(task, optimizer, scheduler, scaler, device: Device, epoch: int, title: str) -> dict:
+    """Run one epoch and return the mean of each named loss."""
+    task.train_mode()
+    sums: dict[str, float] = {}
+    bar = tqdm(task.batches(epoch), total=task.steps, desc=title, leave=False, mininterval=2.0)
+    for batch in bar:
+        with device.autocast():
+            losses = task.losses(batch)
+        loss = losses["loss"]
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"{title}: got loss {loss.item()}, expected a finite one; lower the learning rate"
+            )
+        if loss.requires_grad:  # a batch without any label has no loss, and moves nothing
+            optimizer.zero_grad(set_to_none=True)
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        scheduler.step()
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0.0) + value.item()
+        bar.set_postfix(loss=f"{loss.item():.4f}")
+    return {name: value / task.steps for name, value in sums.items()}
+
+
+def rate(step: int, total: int, warmup: float) -> float:
+    """Return the learning rate's factor at a step: linear warm-up, then cosine to 0."""
+    rising = warmup * total
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1.0, total - rising))))
+
+
+def best_epoch(history: list[dict], selection: str) -> int:
+    """Return the number, from 1, of the epoch with the lowest selection figure; the later of equals.
+
+    Where the figure is NaN throughout (no label to judge by), the last evaluated epoch.
+    """
+    judged = [(row[selection], row["epoch"]) for row in history if selection in row]
+    finite = [(value, -epoch) for value, epoch in judged if math.isfinite(value)]
+    return -min(finite)[1] if finite else max((epoch for _, epoch in judged), default=0)
+
+
+def restore(file: Path, parts: dict, device: Device, title: str) -> list[dict]:
+    """Load a checkpoint into the parts and return its history; an empty one if there is none."""
+    if not file.is_file():
+        return []
+    state = torch.load(file, map_location=device.torch, weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    torch.set_rng_state(state["random"].cpu())
+    if device.torch.type == "cuda":
+        torch.cuda.set_rng_state(state["random_cuda"].cpu())
+    log.info("%s: goes on after epoch %d", title, len(state["history"]))
+    return state["history"]
+
+
+def save_checkpoint(file: Path, parts: dict, device: Device, history: list[dict]) -> None:
+    """Write everything the next epoch needs, beside the file and then in its place."""
+    state = {name: part.state_dict() for name, part in parts.items()}
+    state |= {"history": history, "random": torch.get_rng_state()}
+    if device.torch.type == "cuda":
+        state["random_cuda"] = torch.cuda.get_rng_state()
+    beside = file.with_suffix(".part")
+    torch.save(state, beside)
+    beside.replace(file)
+
+
+def save_tensors(network: nn.Module, file: Path) -> None:
+    """Write a network's float32 weights, beside the file and then in its place."""
+    beside = file.with_suffix(".part")
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    safetensors.torch.save_file(tensors, beside)
+    beside.replace(file)
+
+
+def load_tensors(network: nn.Module, file: Path) -> None:
+    """Load weights that ``save_tensors`` wrote, strictly."""
+    network.load_state_dict(safetensors.torch.load_file(file))
+
+
+def write_epochs(file: Path, history: list[dict]) -> None:
+    """Write one line an epoch; figures an epoch does not have stay empty."""
+    columns = list(dict.fromkeys(name for row in history for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_atomically(file, text.getvalue())

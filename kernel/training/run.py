@@ -1,0 +1,161 @@
+"""A whole recipe, member after member: networks, points, classifiers, figures. What is done is skipped.
+
+A run's folder: ``networks/NAME/foldK``, ``points/NAME.npz``, ``classifiers/NAME/foldK``,
+``predictions/NAME.npz``, ``members.csv``, ``faults.csv``, ``run.json``.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import logging
+import platform
+import time
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from lumbar.records import MEMBER_COLUMNS, PACKAGES
+from lumbar.sites import SITE_NAMES
+from lumbar.writing import write_atomically
+from training.classifier_data import SitePoints
+from training.classifier_training import Predictions, grade_figures
+from training.labels import LabelError
+from training.metric import best_constant
+from training.points import FoundPoints
+from training.recipes import ClassifierRecipe, DetectorRecipe, NetworkRecipe, Recipe
+from training.stage1 import Workshop, collect_points, train_network
+from training.stage2 import PointsByStudy, train_classifier
+
+log = logging.getLogger(__name__)
+
+RUN_FILE = "run.json"
+
+
+def run_recipe(
+    recipe: Recipe,
+    shop: Workshop,
+    out: Path,
+    networks: tuple[NetworkRecipe, ...],
+    classifiers: tuple[ClassifierRecipe, ...],
+) -> dict:
+    """Train what is not done yet of a recipe; return what run.json holds.
+
+    networks, classifiers: the recipe's own, or the part of them that is wanted now.
+    Raises LabelError if the folder is another recipe's or other data's.
+    """
+    identity = {"recipe": as_json(recipe), "data": shop.materials.fingerprint}
+    check_same_run(out / RUN_FILE, identity)
+    folds = shop.materials.folds(recipe.fold_count, recipe.fold_seed)
+    about = identity | environment(shop) | {"counts": shop.materials.counts()}
+    about["figures"] = (
+        json.loads((out / RUN_FILE).read_text())["figures"] if (out / RUN_FILE).is_file() else {}
+    )
+    about["prior"] = best_constant(shop.materials.grades.labels).round(5).tolist()
+    save = lambda: write_atomically(out / RUN_FILE, json.dumps(about, indent=1) + "\n")  # noqa: E731
+    save()
+    found = {}
+    for network in networks:
+        folders = {fold: out / "networks" / network.name / f"fold{fold}" for fold in recipe.folds}
+        for fold, folder in folders.items():
+            training, validation = shop.split(fold, folds)
+            _, result = train_network(network, training, validation, shop, folder)
+            about["figures"][f"{network.name}/fold{fold}"] = result
+            save()
+        found[network.name] = collect_points(
+            network, folders, folds, shop, out / "points" / f"{network.name}.npz"
+        )
+    lengths = {network.name: network.config.max_length for network in recipe.networks}
+    predictions = {}
+    for classifier in classifiers:
+        detector = next(d for d in recipe.detectors if d.name == classifier.detector)
+        points = detector_points(detector, found, lengths)
+        for fold in recipe.folds:
+            name = f"{classifier.name}/fold{fold}"
+            training, validation = shop.split(fold, folds)
+            graded = [[s for s in studies if s in points] for studies in (training, validation)]
+            _, said, result = train_classifier(classifier, *graded, points, shop, out / "classifiers" / name)
+            predictions[detector.name, name] = said
+            about["figures"][name] = result
+            save()
+    if not predictions:
+        return about
+    write_members(out / "members.csv", predictions)
+    about["figures"]["ensemble"] = ensemble_figures(predictions, shop)
+    save()
+    return about
+
+
+def detector_points(
+    detector: DetectorRecipe, found: dict[str, FoundPoints], lengths: dict[str, int]
+) -> PointsByStudy:
+    """Return a detector's points by study and description, joined by study id."""
+    points: PointsByStudy = {}
+    for name in detector.networks:
+        for study, kinds in found[name].studies.items():
+            site = SitePoints(kinds[detector.xy], lengths[name])
+            points.setdefault(study, {})[found[name].description] = site
+    return points
+
+
+def ensemble_figures(predictions: dict[tuple[str, str], Predictions], shop: Workshop) -> dict:
+    """Return the out-of-fold figures of the mean of all members, and those of the prior of the same studies.
+
+    The prior is fitted on the other studies where some are left, so it is out of fold as well.
+    """
+    sums: dict[str, list[np.ndarray]] = {}
+    for said in predictions.values():
+        for study, probabilities in zip(said.study_ids, said.probabilities, strict=True):
+            sums.setdefault(study, []).append(probabilities)
+    if not sums:
+        return {}
+    grades, studies = shop.materials.grades, list(sums)
+    labels = grades.of(studies)
+    others = [study for study in grades.study_ids if study not in sums] or studies
+    prior = np.broadcast_to(best_constant(grades.of(others)), (len(studies), *best_constant(labels).shape))
+    mean = np.stack([np.mean(members, axis=0) for members in sums.values()])
+    return {
+        "studies": len(studies),
+        "members": grade_figures(labels, mean / mean.sum(-1, keepdims=True)),
+        "prior": grade_figures(labels, prior),
+    }
+
+
+def write_members(file: Path, predictions: dict[tuple[str, str], Predictions]) -> None:
+    """Write the out-of-fold probabilities in the columns of ``infer.py --dump``'s members.csv."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(MEMBER_COLUMNS)
+    for (detector, classifier), said in predictions.items():
+        for study, sites in zip(said.study_ids, said.probabilities, strict=True):
+            for site, row in zip(SITE_NAMES, sites, strict=True):
+                writer.writerow([study, detector, classifier, site, *(f"{p:.6f}" for p in row)])
+    write_atomically(file, text.getvalue())
+
+
+def check_same_run(file: Path, identity: dict) -> None:
+    if not file.is_file():
+        return
+    before = json.loads(file.read_text())
+    changed = [key for key, value in identity.items() if before.get(key) != value]
+    if changed:
+        raise LabelError(f"{file}: got a run with other {', '.join(changed)}; give another --out")
+
+
+def as_json(recipe: Recipe) -> dict:
+    """Return a recipe as plain JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(recipe)))
+
+
+def environment(shop: Workshop) -> dict:
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S"),
+        "device": str(shop.device.torch),
+        "precision": shop.device.precision,
+        "imagenet": shop.imagenet or "none",
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in PACKAGES},
+        },
+    }

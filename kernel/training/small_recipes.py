@@ -1,0 +1,130 @@
+"""Recipes for a laptop and for the material at hand, and the list of all recipes.
+
+What differs from the published ones, and why: small encoders, a steeper learning rate over few epochs, the
+segmenter's loss estimated from a sample of slices, heads fitted on cached features. Made for two CPU cores.
+"""
+
+from dataclasses import replace
+
+from lumbar.classifier import ClassifierConfig
+from lumbar.detector import DetectorConfig
+from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
+from training.augmentation import Affine, Brightness, DetectorAugmentation
+from training.crop_augmentation import CropAugmentation
+from training.loop import Schedule
+from training.recipes import (
+    SHORT,
+    ClassifierRecipe,
+    DetectorRecipe,
+    NetworkRecipe,
+    Recipe,
+    family_a,
+    family_b,
+)
+
+MILD = DetectorAugmentation(
+    affine=Affine(shift=0.0625, scale=0.1, rotate=10, p=0.75),
+    brightness=Brightness(brightness=0.1, contrast=0.2, p=0.5),
+)
+MILD_CROPS = CropAugmentation(
+    affine=Affine(shift=0.03, scale=0.1, rotate=10, p=0.5),
+    brightness=Brightness(brightness=0.1, contrast=0.2, p=0.5),
+)
+
+
+def small_network(description: str, encoder: str, length: int, schedule: Schedule) -> NetworkRecipe:
+    """Return a network of about a megabyte in float16."""
+    config = DetectorConfig(
+        description=description,
+        encoder=encoder,
+        feature_levels=5,
+        decoder_channels=(64, 48, 32, 16, 8),
+        pointer_encoder=encoder,
+        pointer="lstm",
+        hidden=64,
+        max_length=length,
+    )
+    return NetworkRecipe(
+        name=f"small-{SHORT[description]}",
+        config=config,
+        schedule=schedule,
+        augmentation=MILD,
+        xy_target="own",
+        points="middle_epoch",
+        slices_per_step=6,
+        start_bias=-4.0,
+        imagenet=False,
+    )
+
+
+def small() -> Recipe:
+    """Return the shipped bundle's recipe: one set of networks as a fixed and a dynamic detector, two classifiers."""
+    schedule = Schedule(epochs=12, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=3)
+    lengths = {SAGITTAL_T2: 24, SAGITTAL_T1: 24, AXIAL_T2: 48}
+    networks = tuple(small_network(d, "lcnet_050", lengths[d], schedule) for d in DESCRIPTIONS)
+    names = tuple(network.name for network in networks)
+    step1 = Schedule(epochs=8, batch=4, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=2)
+    step2 = Schedule(epochs=30, batch=8, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5)
+    classifiers = tuple(
+        ClassifierRecipe(
+            name=f"small-{backbone}-{sequence}",
+            config=ClassifierConfig(backbone, sequence, "shift", (0.2, 0.2, 0.2)),
+            detector=detector,
+            step1=step1,
+            step2=step2,
+            augmentation=MILD_CROPS,
+            augmentation2=None,
+            imagenet=False,
+        )
+        for backbone, sequence, detector in (
+            ("lcnet_050", "level", "small_fixed"),
+            ("mobilenetv3_small_050", "level_skip", "small_dynamic"),
+        )
+    )
+    detectors = (
+        DetectorRecipe("small_fixed", "fixed", names),
+        DetectorRecipe("small_dynamic", "dynamic", names),
+    )
+    purpose = "small networks from a random start, for a few hundred phantoms on two CPU cores"
+    return Recipe("small", purpose, networks, detectors, classifiers, folds=(0,), fold_count=10)
+
+
+def nfn_small() -> Recipe:
+    """Return a recipe for real sagittal T1 slices alone: the foramina's detector and grades, 80/20 by study."""
+    lite0 = "tf_efficientnet_lite0"
+    config = DetectorConfig(
+        description=SAGITTAL_T1,
+        encoder=lite0,
+        feature_levels=5,
+        decoder_channels=(128, 64, 32, 16, 8),
+        pointer_encoder="lcnet_050",
+        pointer="lstm",
+        hidden=64,
+        max_length=38,
+    )
+    network = NetworkRecipe(
+        name="nfn-sagittal_t1",
+        config=config,
+        schedule=Schedule(epochs=5, batch=4, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=1),
+        augmentation=replace(MILD, affine=Affine(shift=0.0625, scale=0.1, rotate=15, p=0.75)),
+        xy_target="own",
+        points="middle_epoch",
+        slices_per_step=3,
+        start_bias=-5.0,
+    )
+    classifier = ClassifierRecipe(
+        name="nfn-lite0-level",
+        config=ClassifierConfig(lite0, "level", "shift", (0.2, 0.2, 0.2)),
+        detector="nfn",
+        step1=Schedule(epochs=6, batch=8, lr=4e-4, weight_decay=1e-2, warmup=0.1, evaluate_every=2),
+        step2=Schedule(epochs=20, batch=16, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5),
+        augmentation=replace(MILD_CROPS, affine=Affine(shift=0.0625, scale=0.1, rotate=15, p=0.75)),
+        augmentation2=None,
+        class_weights=True,
+    )
+    purpose = "real sagittal T1 slices with their foramina (one description, one detector, one classifier)"
+    detector = DetectorRecipe("nfn", "fixed", (network.name,))
+    return Recipe("nfn_small", purpose, (network,), (detector,), (classifier,), folds=(0,))
+
+
+RECIPES = {recipe.name: recipe for recipe in (family_a(), family_b(), small(), nfn_small())}

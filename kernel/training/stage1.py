@@ -1,0 +1,159 @@
+"""Stage 1 of a recipe: train a network on a fold, and collect the points that stage 2 is trained on."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.data import Dataset
+
+from lumbar.detector import DetectorNetwork
+from lumbar.device import Device
+from lumbar.sites import class_count
+from training.detector_data import DetectorDataset, PretrainingDataset, join_volumes
+from training.detector_training import detector_losses, epoch_batches, pretraining_losses, to_device
+from training.labels import LabelError
+from training.loop import BEST, Schedule, Task, fit, load_tensors
+from training.materials import Materials
+from training.points import (
+    FoundPoints,
+    draw_sample_slices,
+    error_figures,
+    point_errors,
+    predict_points,
+    read_points,
+)
+from training.pretrained import start_detector
+from training.recipes import NetworkRecipe
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What trainings share: the data, the device, loader processes, where ImageNet weights come from."""
+
+    materials: Materials
+    device: Device
+    workers: int
+    imagenet: str | None
+
+    def split(self, fold: int, folds: dict[str, int]) -> tuple[list[str], list[str]]:
+        """Return the training and the validation studies of a fold."""
+        studies = self.materials.study_ids
+        return [s for s in studies if folds[s] != fold], [s for s in studies if folds[s] == fold]
+
+
+def train_network(
+    recipe: NetworkRecipe, training: list[str], validation: list[str], shop: Workshop, folder: Path
+) -> tuple[DetectorNetwork, dict]:
+    """Train one network, or take it from its finished folder; return it with its best weights, and its result."""
+    torch.manual_seed(recipe.seed)
+    network = start_detector(recipe.config, shop.imagenet, recipe.imagenet)
+    if recipe.start_bias is not None:
+        torch.nn.init.constant_(network.segmenter.head.bias, recipe.start_bias)
+    network.to(shop.device.torch, memory_format=torch.channels_last)
+    if recipe.pretraining and shop.materials.pretraining_images:
+        pretrain(recipe, network, shop, folder / "pretraining")
+    materials, description = shop.materials, recipe.config.description
+    dataset = DetectorDataset(
+        materials.cache,
+        training,
+        materials.targets,
+        description,
+        recipe.config.max_length,
+        recipe.augmentation,
+        recipe.seed,
+        recipe.sigma,
+    )
+    log.info("%s: %d volumes to train on, %d to validate", recipe.name, len(dataset), len(validation))
+
+    def losses(batch):
+        batch = to_device(batch, shop.device)
+        return detector_losses(network, batch, recipe.xy_target, recipe.slices_per_step)
+
+    def evaluate() -> dict[str, float]:
+        found = predict_points(
+            network, materials.cache, labelled(validation, materials, description), shop.device
+        )
+        draw_sample_slices(
+            folder / "samples.png", found, materials.cache, materials.targets, recipe.config.max_length
+        )
+        return error_figures(point_errors(found, materials.targets, recipe.config.max_length))
+
+    task = detector_task(network, dataset, recipe.schedule, shop, recipe.seed)
+    task = Task(losses=losses, evaluate=evaluate, selection="error", keep_epoch=middle_epoch(recipe), **task)
+    result = fit(task, recipe.schedule, folder, shop.device, recipe.seed, f"{recipe.name} {folder.name}")
+    return network, result
+
+
+def detector_task(
+    network: DetectorNetwork, dataset: Dataset, schedule: Schedule, shop: Workshop, seed: int
+) -> dict:
+    """Return what a detector's trainings have in common, as arguments of ``Task``."""
+    return {
+        "network": network,
+        "batches": epoch_batches(dataset, schedule.batch, shop.workers, shop.device, seed, join_volumes),
+        "steps": -(-len(dataset) // schedule.batch),
+        "train_mode": network.train,
+    }
+
+
+def pretrain(recipe: NetworkRecipe, network: DetectorNetwork, shop: Workshop, folder: Path) -> None:
+    """Train the segmenter on external images first; the last epoch is kept (data, section 4)."""
+    schedule = Schedule(**{**vars(recipe.schedule), "epochs": recipe.pretraining})
+    classes = class_count(recipe.config.description)
+    images = shop.materials.pretraining_images
+    dataset = PretrainingDataset(images, classes, recipe.augmentation, recipe.seed, recipe.sigma)
+    task = Task(
+        losses=lambda batch: pretraining_losses(network, to_device(batch, shop.device)),
+        evaluate=lambda: {"nothing": float("nan")},  # there is nothing to select by: the last epoch it is
+        selection="nothing",
+        **detector_task(network, dataset, schedule, shop, recipe.seed),
+    )
+    fit(task, schedule, folder, shop.device, recipe.seed, f"{recipe.name} pretraining")
+
+
+def labelled(study_ids: list[str], materials: Materials, description: str) -> list[str]:
+    return [study for study in study_ids if (study, description) in materials.targets]
+
+
+def middle_epoch(recipe: NetworkRecipe) -> int:
+    """Return the epoch, from 1, whose points have realistic errors on its own training studies."""
+    return max(1, recipe.schedule.epochs // 2)
+
+
+def collect_points(
+    recipe: NetworkRecipe, folders: dict[int, Path], folds: dict[str, int], shop: Workshop, file: Path
+) -> FoundPoints:
+    """Find the points of all studies for stage 2 as the recipe says, or read them where they are done.
+
+    folders: the trained networks' folders by fold. Raises LabelError if out-of-fold points are asked for
+    and a fold has no network.
+    """
+    if file.is_file():
+        return read_points(file, recipe.config.description)
+    jobs: list[tuple[Path, list[str]]] = []
+    first = min(folders)
+    for fold, folder in folders.items():
+        training, validation = shop.split(fold, folds)
+        if recipe.points == "out_of_fold":
+            jobs.append((folder / BEST, validation))
+        elif fold == first and recipe.points == "middle_epoch":
+            kept = folder / f"epoch_{middle_epoch(recipe)}.safetensors"
+            jobs += [(kept, training), (folder / BEST, validation)]
+        elif fold == first:
+            jobs.append((folder / BEST, training + validation))
+    if recipe.points == "out_of_fold" and set(folds.values()) != folders.keys():
+        raise LabelError(
+            f"{recipe.name}: got networks of folds {sorted(folders)}, expected all of "
+            f"{sorted(set(folds.values()))} for points out of fold; train them, or take points='middle_epoch'"
+        )
+    network = DetectorNetwork(recipe.config).to(shop.device.torch, memory_format=torch.channels_last)
+    found = FoundPoints(recipe.config.description, {})
+    for weights, studies in jobs:
+        log.info("%s: points of %d studies from %s", recipe.name, len(studies), weights)
+        load_tensors(network, weights)
+        found.studies.update(predict_points(network, shop.materials.cache, studies, shop.device).studies)
+    found.write(file)
+    return found

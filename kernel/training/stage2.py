@@ -1,0 +1,162 @@
+"""Stage 2 of a recipe: train a classifier on a fold in its two steps, on the points of stage 1."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lumbar.classifier import ClassifierNetwork
+from lumbar.sites import SITE_NAMES
+from training.classifier_data import ClassifierBatch, ClassifierDataset, Mixer, SitePoints
+from training.classifier_training import (
+    METRIC,
+    PLAIN,
+    WEIGHTED,
+    FrozenFeatures,
+    Predictions,
+    classifier_losses,
+    freeze_features,
+    grade_figures,
+    head_logits,
+    predict_studies,
+    study_logits,
+)
+from training.curves import draw_crops
+from training.detector_training import epoch_batches
+from training.loop import RESULT, Schedule, Task, fit
+from training.losses import WeightMeans, weight_means
+from training.pretrained import start_classifier
+from training.recipes import ClassifierRecipe
+from training.stage1 import Workshop
+
+log = logging.getLogger(__name__)
+PointsByStudy = dict[str, dict[str, SitePoints]]
+
+
+def train_classifier(
+    recipe: ClassifierRecipe,
+    training: list[str],
+    validation: list[str],
+    points: PointsByStudy,
+    shop: Workshop,
+    folder: Path,
+) -> tuple[ClassifierNetwork, Predictions, dict]:
+    """Train one classifier, or take it from its finished folder; return it, what it says of the validation
+    studies, and its figures.
+    """
+    torch.manual_seed(recipe.seed)
+    network = start_classifier(recipe.config, shop.imagenet, recipe.imagenet)
+    network.to(shop.device.torch, memory_format=torch.channels_last)
+    judged = classifier_dataset(recipe, validation, points, shop, None)
+    dataset = classifier_dataset(recipe, training, points, shop, recipe.augmentation)
+    means = weight_means(dataset.labels)
+    log.info("%s: %d studies to train on, %d to validate", recipe.name, len(dataset), len(judged))
+
+    def evaluate() -> dict[str, float]:
+        predictions = predict_studies(network, judged, shop.device)
+        return grade_figures(judged.labels.numpy().astype(np.int8), predictions.probabilities)
+
+    def losses(batch: ClassifierBatch, kind: str) -> dict:
+        batch = on_device(batch, shop)
+        return classifier_losses(study_logits(network, batch.crops), batch, kind, means)
+
+    step1 = folder / "step1"
+    if len(dataset) and not (step1 / RESULT).is_file():
+        draw_sample_crops(step1 / "samples.png", dataset)
+    last_step = recipe.step2 is None
+    plain = (METRIC if last_step and recipe.any_severe else WEIGHTED) if recipe.class_weights else PLAIN
+    task = Task(
+        network=network,
+        batches=study_batches(dataset, recipe.step1, recipe.seed, shop),
+        steps=-(-len(dataset) // recipe.step1.batch),
+        losses=lambda batch: losses(batch, plain),
+        evaluate=evaluate,
+        selection="mean_loss" if last_step else "unranked",
+        train_mode=network.train,
+    )
+    result = {"step1": fit(task, recipe.step1, step1, shop.device, recipe.seed, f"{recipe.name} step 1")}
+    if recipe.step2 is not None:
+        dataset2 = classifier_dataset(recipe, training, points, shop, recipe.augmentation2)
+        task = heads_task(recipe, network, dataset2, means, evaluate, shop)
+        result["step2"] = fit(
+            task, recipe.step2, folder / "step2", shop.device, recipe.seed, f"{recipe.name} step 2"
+        )
+    predictions = predict_studies(network, judged, shop.device)
+    labels = judged.labels.numpy().astype(np.int8)
+    return network, predictions, result | {"figures": grade_figures(labels, predictions.probabilities)}
+
+
+def heads_task(
+    recipe, network: ClassifierNetwork, dataset: ClassifierDataset, means: WeightMeans, evaluate, shop
+):
+    """Return step 2: fresh heads train for the metric, everything else is frozen and in evaluation mode.
+
+    Without augmentation the frozen part runs once and the heads train on what it gave.
+    """
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    torch.manual_seed(recipe.seed)
+    for head in network.heads:
+        head[-1].reset_parameters()
+        head.requires_grad_(True)
+    kind = METRIC if recipe.any_severe else WEIGHTED
+
+    def train_mode() -> None:
+        network.eval()
+        network.heads.train()
+
+    if recipe.augmentation2 is None:
+        frozen = freeze_features(network, dataset, shop.device)
+        batches = feature_batches(frozen, recipe.step2, recipe.seed)
+
+        def losses(batch: tuple[torch.Tensor, ClassifierBatch]) -> dict:
+            return classifier_losses(head_logits(network, batch[0]), batch[1], kind, means)
+    else:
+        batches = study_batches(dataset, recipe.step2, recipe.seed, shop)
+
+        def losses(batch: ClassifierBatch) -> dict:
+            batch = on_device(batch, shop)
+            return classifier_losses(study_logits(network, batch.crops), batch, kind, means)
+
+    steps = -(-len(dataset) // recipe.step2.batch)
+    return Task(network, batches, steps, losses, evaluate, "mean_loss", train_mode)
+
+
+def classifier_dataset(recipe, studies: list[str], points: PointsByStudy, shop: Workshop, augmentation):
+    labels = shop.materials.grades.of(studies)
+    return ClassifierDataset(
+        shop.materials.cache, studies, labels, points, recipe.config.border, augmentation, recipe.seed
+    )
+
+
+def study_batches(dataset: ClassifierDataset, schedule: Schedule, seed: int, shop: Workshop):
+    return epoch_batches(dataset, schedule.batch, shop.workers, shop.device, seed, Mixer(dataset))
+
+
+def feature_batches(frozen: FrozenFeatures, schedule: Schedule, seed: int):
+    """Return epoch -> batches of cached features, shuffled by (seed, epoch) alone."""
+
+    def batches(epoch: int) -> Iterator[tuple[torch.Tensor, ClassifierBatch]]:
+        order = torch.randperm(len(frozen), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+        for rows in order.split(schedule.batch):
+            labels = frozen.labels[rows]
+            yield frozen.sites[rows], ClassifierBatch(frozen.sites[rows], labels, labels, 1.0)
+
+    return batches
+
+
+def on_device(batch: ClassifierBatch, shop: Workshop) -> ClassifierBatch:
+    tensors = {name: getattr(batch, name) for name in ("crops", "labels", "labels_b")}
+    return replace(batch, **{k: v.to(shop.device.torch, non_blocking=True) for k, v in tensors.items()})
+
+
+def draw_sample_crops(file: Path, dataset: ClassifierDataset) -> None:
+    """Draw what training sees: the five slices of some sites of the first study, augmented."""
+    crops, labels, _ = dataset[0]
+    rows = (3, 8, 13, 18, 23)  # level L4/L5 of the five groups
+    samples = [(f"{SITE_NAMES[r]}: severity {int(labels[r])}", crops[r].numpy()) for r in rows]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draw_crops(file, samples, f"{dataset.study_ids[0]}, as training sees it")

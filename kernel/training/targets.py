@@ -1,0 +1,112 @@
+"""Labelled coordinates -> what stage 1 is trained towards, in the frame of the joined volume.
+
+A class's label over the volume is one 2-D gaussian times an amplitude for each slice (1, 1/2, 1/4 over
++-2 slices of its own series, in patient order); that is how it is kept, and how a squeeze acts on it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from lumbar.detector import GRID
+from lumbar.heatmap import DECAY, REACH
+from lumbar.sites import DESCRIPTION_SITES, SITES, class_count
+from lumbar.volume import Volume, squeeze
+from training.cache import Cache
+from training.labels import LabelFault
+
+
+@dataclass(frozen=True)
+class Target:
+    """The labels of one volume of S slices, C classes.
+
+    points: (C, 3) float64 slice, row, column on the 256 grid, NaN where unlabelled; the slice is in the
+    joined volume's order and fractional after a squeeze. amplitude: (C, S) float32, the label's peak on
+    every slice.
+    """
+
+    points: np.ndarray
+    amplitude: np.ndarray
+
+
+def place_targets(
+    coordinates: pd.DataFrame, cache: Cache, decay: float = DECAY, reach: int = REACH
+) -> tuple[dict[tuple[str, str], Target], list[LabelFault]]:
+    """Find every coordinate's slice and pixel in the cached volumes.
+
+    coordinates: table of ``labels.COORDINATE_COLUMNS``. Returns targets by (study_id, description), one
+    for every volume with a label, and the faults: no_study, no_series, other_description, no_slice, outside.
+    """
+    by_study = dict(list(coordinates.groupby("study_id", sort=False)))
+    targets = {}
+    faults = [
+        LabelFault("no_study", f"study {study}", f"{len(by_study[study])} points, but no images")
+        for study in sorted(by_study.keys() - set(cache.study_ids))
+    ]
+    for study in cache.study_ids:
+        if study in by_study:
+            targets.update(place_study(study, by_study[study], cache.volumes(study), faults, decay, reach))
+    return targets, faults
+
+
+def place_study(
+    study: str,
+    rows: pd.DataFrame,
+    volumes: dict[str, Volume],
+    faults: list[LabelFault],
+    decay: float,
+    reach: int,
+) -> dict[tuple[str, str], Target]:
+    """Return the targets of one study and append to faults."""
+    series = {h.series_id: volume.description for volume in volumes.values() for h in volume.headers}
+    targets: dict[tuple[str, str], Target] = {}
+    for row in rows.itertuples(index=False):
+        site = SITES[row.site]
+        where = f"study {study}, series {row.series_id}, slice {row.instance_number}, {site.name}"
+        if row.series_id not in series:
+            faults.append(LabelFault("no_series", where, "the study has no readable series of that id"))
+            continue
+        if series[row.series_id] != site.description:
+            message = f"the series is {series[row.series_id]!r}, expected {site.description!r}"
+            faults.append(LabelFault("other_description", where, message))
+            continue
+        headers = volumes[site.description].headers
+        own = [i for i, header in enumerate(headers) if header.series_id == row.series_id]
+        found = [p for p, i in enumerate(own) if headers[i].instance_number == row.instance_number]
+        if not found:
+            faults.append(
+                LabelFault("no_slice", where, f"the series has {len(own)} slices, none of that number")
+            )
+            continue
+        height, width = headers[own[found[0]]].shape
+        y, x = (row.y / height, row.x / width) if row.unit == "pixel" else (row.y, row.x)
+        if not (0 <= y < 1 and 0 <= x < 1):
+            message = f"got x {row.x}, y {row.y} ({row.unit}), expected inside {width} x {height}"
+            faults.append(LabelFault("outside", where, message))
+            continue
+        target = targets.setdefault((study, site.description), empty_target(site.description, len(headers)))
+        c = row.site - DESCRIPTION_SITES[site.description].start
+        target.points[c] = own[found[0]], min(np.rint(y * GRID), GRID - 1), min(np.rint(x * GRID), GRID - 1)
+        for near in range(max(0, found[0] - reach), min(len(own), found[0] + reach + 1)):
+            target.amplitude[c, own[near]] = decay ** abs(near - found[0])
+    return targets
+
+
+def empty_target(description: str, slices: int) -> Target:
+    classes = class_count(description)
+    return Target(np.full((classes, 3), np.nan), np.zeros((classes, slices), np.float32))
+
+
+def squeezed_target(target: Target, length: int) -> Target:
+    """Return the target of the volume squeezed to ``length`` slices; itself if it is not longer.
+
+    The gaussian is the same on every slice, so squeezing the label volume is squeezing its amplitudes.
+    """
+    slices = target.amplitude.shape[1]
+    if slices <= length:
+        return target
+    points = target.points.copy()
+    points[:, 0] = (points[:, 0] + 0.5) * length / slices - 0.5
+    amplitude = squeeze(np.ascontiguousarray(target.amplitude.T[:, :, None]), length)[..., 0].T
+    return Target(points, np.ascontiguousarray(amplitude))
