@@ -28,9 +28,9 @@ FAMILY_A = {
 
 
 def pictures(channels: int, size: int) -> torch.Tensor:
-    """Return (8, channel, size, size) smooth random pictures, 0..1, the same at every call."""
+    """Return (4, channel, size, size) smooth random pictures, 0..1, the same at every call."""
     rng = np.random.default_rng(0)
-    stack = [[smooth_picture(rng, size, size) / 4095 for _ in range(channels)] for _ in range(8)]
+    stack = [[smooth_picture(rng, size, size) / 4095 for _ in range(channels)] for _ in range(4)]
     return torch.tensor(np.array(stack), dtype=torch.float32)
 
 

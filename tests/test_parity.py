@@ -22,11 +22,20 @@ from tests.small_study import write_studies
 GOLDEN_STUDY = Path(__file__).resolve().parents[1] / "../shared/golden/study"
 MARGIN = 1e-4  # a point is compared where it beats its next best by more
 SHORT = {SAGITTAL_T2: 8, SAGITTAL_T1: 8, AXIAL_T2: 12}
-FOUR_LEVELS = {"encoder": "test_efficientnet", "feature_levels": 4, "decoder_channels": (32, 16, 16, 8)}
-FIVE_LEVELS = {"encoder": "test_byobnet", "feature_levels": 5, "decoder_channels": (32, 16, 16, 8, 8)}
+FOUR_LEVELS = {"encoder": "test_efficientnet", "feature_levels": 4, "decoder_channels": (16, 8, 8, 8)}
+FIVE_LEVELS = {"encoder": "test_byobnet", "feature_levels": 5, "decoder_channels": (16, 8, 8, 8, 8)}
 LSTM = {"pointer_encoder": "test_byobnet", "pointer": "lstm", "hidden": 16}
 TRANSFORMER = {"pointer_encoder": "test_resnet", "pointer": "transformer", "hidden": 32}
-BACKBONES = ("test_convnext", "test_efficientnet", "test_resnet", "test_convnext2", "test_byobnet")
+BACKBONES = ("test_convnext", "test_byobnet", "test_convnext", "test_byobnet", "test_byobnet")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Networks this small gain nothing from more, and on a busy machine threads wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -51,19 +60,18 @@ def bundle(tmp_path_factory) -> Path:
     return write_random_bundle(tmp_path_factory.mktemp("bundle"), detectors, classifiers)
 
 
-def grade_fast(root: Path, study_id: str, bundle: Path) -> GradedStudy:
+def grade_fast(root: Path, study_id: str, bundle: Path, plan: Plan) -> GradedStudy:
     (ref,) = [study for study in find_competition(root).studies if study.study_id == study_id]
-    members = load_bundle(bundle)
-    plan = Plan(len(members.detectors), len(members.classifiers))
     device = choose_device("cpu", "fp32")
-    return grade_study(read_study(ref), members, plan, device, Budget(None, time.monotonic()))
+    return grade_study(read_study(ref), load_bundle(bundle), plan, device, Budget(None, time.monotonic()))
 
 
-def assert_parity(root: Path, study_id: str, bundle: Path, least_clear: float) -> None:
+def assert_parity(root: Path, study_id: str, bundle: Path, plan: Plan) -> None:
     """Compare points where they are clear, then probabilities, both sides on the same points."""
-    fast = grade_fast(root, study_id, bundle)
+    fast = grade_fast(root, study_id, bundle, plan)
     folders = reference.study_folders(root, study_id)
     detectors, classifiers = load_members(bundle)
+    detectors, classifiers = detectors[: plan.detectors], classifiers[: plan.classifiers]
     slow = reference.infer_study(folders, detectors, [])
     searched = clear_points = 0
     for name, points in slow["points"].items():
@@ -77,7 +85,7 @@ def assert_parity(root: Path, study_id: str, bundle: Path, least_clear: float) -
         assert not slow["values"][name][
             [s for s in range(25) if not_searched(s, fast.detections[name])]
         ].any()
-    assert clear_points >= least_clear * searched > 0
+    assert clear_points >= 0.7 * searched > 0
     for detector in detectors:
         for classifier in classifiers:
             reference.grade_study(folders, detector, classifier, "cpu", slow)
@@ -93,12 +101,12 @@ def not_searched(site: int, detection) -> bool:
     return all(site not in range(25)[DESCRIPTION_SITES[d]] for d in detection.points)
 
 
-@pytest.mark.parametrize("study_id", ["1", "2", "3"])
-def test_small_studies_are_graded_as_by_the_reference(tmp_path, bundle, study_id):
+@pytest.mark.parametrize(("study_id", "plan"), [("1", Plan(3, 5)), ("2", Plan(3, 1)), ("3", Plan(2, 1))])
+def test_small_studies_are_graded_as_by_the_reference(tmp_path, bundle, study_id, plan):
     """Squeezed, padded, joined and single-slice volumes, an odd slice, a missing description."""
-    assert_parity(write_studies(tmp_path), study_id, bundle, least_clear=0.7)
+    assert_parity(write_studies(tmp_path), study_id, bundle, plan)
 
 
 @pytest.mark.skipif(not GOLDEN_STUDY.is_dir(), reason="../shared/golden is not at hand")
 def test_golden_study_is_graded_as_by_the_reference(bundle):
-    assert_parity(GOLDEN_STUDY, "4100", bundle, least_clear=0.7)
+    assert_parity(GOLDEN_STUDY, "4100", bundle, Plan(2, 2))
