@@ -14,10 +14,10 @@ DISCS = (*DISCS, "S1/S2", "S2/S3", "S3/S4", "S4/S5")
 FIRST_LEVEL = DISCS.index("L1/L2")
 _ORIGIN = DISCS.index("L3/L4")
 _SACRUM = DISCS.index("L5/S1")
-_DISC_HEIGHT = np.array([4, 5, 6, 7.5, 8.5, 9.5, 10.5, 11, 10, 2.5, 1.2, 0.8, 0.8])
-_BODY_HEIGHT = np.array([21, 22.5, 24, 25.5, 26, 26.5, 26.5, 26, 28, 22, 18, 16, 15])
+_DISC_HEIGHT = np.array([4, 5, 6, 7.5, 8.5, 9.5, 10.5, 10.8, 9, 2.5, 1.2, 0.8, 0.8])
+_BODY_HEIGHT = np.array([21, 22.5, 24, 24.7, 25.2, 25.5, 25.5, 24.2, 28, 22, 18, 16, 15])
 # Inclination of the spine at the discs in degrees, positive where it runs backwards on its way down.
-_INCLINATION = np.array([2, -6, -11, -15, -15, -11, -3, 11, 31, 46, 40, 24, -2])
+_INCLINATION = np.array([3, -4, -8, -11, -12, -9, -3, 8, 26, 44, 40, 24, -2])
 
 # Severity (lumbar.phantom.grades.narrowing_to_severity) to millimetres.
 _SEVERITY = (-3, -1, 0, 1, 2, 3, 4)
@@ -27,9 +27,9 @@ _FORAMEN_HALF_DEPTH = (6.4, 5.6, 4.9, 3.9, 2.6, 1.8, 1.4)
 _FORAMEN_HALF_HEIGHT = (11.0, 9.8, 8.8, 7.3, 5.4, 4.2, 3.6)
 RECESS_OFFSET = 8.5  # mm from the midline
 # The foramen's middle by level: from the midline, and behind the vertebral bodies' posterior wall.
-_FORAMEN_OFFSET = np.array([15.0, 16.0, 17.0, 18.5, 20.5])
-_FORAMEN_BACK = np.array([5.0, 4.5, 4.0, 3.0, 0.8])
-_FORAMEN_ABOVE_DISC = 5.5
+_FORAMEN_OFFSET = np.array([15.0, 16.0, 17.0, 18.5, 21.5])
+_FORAMEN_BACK = np.array([5.5, 5.0, 4.5, 2.0, -2.8])
+_FORAMEN_ABOVE_DISC = np.array([5.5, 5.5, 5.5, 6.5, 10.0])
 
 
 @dataclass(frozen=True)

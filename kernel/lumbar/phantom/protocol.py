@@ -140,7 +140,7 @@ def _draw_sagittal_view(rng) -> dict:
         "distance": distance,
         "count": int(np.clip(rng.normal(17, 3), max(12, least), 30)),
         "sideways": rng.normal(0, 2.0),
-        "place": (rng.normal(0.53, 0.042), rng.normal(0.548, 0.04)),  # of the L3/L4 disc, as in data.md
+        "place": (rng.normal(0.53, 0.05), rng.normal(0.535, 0.046)),  # of the L3/L4 disc, as in data.md
         "tilt": rng.normal(0, np.radians([1.5, 1.5, 2.0])),
     }
 
@@ -187,7 +187,7 @@ def _draw_axial(rng, anatomy) -> list[tuple[list[Plane], float]]:
 def _axial_view(rng) -> dict:
     view_mm = float(np.clip(rng.normal(182, 15), 150, 220))
     shape, pixel = _draw_matrix(rng, view_mm, oblong=True)
-    place = (rng.normal(0.522, 0.026), rng.normal(0.5025, 0.017))
+    place = (rng.normal(0.525, 0.03), rng.normal(0.5025, 0.018))
     return {"shape": shape, "pixel": pixel, "place": place, "tilt": rng.normal(0, np.radians([0, 1.5, 1.5]))}
 
 
