@@ -1,0 +1,68 @@
+"""The data set's card: ``README.md`` in it and the description on its Kaggle page."""
+
+from dataset.metadata import COMPETITION
+
+
+def card_text(owner: str, slug: str, manifest: dict, wheels: list[str]) -> str:
+    """Return the card (Markdown). manifest: of a bundle that loads; wheels: file names, maybe none."""
+    lines = [
+        f"# {manifest['name']}",
+        "",
+        "Grades lumbar spine MR (RSNA 2024): two stages, detectors of the 25 sites and classifiers of crops "
+        "around them. Kernel and weights in one data set; runs without internet.",
+        "",
+        f"* Trained on: {manifest['trained_on']}",
+        f"* Intended use: {manifest['intended_use']}",
+        "* Not validated for any clinical purpose. Probabilities of an ensemble say nothing of a case it has "
+        "never seen the like of.",
+        "",
+        "## Use",
+        "",
+        f"Attach this data set (`{owner}/{slug}`) and the competition `{COMPETITION}` to a notebook, and run",
+        "",
+        "```python",
+        "import subprocess, sys",
+        f'subprocess.run([sys.executable, "/kaggle/input/datasets/{owner}/{slug}/kernel/infer.py"], check=True)',
+        "```",
+        "",
+        "or take the notebook that `build_dataset.py build` writes beside the data set: it finds the mount by "
+        "itself (some sessions have the older `/kaggle/input/<slug>`), and installs the wheels. "
+        "`submission.csv` and `run.json` (what was run, how long, every fallback with its reason) come out.",
+        "",
+        "## Members",
+        "",
+        "| member | stage | architecture | MB |",
+        "| --- | --- | --- | ---: |",
+        *member_rows(manifest),
+        "",
+        "## Files",
+        "",
+        "* `kernel/infer.py`, `kernel/lumbar/`: inference; `kernel/training/`: training; `kernel/dataset/`: "
+        "what builds this data set",
+        "* `weights_manifest.json`: every member with its architecture, file and SHA-256; weights are "
+        "safetensors, nothing is unpickled",
+        "* `requirements.txt`: the ranges of packages, all of which the Kaggle image has",
+        f"* `wheels/`: {', '.join(wheels) if wheels else 'none in this build'}",
+        "* `SHA256SUMS`: of every file; `sha256sum -c SHA256SUMS`",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def member_rows(manifest: dict) -> list[str]:
+    rows = []
+    for detector in manifest["detectors"]:
+        for description, member in detector["networks"].items():
+            config = member["config"]
+            architecture = f"{config['encoder']}, {config['pointer']}, {config['max_length']} slices"
+            name = f"{detector['name']}, {description}"
+            rows.append(member_row(name, f"detector, {detector['xy']}", architecture, member))
+    for member in manifest["classifiers"]:
+        config = member["config"]
+        architecture = f"{config['backbone']}, {config['sequence']}, {config['border']}"
+        stage = f"classifier, weight {member['weight']:g}"
+        rows.append(member_row(member["name"], stage, architecture, member))
+    return rows
+
+
+def member_row(name: str, stage: str, architecture: str, member: dict) -> str:
+    return f"| {name} | {stage} | {architecture} | {member['bytes'] / 1e6:.1f} |"

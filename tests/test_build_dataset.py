@@ -1,0 +1,304 @@
+"""A build is what was asked for, the same every time, whole or not there; and what Kaggle refuses is refused."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import build_dataset
+from dataset import building, metadata, verifying, wheels
+from lumbar.bundle import load_bundle
+from lumbar.sites import AXIAL_T2
+from lumbar.weights import BundleError
+from tests.tiny_bundle import copy_checkout, downloaded_wheels, write_tiny_bundle
+
+OWNER, SLUG = "someone", "lumbar-5th-place"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> Path:
+    return write_tiny_bundle(tmp_path_factory.mktemp("bundle"), {AXIAL_T2: 6})
+
+
+@pytest.fixture(autouse=True)
+def checkout(tmp_path, monkeypatch) -> Path:
+    folder = copy_checkout(tmp_path / "checkout")
+    monkeypatch.setattr(building, "CHECKOUT", folder)
+    return folder
+
+
+def build(out: Path, bundle: Path, *more: str) -> int:
+    given = ["--owner", OWNER, "--slug", SLUG, "--bundle", str(bundle), "--out", str(out)]
+    wheels_flag = [] if "--wheels" in more else ["--no-wheels"]
+    return build_dataset.main(["build", *given, *wheels_flag, *more])
+
+
+@pytest.fixture
+def dist(tmp_path, bundle) -> Path:
+    assert build(tmp_path / "dist", bundle) == 0
+    return tmp_path / "dist"
+
+
+def snapshot(folder: Path) -> dict[str, tuple]:
+    """Return every path's kind, mode, time and bytes."""
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    return {
+        name: (path.stat().st_mode, path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
+        for name, path in paths.items()
+    }
+
+
+def test_same_inputs_give_same_bytes_modes_and_times(tmp_path, bundle, dist):
+    mask = os.umask(0o077)
+    try:
+        assert build(tmp_path / "again", bundle) == 0
+    finally:
+        os.umask(mask)
+    assert snapshot(tmp_path / "again") == snapshot(dist)
+
+
+def test_dataset_holds_known_files_alone_and_loads(tmp_path, bundle, checkout):
+    (checkout / "kernel/lumbar/__pycache__").mkdir()
+    for stray in ("kernel/lumbar/__pycache__/a.pyc", "kernel/.editor.swp", "notes.txt"):
+        (checkout / stray).write_text("x")
+    assert build(tmp_path / "dist", bundle) == 0
+    dataset = tmp_path / "dist/dataset"
+    names = set(verifying.listed_files(dataset))
+    manifest = json.loads((bundle / "weights_manifest.json").read_text())
+    sources = {p.relative_to(checkout).as_posix() for p in (checkout / "kernel").rglob("*.py")}
+    own = {"README.md", "SHA256SUMS", "dataset-metadata.json", "requirements.txt", "weights_manifest.json"}
+    assert names == sources | own | building.member_files(manifest)
+    assert load_bundle(dataset).fingerprint == load_bundle(bundle).fingerprint
+    assert "random" in (dataset / "README.md").read_text()
+
+
+def test_sums_are_those_of_sha256sum_and_verify_sees_every_difference(dist, capsys):
+    dataset = dist / "dataset"
+    assert build_dataset.main(["verify", str(dataset), str(dist / "notebook")]) == 0
+    if shutil.which("sha256sum"):
+        subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=dataset, check=True)
+    with (dataset / "kernel/infer.py").open("a") as file:
+        file.write("#")
+    (dataset / "requirements.txt").unlink()
+    (dataset / "kernel/new.py").write_text("")
+    assert build_dataset.main(["verify", str(dataset)]) == 4
+    said = capsys.readouterr().err
+    for fault in ("kernel/infer.py: changed", "requirements.txt: missing", "kernel/new.py: surplus"):
+        assert fault in said
+    (dataset / "kernel/new.py").unlink()
+    (dataset / "kernel/new.py").symlink_to("/etc/hostname")
+    assert verifying.content_faults(dataset) == ["kernel/new.py: is a link, expected plain files and folders"]
+
+
+@pytest.mark.parametrize("link", ["kernel/lumbar/linked.py", "kernel/linked", "requirements.txt"])
+def test_no_link_is_followed(tmp_path, bundle, checkout, link, capsys):
+    (checkout / link).unlink(missing_ok=True)
+    (checkout / link).symlink_to("/etc" if link == "kernel/linked" else "/etc/hostname")
+    assert build(tmp_path / "dist", bundle) == 4
+    assert "link" in capsys.readouterr().err
+    assert not (tmp_path / "dist").exists()
+
+
+def test_unknown_kind_of_file_in_the_kernel_is_refused(tmp_path, bundle, checkout, capsys):
+    (checkout / "kernel/lumbar/data.bin").write_text("x")
+    assert build(tmp_path / "dist", bundle) == 4
+    assert "data.bin" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "file", ["../outside.safetensors", "/etc/passwd", ".cache/x.safetensors", "kernel/infer.py"]
+)
+def test_manifest_paths_stay_inside_and_are_uploaded(tmp_path, bundle, file, capsys):
+    harmed = tmp_path / "inner/harmed"
+    shutil.copytree(bundle, harmed)
+    manifest = json.loads((harmed / "weights_manifest.json").read_text())
+    member = manifest["classifiers"][0]
+    target = harmed / file
+    if not file.startswith("/"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(harmed / member["file"], target)
+    member["file"] = file
+    (harmed / "weights_manifest.json").write_text(json.dumps(manifest))
+    assert build(tmp_path / "dist", harmed) == 4
+    assert file in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("signal", [KeyboardInterrupt, OSError])
+def test_interrupted_build_leaves_the_older_one_or_none(tmp_path, bundle, dist, monkeypatch, signal):
+    def fail(*_: object) -> None:
+        raise signal
+
+    before = snapshot(dist)
+    monkeypatch.setattr(building, "fill_notebook", fail)
+    for out in (dist, tmp_path / "other"):
+        with pytest.raises(signal):
+            build(out, bundle)
+    assert snapshot(dist) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkout", "dist"]
+
+
+def test_only_a_build_is_replaced(tmp_path, bundle, dist, capsys):
+    (dist / "dataset/kernel/__pycache__").mkdir()
+    (dist / "dataset/kernel/__pycache__/infer.pyc").write_text("tried out in place")
+    assert build(dist, bundle, "--title", "Another title") == 0
+    assert json.loads((dist / "dataset/dataset-metadata.json").read_text())["title"] == "Another title"
+    (dist / "dataset/mine.txt").write_text("x")
+    assert build(dist, bundle) == 4
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/thesis.tex").write_text("x")
+    assert build(tmp_path / "home", bundle) == 4
+    said = capsys.readouterr().err
+    assert "mine.txt" in said and "thesis.tex" in said
+    assert (dist / "dataset/mine.txt").exists() and (tmp_path / "home/thesis.tex").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--owner", "some one"], "user name"),
+        (["--slug", "short"], "6 to 50"),
+        (["--slug", "x" * 51], "6 to 50"),
+        (["--slug", "Lumbar_Spine"], "small letters"),
+        (["--slug", "lumbar--spine"], "single dashes"),
+        (["--title", "short"], "6 to 50"),
+        (["--title", "x" * 51], "6 to 50"),
+        (["--title", "   pad   "], "6 to 50"),
+        (["--subtitle", "x" * 19], "20 to 80"),
+        (["--subtitle", "x" * 81], "20 to 80"),
+        (["--licence", "MIT"], "expected one of CC0-1.0"),
+    ],
+)
+def test_what_kaggle_refuses_is_refused_first(tmp_path, bundle, flags, reason, capsys):
+    assert build(tmp_path / "dist", bundle, *flags) == 4
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "dist").exists()
+
+
+def test_longest_and_shortest_slug_make_valid_metadata():
+    for slug in ("a-b-cd", "lumbar-5th-place", "x" * 50, "1-2-3-4"):
+        described = metadata.dataset_metadata(OWNER, slug, None, building.SUBTITLE, "CC0-1.0", "text")
+        assert metadata.dataset_faults(described) == []
+        assert metadata.notebook_faults(metadata.notebook_metadata(OWNER, slug)) == []
+    assert metadata.title_of("lumbar-5th-place") == "Lumbar 5th Place"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("enable_internet", None),
+        ("enable_internet", True),
+        ("enable_internet", "false"),
+        ("machine_shape", "NvidiaTeslaP100"),
+        ("title", "Something else"),
+        ("competition_sources", []),
+        ("dataset_sources", []),
+        ("code_file", "other.ipynb"),
+        ("id", "no-owner"),
+        ("id", f"{OWNER}/{SLUG}/3"),
+        ("surplus", 1),
+    ],
+)
+def test_notebook_metadata_is_checked(field, value):
+    content = metadata.notebook_metadata(OWNER, SLUG) | {field: value}
+    if value is None:
+        del content[field]
+    assert any(field in fault or "slug" in fault for fault in metadata.notebook_faults(content))
+
+
+@pytest.mark.parametrize("licences", [[], None, [{"name": "CC0-1.0"}, {"name": "other"}], ["CC0-1.0"]])
+def test_exactly_one_licence(licences):
+    described = metadata.dataset_metadata(OWNER, SLUG, None, building.SUBTITLE, "other", "")
+    assert metadata.dataset_faults(described | {"licenses": licences})
+
+
+def test_limits_of_kaggle(dist, monkeypatch):
+    dataset = dist / "dataset"
+    assert verifying.limit_faults(dataset) == []
+    for number in range(50):
+        (dataset / f"{number}.txt").write_text("x")
+    (dataset / "dataset-cover-image.png").write_text("x")
+    (dataset / "kernel/.cache").mkdir()
+    (dataset / "kernel/.cache/x").write_text("x")
+    monkeypatch.setattr(verifying, "MOST_BYTES", 10)
+    said = " ".join(verifying.limit_faults(dataset))
+    for part in ("at most 50", "GB, expected at most", "dataset-cover-image.png", ".cache/x"):
+        assert part in said
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone can't be set here")
+def test_zip_of_the_command_line_takes_the_times_everywhere(dist, tmp_path, monkeypatch):
+    """zip knows no time before 1980, and counts in local time."""
+    for zone in ("Pacific/Honolulu", "Pacific/Auckland"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        with zipfile.ZipFile(tmp_path / "kernel.zip", "w") as archive:
+            archive.write(dist / "dataset/kernel/infer.py", "infer.py")
+    monkeypatch.delenv("TZ")
+    time.tzset()
+
+
+def test_commands_are_complete(tmp_path, bundle, capsys):
+    assert build(tmp_path / "dist", bundle) == 0
+    said = capsys.readouterr().out
+    dataset, notebook = tmp_path / "dist/dataset", tmp_path / "dist/notebook"
+    competition = "rsna-2024-lumbar-spine-degenerative-classification"
+    for command in (
+        f"kaggle datasets create -p {dataset} -r zip",
+        f"kaggle datasets version -p {dataset} -r zip -m",
+        f"kaggle kernels push -p {notebook}",
+        f"kaggle competitions submit {competition} -k {OWNER}/{SLUG} -f submission.csv -v N -m",
+    ):
+        assert command in said
+
+
+def test_notebook_is_valid_and_stable(dist):
+    content = nbformat.read(dist / "notebook/submission.ipynb", as_version=4)
+    nbformat.validate(content)
+    code = [cell.source for cell in content.cells if cell.cell_type == "code"]
+    for source in code:
+        compile(source, "cell", "exec")
+    assert not any(SLUG in source for source in code)  # the mount is found, not known
+
+
+def fake_wheels(folder: Path, monkeypatch) -> None:
+    folder.mkdir()
+    (folder / "a-1-py3-none-any.whl").write_bytes(b"wheel")
+    digest = verifying.sha256_of(folder / "a-1-py3-none-any.whl")
+    fake = (wheels.Wheel("a", "1", "3.12", "a-1-py3-none-any.whl", digest),)
+    monkeypatch.setattr(wheels, "WHEELS", fake)
+    monkeypatch.setattr(building, "WHEELS", fake)
+
+
+def test_wheels_are_checked_by_hash(tmp_path, bundle, monkeypatch, capsys):
+    fake_wheels(tmp_path / "w", monkeypatch)
+    assert build(tmp_path / "dist", bundle, "--wheels", str(tmp_path / "w")) == 0
+    assert (tmp_path / "dist/dataset/wheels/a-1-py3-none-any.whl").read_bytes() == b"wheel"
+    (tmp_path / "w/a-1-py3-none-any.whl").write_bytes(b"other")
+    assert build(tmp_path / "other", bundle, "--wheels", str(tmp_path / "w")) == 4
+    (tmp_path / "w/a-1-py3-none-any.whl").unlink()
+    assert build(tmp_path / "other", bundle, "--wheels", str(tmp_path / "w")) == 4
+    said = capsys.readouterr().err
+    assert "got SHA-256" in said and "no such file" in said
+    assert not (tmp_path / "other").exists()
+
+
+def test_wheels_that_pip_can_not_bring_say_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(wheels.sys, "executable", shutil.which("false") or sys.executable)
+    with pytest.raises(BundleError, match="--no-wheels"):
+        wheels.download_wheels(tmp_path)
+
+
+def test_wheels_written_down_are_those_of_the_registry(request):
+    folder = downloaded_wheels(request.config)
+    if folder is None:
+        pytest.skip("no network to download wheels from")
+    wheels.check_wheels(folder)
+    tags = {wheel.python for wheel in wheels.WHEELS if wheel.package == "pylibjpeg-rle"}
+    assert tags == {"3.11", "3.12", "3.13"}

@@ -1,0 +1,62 @@
+"""A checkout and a bundle of tiny random networks to build data sets from."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dataset import wheels
+from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from tests.random_bundle import random_classifier, random_detector, write_random_bundle
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+NETWORK = {
+    "encoder": "test_byobnet",
+    "feature_levels": 4,
+    "decoder_channels": (16, 8, 8, 8),
+    "pointer_encoder": "test_byobnet",
+    "pointer": "lstm",
+    "hidden": 8,
+}
+
+
+def write_tiny_bundle(folder: Path, lengths: dict[str, int] | None = None) -> Path:
+    """Write a bundle of one detector and one classifier; return its folder."""
+    torch.manual_seed(0)
+    lengths = lengths or {SAGITTAL_T2: 6, SAGITTAL_T1: 6, AXIAL_T2: 6}
+    detector = random_detector("tiny", "dynamic", lengths, NETWORK)
+    classifier = random_classifier("level", "test_convnext", "level", "shift", factor=20)
+    return write_random_bundle(folder, [detector], [classifier])
+
+
+def copy_checkout(folder: Path) -> Path:
+    """Copy what a build takes of the checkout: a test may harm it, and nobody changes it meanwhile."""
+    ignored = shutil.ignore_patterns("__pycache__", "weights", "*.pyc", ".*")
+    shutil.copytree(REPOSITORY / "kernel", folder / "kernel", ignore=ignored)
+    shutil.copy(REPOSITORY / "requirements.txt", folder)
+    return folder
+
+
+def downloaded_wheels(config: pytest.Config) -> Path | None:
+    """Return a folder with the wheels, kept between runs; None where there is no network to get them from."""
+    folder = config.cache.mkdir("wheels")
+    if not all((folder / wheel.file).is_file() for wheel in wheels.WHEELS):
+        probe = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--dest",
+            str(folder),
+        ]
+        pure = wheels.WHEELS[0]
+        done = subprocess.run([*probe, f"{pure.package}=={pure.version}"], capture_output=True)
+        if done.returncode != 0:
+            return None
+        wheels.download_wheels(folder)
+    return folder
