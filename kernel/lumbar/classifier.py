@@ -75,10 +75,11 @@ class ClassifierNetwork(nn.Module):
         self.heads = nn.ModuleList(
             nn.Sequential(nn.Dropout(p), nn.Linear(head_width, len(SEVERITIES))) for p in config.dropout
         )
+        self.to(memory_format=torch.channels_last)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the backbone's features of single slices: (N, 1, 128, 128) -> (N, H)."""
-        return self.backbone(images)
+        return self.backbone(images.contiguous(memory_format=torch.channels_last))
 
     def grade(self, features: Tensor) -> Tensor:
         """Return logits (B, 25, 3) from the features (B, 25, 5, H) of every site's slices."""

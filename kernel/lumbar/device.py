@@ -56,8 +56,6 @@ class Device:
         results, start = [], 0
         while start < len(images):
             batch = images[start : start + self.batch].to(self.torch, non_blocking=True)
-            if batch.dim() == 4:
-                batch = batch.contiguous(memory_format=torch.channels_last)
             try:
                 with torch.inference_mode(), self.autocast():
                     results.append(function(batch).float())

@@ -134,4 +134,4 @@ def move(bundle: Bundle, device: torch.device) -> None:
     members: tuple[Detector | Classifier, ...] = (*bundle.detectors, *bundle.classifiers)
     for member in members:
         for network in member.networks.values() if isinstance(member, Detector) else (member.network,):
-            network.to(device, memory_format=torch.channels_last)
+            network.to(device)

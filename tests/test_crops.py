@@ -1,0 +1,67 @@
+"""A crop shows its point in the middle, and the borders follow the rule of the classifier."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from lumbar.crops import CROP_SIZE, enlarge, extract_crops, extract_windows
+from lumbar.heatmap import CROP_OFFSETS
+
+
+def site(z: int, y: int, x: int) -> np.ndarray:
+    """One fixed point on the 256 grid, as (1, 5, 3)."""
+    return np.array([[[z + offset, y, x] for offset in CROP_OFFSETS]])
+
+
+@pytest.mark.parametrize("border", ["stretch", "shift"])
+def test_the_dot_is_at_the_crops_centre(border):
+    grid = np.zeros((9, 512, 512), np.uint8)
+    grid[4, 2 * 100, 2 * 120] = 255
+    crop = extract_crops(grid, site(4, 100, 120), border)[0]
+    assert crop.shape == (5, CROP_SIZE, CROP_SIZE)
+    assert np.unravel_index(crop.argmax(), crop.shape)[0] == 2
+    rows, columns = np.nonzero(crop[2] > 0.5 * crop.max())
+    # Pixel 32 of 64 covers rows 64 and 65 of 128.
+    assert rows.mean() == columns.mean() == 64.5
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 5), st.integers(0, 255), st.integers(0, 255))
+def test_stretch_is_the_plain_trilinear_stretch_of_what_is_left(z, y, x):
+    grid = np.random.default_rng(0).random((6, 512, 512), np.float32)
+    left = grid[max(z - 2, 0) : z + 3, max(2 * y - 32, 0) : 2 * y + 32, max(2 * x - 32, 0) : 2 * x + 32]
+    expected = F.interpolate(torch.from_numpy(left)[None, None], (5, 64, 64), mode="trilinear")[0, 0]
+    assert np.allclose(extract_windows(grid, site(z, y, x), "stretch")[0], expected, atol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 5), st.integers(0, 255), st.integers(0, 255))
+def test_shift_is_a_window_of_the_volume_itself(z, y, x):
+    grid = np.random.default_rng(0).integers(0, 256, (6, 512, 512), np.uint8)
+    top, left = min(max(2 * y - 32, 0), 448), min(max(2 * x - 32, 0), 448)
+    slices = [min(max(z + offset, 0), 5) for offset in CROP_OFFSETS]
+    expected = grid[slices, top : top + 64, left : left + 64] / np.float32(255)
+    assert (extract_windows(grid, site(z, y, x), "shift")[0] == expected).all()
+
+
+def test_each_slice_of_a_dynamic_point_has_its_own_window():
+    grid = np.random.default_rng(0).integers(0, 256, (9, 512, 512), np.uint8)
+    points = site(4, 100, 100)
+    points[0, 0, 1:] = 60, 70
+    window = extract_windows(grid, points, "shift")[0]
+    assert (window[0] == grid[2, 88:152, 108:172] / np.float32(255)).all()
+    assert (window[1] == grid[3, 168:232, 168:232] / np.float32(255)).all()
+
+
+def test_enlarging_works_slice_by_slice():
+    windows = torch.rand(3, 5, 64, 64)
+    crops = enlarge(windows)
+    assert torch.equal(crops[1, 2], enlarge(windows[1, 2]))
+
+
+def test_unknown_border_rule_is_refused():
+    with pytest.raises(ValueError, match="border"):
+        extract_windows(np.zeros((5, 512, 512), np.uint8), site(2, 9, 9), "wrap")
