@@ -91,10 +91,11 @@ def find_competition(root: Path | None = None, split: str | None = None) -> Comp
             f"{images}: got no such folder, expected <study>/<series>/<instance>.dcm in it"
         )
     series: dict[str, list[SeriesRef]] = {}
-    for study_id, series_id, text in read_descriptions(root / table_name(split)).itertuples(
-        index=False, name=None
-    ):
-        series.setdefault(study_id, []).append(SeriesRef(series_id, images / study_id / series_id, text))
+    table = read_descriptions(root / table_name(split))
+    for study_id, series_id, text in zip(*(table[column].tolist() for column in table), strict=True):
+        refs = series.setdefault(study_id, [])
+        folder = refs[0].folder.parent if refs else images / study_id
+        refs.append(SeriesRef(series_id, folder / series_id, text))
     sample_ids = read_sample(root / "sample_submission.csv") if split == "test" else None
     for study_id in studies_of_rows(sample_ids or ()):
         if study_id not in series:

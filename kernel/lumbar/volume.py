@@ -145,40 +145,35 @@ def _percentile(cumulative: np.ndarray, percentile: float) -> float:
 def build_volume(series: list[Series], description: str) -> Volume:
     """Join the series of one description, in the order given, into one volume in patient order.
 
+    Within a series a slice whose size is not the first one's is resized to it before the grids. Bilinear, on
+    uint8, without antialiasing, the aspect ratio ignored (solution, section 2).
+
     :param series: at least one, each with at least one slice.
-    :returns: a Volume, ordered as ``patient_order`` says (solution, section 2).
+    :returns: a Volume, ordered as ``patient_order`` says.
     """
-    grids = [resize_series(one.slices) for one in series]
-    grid256, grid512 = (np.concatenate(parts) for parts in zip(*grids, strict=True))
-    headers = [slice_header(one.series_id, s) for one in series for s in one.slices]
     order_key, order = patient_order([one.slices for one in series], description)
-    return Volume(description, grid256[order], grid512[order], tuple(headers[i] for i in order), order_key)
+    joined = [(one, s) for one in series for s in one.slices]
+    # Written straight to their places: the grids exist once, and no native picture outlives its turn.
+    grid256 = np.empty((len(order), DETECTOR_SIZE, DETECTOR_SIZE), np.uint8)
+    grid512 = np.empty((len(order), CROP_SIZE, CROP_SIZE), np.uint8)
+    for place, index in enumerate(order):
+        one, s = joined[index]
+        image = resize(normalize_slice(s.pixels), one.slices[0].pixels.shape)
+        grid256[place] = resize(image, grid256.shape[1:])
+        grid512[place] = resize(image, grid512.shape[1:])
+    headers = tuple(slice_header(one.series_id, s) for one, s in (joined[index] for index in order))
+    return Volume(description, grid256, grid512, headers, order_key)
+
+
+def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resize (row, column) uint8 to a shape, bilinear as OpenCV does it; as it is where it fits."""
+    return image if image.shape == shape else cv2.resize(image, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def slice_header(series_id: str, one: Slice) -> SliceHeader:
     """Keep what says where a slice's pixels are, without the pixels."""
     where = (one.position, one.orientation, one.spacing)
     return SliceHeader(series_id, one.instance_number, one.sop_instance_uid, *where, one.pixels.shape)
-
-
-def resize_series(slices: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
-    """Normalise the slices of one series and resize them to both grids.
-
-    A slice whose size is not the first one's is resized to it before. Bilinear, on uint8, without
-    antialiasing, the aspect ratio ignored (solution, section 2).
-
-    :returns: (slice, 256, 256) and (slice, 512, 512) uint8, in the order given.
-    """
-    grid256 = np.empty((len(slices), DETECTOR_SIZE, DETECTOR_SIZE), np.uint8)
-    grid512 = np.empty((len(slices), CROP_SIZE, CROP_SIZE), np.uint8)
-    shape = slices[0].pixels.shape
-    for index, one in enumerate(slices):
-        image = normalize_slice(one.pixels)
-        if image.shape != shape:
-            image = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_LINEAR)
-        for grid, size in ((grid256, DETECTOR_SIZE), (grid512, CROP_SIZE)):
-            grid[index] = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
-    return grid256, grid512
 
 
 def patient_order(series: list[list[Slice]], description: str) -> tuple[str, np.ndarray]:
@@ -221,8 +216,10 @@ def squeeze(grid: np.ndarray, length: int) -> np.ndarray:
     count = len(grid)
     if count <= length:
         return grid
-    centre = (np.arange(length) + 0.5) * (count / length) - 0.5  # never below 0, as count > length
+    # In the grid's own precision, as torch's ``interpolate`` does: at slice 270 that is 1e-5 of a slice.
+    scale, half = grid.dtype.type(count / length), grid.dtype.type(0.5)
+    centre = scale * (np.arange(length, dtype=grid.dtype) + half) - half  # never below 0, as count > length
     low = np.floor(centre).astype(np.int64)
-    share = (centre - low).astype(grid.dtype)[:, None, None]
+    share = (centre - low.astype(grid.dtype))[:, None, None]
     high = np.minimum(low + 1, count - 1)
     return grid[low] * (1 - share) + grid[high] * share
