@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from lumbar import studies
-from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES
+from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES
 from lumbar.studies import DataNotFoundError, find_competition, read_study
-from lumbar.tables import match_description, read_descriptions
 from tests.dicom_writer import AXIAL, write_series, write_slice
 
 REAL = Path(__file__).parents[1] / "../shared/real/studies"
@@ -109,23 +108,6 @@ def test_ids_are_text_and_rows_keep_their_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "\ufeffstudy_id,series_id,series_description\r\n1,2,Axial T2\r\n",
-        "series_description,note,series_id,study_id\nAxial T2,x,2,1\n",
-        'study_id , series_id,series_description\n 1 ,2, "Axial T2"\n',
-        "study_id,series_id,series_description\n1,2,Axial T2,more,and more\n",
-        "study_id,series_id,series_description\n1,2,Axial T2\n\n\n",
-        "study_id,series_id,series_description\n1,2,Axial T2\n1,2,Axial T2\n1,2,Sagittal T1\n",
-    ],
-)
-def test_ways_to_write_one_row(tmp_path, text):
-    path = tmp_path / "test_series_descriptions.csv"
-    path.write_bytes(text.encode())
-    assert read_descriptions(path).to_numpy().tolist() == [["1", "2", AXIAL_T2]]
-
-
-@pytest.mark.parametrize(
     "bad", ["..", ".", "", "a/b", "/etc", "..\\x", "a\0b", "é", "a b", "-rf", "x" * 300, "nan/"]
 )
 def test_ids_that_could_be_paths_are_dropped(tmp_path, bad, caplog):
@@ -134,26 +116,6 @@ def test_ids_that_could_be_paths_are_dropped(tmp_path, bad, caplog):
         table.write(f"{bad},3,Axial T2\n4,{bad},Axial T2\n")
     assert listed(tmp_path) == {"1": [("2", AXIAL_T2)]}
     assert "can not name folders" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("text", "description"),
-    [
-        *((d, d) for d in DESCRIPTIONS),
-        ("sagittal t1", SAGITTAL_T1),
-        ("SAGITTAL  T2 / stir", SAGITTAL_T2),
-        ("Sagittal T2", SAGITTAL_T2),
-        ("Sag STIR", SAGITTAL_T2),
-        ("T2 Axial", AXIAL_T2),
-        ("Axial_T2", AXIAL_T2),
-        ("", ""),
-        ("Axial T1", "Axial T1"),
-        ("Coronal T2", "Coronal T2"),
-        ("Sagittal", "Sagittal"),
-    ],
-)
-def test_spellings(text, description):
-    assert match_description(text) == description
 
 
 def test_large_tables_read_in_seconds(tmp_path):
