@@ -9,10 +9,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lumbar.declared import MAX_FRAMES
 from lumbar.faults import DicomError, Fault
 from lumbar.headers import plane_of
 from lumbar.instance import Slice, read_file
-from lumbar.pixels import MAX_FRAMES
 
 __all__ = ["DicomError", "Series", "Slice", "read_file", "read_series"]
 

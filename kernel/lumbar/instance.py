@@ -13,9 +13,10 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from lumbar.declared import PIXEL_KEYWORDS, pixel_keyword
 from lumbar.faults import DicomError
 from lumbar.headers import Notes, finite_numbers, frame_geometry, tag_value, whole_number
-from lumbar.pixels import PIXEL_KEYWORDS, decode_frames, pixel_keyword
+from lumbar.pixels import decode_frames
 
 MAX_FILE_BYTES = 2**29  # as stored, and as inflated: twice a file of MAX_FILE_SAMPLES at 16 bits
 
