@@ -3,6 +3,7 @@
 import csv
 import json
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,6 +15,17 @@ from lumbar.phantom.files import TRANSFER_SYNTAXES
 from lumbar.phantom.grades import NARROWING_NOISE
 from lumbar.phantom.study import PhantomStudy, draw_study, study_truth, write_study
 from lumbar.sites import SEVERITIES, SEVERITY_LABELS, SITE_NAMES, SITES
+
+
+@dataclass(frozen=True)
+class StudyRows:
+    """One written study's rows of the three tables, and its truth."""
+
+    study_id: int
+    labels: list
+    points: list[list]
+    series: list[list]
+    truth: dict
 
 
 def write_phantoms(
@@ -63,7 +75,7 @@ def write_phantoms(
     truth = {
         "seed": seed,
         "narrowing_noise": NARROWING_NOISE,
-        "studies": {str(study.study_id): study_truth(study) for study in drawn},
+        "studies": {str(rows.study_id): rows.truth for rows in drawn},
     }
     (out / "truth.json").write_text(json.dumps(truth, indent=1), encoding="utf-8")
 
@@ -73,30 +85,31 @@ def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _write_one(index: int, seed: int, images: Path, transfer_syntax: str) -> PhantomStudy:
+def _write_one(index: int, seed: int, images: Path, transfer_syntax: str) -> StudyRows:
     """Draw and write one study."""
     study = draw_study(seed, index)
     write_study(study, images / str(study.study_id), transfer_syntax)
-    return study
+    return StudyRows(
+        study_id=study.study_id,
+        labels=_label_row(study),
+        points=_point_rows(study),
+        series=[[study.study_id, series_id, plan.description] for series_id, plan in study.series.items()],
+        truth=study_truth(study),
+    )
 
 
-def _write_tables(out: Path, studies: list[PhantomStudy], split: str) -> None:
+def _write_tables(out: Path, studies: list[StudyRows], split: str) -> None:
     """Write the competition's four tables."""
     coordinates = ["study_id", "series_id", "instance_number", "condition", "level", "x", "y"]
+    sample = ([f"{rows.study_id}_{name}", *[1 / 3] * 3] for rows in studies for name in sorted(SITE_NAMES))
     tables = {
-        f"{split}.csv": [["study_id", *SITE_NAMES], *(_label_row(study) for study in studies)],
-        f"{split}_label_coordinates.csv": [
-            coordinates,
-            *(r for study in studies for r in _point_rows(study)),
-        ],
+        f"{split}.csv": [["study_id", *SITE_NAMES], *(rows.labels for rows in studies)],
+        f"{split}_label_coordinates.csv": [coordinates, *(row for rows in studies for row in rows.points)],
         f"{split}_series_descriptions.csv": [
             ["study_id", "series_id", "series_description"],
-            *([study.study_id, i, plan.description] for study in studies for i, plan in study.series.items()),
+            *(row for rows in studies for row in rows.series),
         ],
-        "sample_submission.csv": [
-            ["row_id", *SEVERITIES],
-            *([f"{study.study_id}_{name}", *[1 / 3] * 3] for study in studies for name in sorted(SITE_NAMES)),
-        ],
+        "sample_submission.csv": [["row_id", *SEVERITIES], *sample],
     }
     for name, rows in tables.items():
         with (out / name).open("w", newline="", encoding="utf-8") as file:

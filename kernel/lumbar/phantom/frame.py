@@ -39,9 +39,11 @@ class SpineFrame:
         self._corner = (_REACH[0], self.z.min() - 40)
         y = np.arange(_REACH[0], _REACH[1], _GRID)
         z = np.arange(self._corner[1], self.z.max() + 40, _GRID)
-        y, z = np.meshgrid(y, z)
-        coarse = slice(None, None, 8)
-        distance = (y[..., None] - self.y[coarse]) ** 2 + (z[..., None] - self.z[coarse]) ** 2
+        y, z = np.meshgrid(y.astype(np.float32), z.astype(np.float32))
+        coarse = slice(None, None, 16)
+        curve_y, curve_z = self.y[coarse].astype(np.float32), self.z[coarse].astype(np.float32)
+        # |p - c|^2 less what does not depend on the curve's point
+        distance = curve_y**2 + curve_z**2 - 2 * (y[..., None] * curve_y + z[..., None] * curve_z)
         s = self.s[coarse][np.argmin(distance, axis=-1)]
         for _ in range(4):  # the foot of the perpendicular, by a damped Newton step
             angle = np.interp(s, self.s, self.inclination)

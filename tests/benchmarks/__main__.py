@@ -1,0 +1,103 @@
+"""Time the kernel against the plain reference and against the machine.
+
+    python -m tests.benchmarks                       everything, on the CPU
+    python -m tests.benchmarks --part ratio --runs 1 a first look
+    python -m tests.benchmarks --device cuda         the same on a GPU, and how busy it is
+
+First use makes phantoms and trains a detector on them, kept in $LUMBAR_BENCHMARK_CACHE (default
+~/.cache/lumbar-benchmarks).
+"""
+
+import argparse
+import json
+import logging
+import os
+import platform
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+REAL = REPOSITORY.parent / "shared" / "real" / "studies"
+sys.path.insert(0, str(REPOSITORY / "kernel"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=REAL,
+        help="studies in the competition's layout; the first is timed (default: the real study, where it is at hand)",
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+    parser.add_argument("--runs", type=int, default=5, help="alternating runs (default: %(default)s)")
+    parser.add_argument(
+        "--part", choices=("ratio", "scaling", "all"), default="all", help="default: %(default)s"
+    )
+    parser.add_argument("--json", type=Path, help="where to write all figures")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    result = measure(args.data, args.device, args.runs, args.part)
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def measure(data: Path, device: str, runs: int, part: str) -> dict:
+    """Measure what is asked for, print it as it comes, and return all of it."""
+    from lumbar.device import choose_device
+    from lumbar.studies import find_competition
+    from tests.benchmarks import card, table
+    from tests.benchmarks.floor import image_flops, matrix_rate
+    from tests.benchmarks.members import learnt_members, phantoms, random_members
+    from tests.benchmarks.ratio import PRECISIONS, compare
+    from tests.benchmarks.scaling import grow
+
+    bundles = {"learnt": learnt_members(device), "random": random_members()}
+    devices = {precision: choose_device(device, precision) for precision in PRECISIONS}
+    rates = {precision: matrix_rate(chosen) for precision, chosen in devices.items()}
+    image = image_flops(bundles["random"])
+    folders = {"real study": data} if data.is_dir() else {}
+    folders["phantom"] = phantoms(1, seed=1, split="test")
+    studies = {name: find_competition(folder).studies[0].study_id for name, folder in folders.items()}
+    result = {"machine": machine(devices), "matrix_flops_a_second": rates, "image_flops": image, "cases": []}
+    print(json.dumps(result["machine"]), {p: f"{rate / 1e9:.0f} GFLOP/s" for p, rate in rates.items()})
+    if part != "scaling":
+        for weights, bundle in bundles.items():
+            for name, folder in folders.items():
+                case = compare(folder, studies[name], bundle, device, runs, image, rates)
+                result["cases"].append({"weights": weights, "study": name} | case)
+                for precision in PRECISIONS:
+                    print(
+                        "\n".join(table.case_lines(f"{name}, {weights} weights", precision, case[precision]))
+                    )
+        result |= {precision: result["cases"][0][precision] for precision in PRECISIONS}
+    name = next(iter(folders))
+    if part != "ratio":
+        result["scaling"] = grow(folders[name], studies[name], bundles["learnt"], device)
+        print("\n".join(table.scaling_lines(result["scaling"])))
+    if device == "cuda" and part == "all":
+        result["card"] = card.busy(folders[name], studies[name], bundles["learnt"])
+        result["card"] |= card.published_cost(result["amp"], rates["amp"])
+        print(json.dumps(result["card"], indent=1))
+    return result
+
+
+def machine(devices: dict) -> dict:
+    import torch
+
+    return {
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "processor": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "devices": {precision: f"{d.torch} {d.precision}: {d.reason}" for precision, d in devices.items()},
+    }
+
+
+if __name__ == "__main__":
+    main()

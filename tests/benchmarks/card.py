@@ -1,0 +1,81 @@
+"""What only a GPU can tell: how busy it is over 50 studies, and what the published ensemble would cost.
+
+Extrapolation: the measured seconds of the two stages, times the published members' FLOPs over those of the
+members that were measured, times how much slower a T4 is by peak rate.
+"""
+
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from statistics import mean
+
+import timm
+import torch
+
+from lumbar.detector import DetectorNetwork
+from tests.benchmarks.floor import flops
+from tests.benchmarks.scaling import repeat_study, run_command
+from training.recipes import family_a, family_b
+
+STUDIES = 50
+WARM_UP = 0.2  # share of the samples left out at the start, and those after the last study at the end
+TEST_STUDIES = 720  # of the competition's hidden set
+T4_RATE = 65e12  # FLOP/s in float16, the card's data sheet
+# Classifiers by backbone: family A's 3 x 5 folds, family B's 3 axes x 5 folds x 2 seeds.
+PUBLISHED = {"convnext_tiny": 5, "caformer_s18": 5, "pvt_v2_b3": 5, "convnext_small": 30}
+
+
+def busy(root: Path, study_id: str, bundle: Path) -> dict:
+    """Grade 50 studies and return the card's mean utilisation, sampled twice a second, and seconds a study."""
+    samples: list[float] = []
+    done = threading.Event()
+    query = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+
+    def sample() -> None:
+        while not done.wait(0.5):
+            samples.append(float(subprocess.run(query, capture_output=True, text=True).stdout.split()[0]))
+
+    watcher = threading.Thread(target=sample, daemon=True)
+    with tempfile.TemporaryDirectory() as folder:
+        data = repeat_study(root, study_id, STUDIES, Path(folder))
+        watcher.start()
+        run = run_command(data, bundle, "cuda")
+        done.set()
+        watcher.join()
+    working = samples[int(len(samples) * WARM_UP) :]
+    return {
+        "studies": STUDIES,
+        "busy_percent": mean(working) if working else float("nan"),
+        "seconds_a_study": run["seconds"]["total"] / STUDIES,
+        "peak_memory_mb": run["peak_memory_mb"],
+    }
+
+
+def published_cost(case: dict, card_rate: float) -> dict[str, float]:
+    """Return hours for the published ensemble on 720 studies, and the factors that lead there.
+
+    case: ``ratio.figures`` with AMP on this card, of family A's detector and one convnext_tiny. Both detectors
+    segment as many slices; every classifier reads both detectors' crops, and no crop is shared.
+    """
+    detectors = sum(segmenter_flops(recipe) for recipe in (family_a(), family_b())) / segmenter_flops(
+        family_a()
+    )
+    one = backbone_flops("convnext_tiny")
+    classifiers = 2 * sum(count * backbone_flops(name) for name, count in PUBLISHED.items()) / one
+    slower = max(1.0, card_rate / T4_RATE)
+    stage1, stage2 = (case["stages"][stage]["kernel_s"] for stage in ("stage 1", "stage 2"))
+    hours = TEST_STUDIES * (stage1 * detectors + stage2 * classifiers) / 3600
+    factors = {"stage_1_times": detectors, "stage_2_times": classifiers, "t4_slower": slower}
+    return factors | {"here_hours": hours, "t4_hours": hours * slower}
+
+
+def segmenter_flops(recipe) -> float:
+    """Return FLOPs of one slice through each of a family's three segmenters, together."""
+    networks = [DetectorNetwork(network.config).eval() for network in recipe.networks]
+    return sum(flops(network.segmenter, torch.rand(1, 3, 256, 256)) for network in networks)
+
+
+def backbone_flops(name: str) -> float:
+    backbone = timm.create_model(name, num_classes=0, in_chans=1, pretrained=False).eval()
+    return flops(backbone, torch.rand(1, 1, 128, 128))
