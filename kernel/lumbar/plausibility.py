@@ -143,24 +143,23 @@ def brightness(image: np.ndarray, row: int, column: int) -> float:
 
 def check_heights(detector: str, seen: dict[str, Places]) -> Iterator[Flag]:
     """Flag a series whose levels are all about one off the others', and single levels that disagree."""
-    heights = {d: level_heights(found) for d, found in seen.items()}
-    pairs = list(combinations(heights, 2))
-    shifted = {pair: shift for pair in pairs if (shift := level_shift(heights[pair[0]], heights[pair[1]]))}
-    blamed = {d for d in heights if sum(d in pair for pair in shifted) == 2 and len(shifted) == 2}
-    for a, b in pairs:
-        gap = heights[a] - heights[b]
-        if (a, b) in shifted:
-            suspect = f"; suspect: {', '.join(blamed)}" if blamed else ""
-            message = f"{detector}: {a} lies {np.nanmedian(gap):+.0f} mm from {b} in the median of its levels{suspect}"
-            sites = [name for d in blamed or (a, b) for name in SITE_NAMES[DESCRIPTION_SITES[d]]]
-            yield Flag(
-                "shifted_level", message, float(np.nanmedian(gap)), "mm of height", detector, tuple(sites)
-            )
-            continue
+    heights = {description: level_heights(found) for description, found in seen.items()}
+    gaps = {(a, b): heights[a] - heights[b] for a, b in combinations(heights, 2)}
+    shifted = [pair for pair in gaps if level_shift(heights[pair[0]], heights[pair[1]])]
+    if shifted:
+        # One that differs from two which agree is to blame; of two that differ, either may be.
+        blamed = [d for d in heights if len(shifted) == 2 and all(d in pair for pair in shifted)]
+        figures = [float(np.nanmedian(gaps[pair])) for pair in shifted]
+        told = ", ".join(f"{a} {f:+.0f} mm from {b}" for (a, b), f in zip(shifted, figures, strict=True))
+        suspects = blamed or list(dict.fromkeys(d for pair in shifted for d in pair))
+        message = f"{detector}: median height of the levels: {told}; suspect: {' or '.join(suspects)}"
+        sites = tuple(name for d in suspects for name in SITE_NAMES[DESCRIPTION_SITES[d]])
+        yield Flag("shifted_level", message, max(figures, key=abs), "mm of height", detector, sites)
+    for (a, b), gap in gaps.items():
         far = [
-            (gap[level], tuple(n for d in (a, b) for n in level_sites(d, level)))
+            (gap[level], level_sites(a, level) + level_sites(b, level))
             for level in range(len(LEVELS))
-            if abs(gap[level]) > LEVEL_HEIGHT
+            if abs(gap[level]) > LEVEL_HEIGHT and (a, b) not in shifted
         ]
         yield from flag_worst("levels_disagree", "mm of height", (detector, f"{a} against {b}"), far, abs)
 
