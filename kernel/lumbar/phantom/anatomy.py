@@ -124,7 +124,7 @@ def draw_anatomy(rng: np.random.Generator, grades: Grades) -> Anatomy:
         foramen=foramen,
         size=size,
         conus=float(disc[FIRST_LEVEL] - 12 + rng.normal(0, 12)),
-        fat_back=float(np.clip(rng.gamma(4, 5), 5, 50)),
+        fat_back=float(np.clip(rng.gamma(4, 3.5), 4, 45)),
         muscle_fat=float(rng.beta(2, 3)),
         girth=float(np.clip(rng.normal(1.0, 0.1), 0.8, 1.25)),
         transitional=transitional,

@@ -34,7 +34,7 @@ _CONTRAST = {
         annulus=0.24, csf=0.17, nerve=0.33, vessel=0.08, organ=0.42, kidney=0.36, bowel=0.30,
     ),
     "T2": Contrast(
-        fat=0.72, skin=0.25, muscle=0.14, marrow=0.34, cortex=0.05, ligament=0.08, disc_fresh=0.58, disc_worn=0.14,
+        fat=0.53, skin=0.25, muscle=0.15, marrow=0.34, cortex=0.05, ligament=0.08, disc_fresh=0.58, disc_worn=0.14,
         annulus=0.09, csf=1.0, nerve=0.30, vessel=0.06, organ=0.30, kidney=0.50, bowel=0.28,
     ),
     "STIR": Contrast(

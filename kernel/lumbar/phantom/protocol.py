@@ -107,7 +107,7 @@ def _plan(rng, description, sequence, planes, distance) -> SeriesPlan:
         resolution=float(max(resolution, *planes[0].spacing)),
         contrast=draw_contrast(rng, sequence),
         noise=float(rng.uniform(0.008, 0.022) * (1.6 if sequence == "STIR" else 1.0)),
-        coil=(float(rng.uniform(110, 220) if weak else rng.uniform(50, 90)), float(rng.uniform(150, 280))),
+        coil=(float(rng.uniform(75, 160) if weak else rng.uniform(40, 70)), float(rng.uniform(150, 280))),
         peak=float(rng.uniform(350, 1600)),
         fat_shift=float(rng.uniform(0.8, 2.2) * rng.choice([-1, 1])) if rng.random() < 0.15 else 0.0,
         ghost=float(rng.uniform(0.02, 0.05)) if rng.random() < 0.2 else 0.0,
@@ -204,7 +204,8 @@ def _axial_plane(view, anchor, inclination) -> Plane:
 def _draw_stack(rng, anatomy, most: int) -> tuple[list[Plane], float]:
     """Lay a straight stack from above L1/L2 to below L5/S1, from the head downwards."""
     view, frame, level = _axial_view(rng), anatomy.frame, anatomy.level_disc
-    top, bottom = frame.to_patient(0, 4, level[0] - 14), frame.to_patient(0, 4, level[4] + 12)
+    above, below = np.clip(rng.normal((14, 12), 9), 4, 40)
+    top, bottom = frame.to_patient(0, 4, level[0] - above), frame.to_patient(0, 4, level[4] + below)
     length = np.linalg.norm(bottom - top)
     distance = float(np.clip(rng.normal(4.6, 0.5), max(3.0, 1.02 * length / most), 6.0))
     count = int(np.clip(np.ceil(length / distance), 20, most))

@@ -105,9 +105,13 @@ def _paint_band(
 
 
 def _sensitivity(y, z, coil) -> np.ndarray:
-    """Return the coil's sensitivity: 1 at the spine, falling forwards and towards the ends of the body."""
+    """Return the coil's sensitivity: 1 at the spine, falling forwards and towards the ends of the body.
+
+    Behind the spine it rises half as steeply: there the patient lies on several elements of the coil.
+    """
     depth, length = coil
-    return np.exp(np.clip(y / depth, -6, 1.2) - (z + 15) ** 2 / (2 * length**2)).astype(np.float32)
+    forwards, backwards = np.minimum(y, 0), np.clip(y, 0, 90)
+    return np.exp((forwards + 0.5 * backwards) / depth - (z + 15) ** 2 / (2 * length**2)).astype(np.float32)
 
 
 def _shift_columns(image: np.ndarray, pixels: float) -> np.ndarray:

@@ -45,19 +45,21 @@ def paint_surroundings(canvas: Canvas, anatomy: Anatomy, profiles: Profiles, pat
     middle_x, middle_y = profiles.at_height(z, "middle_x", "middle_y")
     across, back = x - middle_x, y - middle_y
     septa = np.clip(1 - np.abs(grain.coarse) * np.float32(6), 0, 1)
-    fat = contrast.fat * (1 + np.float32(0.07) * grain.fine) * (1 - np.float32(0.45) * septa)
+    fat = contrast.fat * (1 + np.float32(0.09) * grain.fine) * (1 - np.float32(0.5) * septa)
     # Fat in muscle: thin sheets between the bundles, and lumps in the fatty.
     sheets = np.clip(1 - np.abs(grain.fibre) * np.float32(9), 0, 1) * np.float32(
         0.25 + 0.4 * anatomy.muscle_fat
     )
-    lumps = np.clip((grain.coarse - np.float32(2.5 - 1.5 * anatomy.muscle_fat)) * 2, 0, 0.85)
+    lumps = grain.coarse + np.float32(0.5) * grain.fibre - np.float32(2.7 - 1.5 * anatomy.muscle_fat)
+    lumps = np.clip(lumps * 2, 0, 0.85)
     streaks = np.maximum(sheets, lumps)
     muscle = contrast.muscle * (1 + np.float32(0.12) * grain.fine)
     muscle += streaks * (contrast.fat - muscle)
-    wall = _paint_trunk(canvas, anatomy, across, back, z, fat, contrast)
+    uneven = np.float32(1.1) * grain.coarse  # mm; nothing soft has a smooth outline
+    wall = _paint_trunk(canvas, anatomy, across, back, z, fat, contrast) + uneven
     _paint_abdomen(canvas, anatomy, profiles, across, back, z, wall, fat, grain, contrast)
-    _paint_back_muscles(canvas, anatomy, across, back, wall, muscle, z, fat)
-    _paint_beside_spine(canvas, anatomy, profiles, spine, muscle, contrast)
+    _paint_back_muscles(canvas, anatomy, across, back + uneven, wall, muscle, z, fat)
+    _paint_beside_spine(canvas, anatomy, profiles, spine, uneven, muscle, contrast)
 
 
 def _paint_trunk(canvas, anatomy, across, back, z, fat, contrast) -> np.ndarray:
@@ -86,7 +88,7 @@ def _paint_abdomen(canvas, anatomy, profiles, across, back, z, wall, fat, grain,
     """Paint the abdominal wall, bowel in its fat, kidneys, liver."""
     canvas.paint(wall, contrast.muscle)
     cavity = np.maximum(wall + 11, back + 2)
-    canvas.paint(cavity, np.float32(0.85) * fat)
+    canvas.paint(cavity, np.float32(0.7) * fat)
     rarer = np.clip((back + 75) * np.float32(0.05), 0, 4)  # towards the spine
     lumps = np.maximum(cavity, (rarer - np.float32(0.2) - grain.coarse) * np.float32(3.5))
     canvas.paint(lumps, contrast.ligament)
@@ -94,17 +96,16 @@ def _paint_abdomen(canvas, anatomy, profiles, across, back, z, wall, fat, grain,
     top = anatomy.frame.to_patient(0, 0, anatomy.disc[FIRST_LEVEL])[2]
     for side in (1, -1):
         tall = (z - (top - 5 + 8 * side)) * np.float32(0.5)
-        if np.abs(tall).min() > 25:
+        beside = across - np.float32(side * 66 * anatomy.girth)
+        if np.abs(tall).min() > 25 or np.abs(beside).min() > 25:
             continue
-        kidney = ellipse(
-            distance_from(across - np.float32(side * 66 * anatomy.girth), tall), back + 24, 25.0, 24.0
-        )
+        kidney = ellipse(distance_from(beside, tall), back + 24, 25.0, 24.0)
         canvas.paint(kidney, contrast.kidney * (1 + np.float32(0.08) * grain.fine))
         canvas.paint(kidney + 15, fat)
-    liver = ellipse(
-        distance_from(across + 105, (z - np.float32(top + 40)) * np.float32(0.77)), back + 60, 62.0, 60.0
-    )
-    canvas.paint(np.maximum(liver, cavity + 2), contrast.organ * (1 + np.float32(0.1) * grain.fine))
+    lengthwise = (z - np.float32(top + 40)) * np.float32(0.77)
+    if across.min() < -43 and np.abs(lengthwise).min() < 62:
+        liver = ellipse(distance_from(across + 105, lengthwise), back + 60, 62.0, 60.0)
+        canvas.paint(np.maximum(liver, cavity + 2), contrast.organ * (1 + np.float32(0.1) * grain.fine))
 
 
 def _paint_back_muscles(canvas, anatomy, across, back, wall, muscle, z, fat) -> None:
@@ -113,20 +114,20 @@ def _paint_back_muscles(canvas, anatomy, across, back, wall, muscle, z, fat) -> 
     canvas.paint(np.maximum(wall + 1.0, np.abs(back - 28) - 31), np.float32(0.9) * fat)
     girth = anatomy.girth
     low = np.clip(z * np.float32(-1 / 110), 0, 1)
-    multifidus = ellipse(side - np.float32(16 * girth + 2), back - 34, 14.5 * girth, 16 + 5 * low)
-    middle, width = (47 - 8 * low) * girth, (23 - 9 * low) * girth
-    erector = ellipse(side - middle, back - 29, width, (21 - 3 * low) * girth)
-    quadratus = ellipse(side - np.float32(63 * girth), back - 3, 18.0, 8.0)
+    multifidus = ellipse(side - np.float32(16 * girth + 2), back - 34, 15.5 * girth, 18 + 6 * low)
+    middle, width = (47 - 8 * low) * girth, (26 - 10 * low) * girth
+    erector = ellipse(side - middle, back - 29, width, (24 - 3 * low) * girth)
+    quadratus = ellipse(side - np.float32(60 * girth), back - 3, 24.0, 10.0)
     for shape in (quadratus, erector, multifidus):
         canvas.paint(np.maximum(shape, wall + 1.5), muscle)
 
 
-def _paint_beside_spine(canvas, anatomy, profiles, spine, muscle, contrast) -> None:
+def _paint_beside_spine(canvas, anatomy, profiles, spine, uneven, muscle, contrast) -> None:
     """Paint what runs along the column: psoas, aorta, vena cava."""
     a, v, s = spine
     grow, down = profiles.at(s, "psoas_size", "psoas_down")
     middle = 24 + 15 * grow + 14 * down
-    canvas.paint(ellipse(np.abs(a) - middle, v + 17 + 28 * down, 16 * grow, 20 * grow), muscle)
+    canvas.paint(ellipse(np.abs(a) - middle, v + 17 + 28 * down + uneven, 17 * grow, 21 * grow), muscle)
     if np.abs(a).min() > 60:
         return
     # Aorta (left) and cava part at L4 into their branches, which drift outwards.
