@@ -14,6 +14,7 @@ from pydicom.uid import RLELossless
 
 import build_dataset
 from dataset import building
+from dataset.notebook import FIND
 from lumbar.sites import SITE_NAMES
 from lumbar.submission import read_submission
 from tests import kaggle_machine
@@ -84,6 +85,10 @@ def lay_out(place: Path, style: str, dist: Path, competition: Path) -> Path:
     return kaggle
 
 
+def read_notebook(dist: Path) -> nbformat.NotebookNode:
+    return nbformat.read(dist / "notebook/submission.ipynb", as_version=4)
+
+
 def printed(kaggle: Path) -> str:
     """Return all text that the executed notebook's cells printed."""
     cells = nbformat.read(kaggle / "working/executed.ipynb", as_version=4).cells
@@ -112,21 +117,28 @@ def test_notebook_submits_what_the_kernel_gives(tmp_path, dist, competition, exp
     assert ("wheels: fast RLE decoding" in said) == (dist / "dataset/wheels").is_dir()
 
 
-def test_first_run_with_many_fallbacks_is_an_error(tmp_path, dist, competition):
-    """Before submitting, somebody is there to look."""
-    broken = tmp_path / "broken"
-    shutil.copytree(competition, broken)
-    for path in broken.rglob("*.dcm"):
-        path.write_bytes(b"")
-    kaggle = lay_out(tmp_path, "new", dist, broken)
-    done = kaggle_machine.execute_notebook(dist / "notebook/submission.ipynb", kaggle, ONE_THREAD)
-    assert done.returncode != 0 and "ended with status 3" in done.stderr
-    assert len(read_submission(kaggle / "working/submission.csv")[0]) == 75
+@pytest.mark.parametrize(
+    ("status", "rerun", "passes"), [(0, False, True), (3, False, False), (3, True, True), (1, True, False)]
+)
+def test_what_becomes_of_the_kernel_s_status(tmp_path, dist, status, rerun, passes):
+    """Many fallbacks before submitting are an error for somebody to look at; in the rerun, better than none."""
+    source = next(cell.source for cell in read_notebook(dist).cells if cell.id == "run-kernel")
+    (tmp_path / "kernel").mkdir()
+    (tmp_path / "kernel/infer.py").write_text(f"print('the kernel was here')\nraise SystemExit({status})")
+    ready = "import os, subprocess, sys, pathlib\nenvironment = dict(os.environ)\n"
+    ready += f"bundle = pathlib.Path({str(tmp_path)!r})"
+    environment = os.environ | ({"KAGGLE_IS_COMPETITION_RERUN": "1"} if rerun else {})
+    done = subprocess.run(
+        [sys.executable, "-c", f"{ready}\n{source}"], env=environment, capture_output=True, text=True
+    )
+    assert "the kernel was here" in done.stdout
+    assert (done.returncode == 0) == passes, done.stderr
+    assert passes or f"status {status}" in done.stderr
 
 
 def execute_start(tmp_path: Path, dist: Path, kaggle: Path, last_cell: str) -> str:
     """Execute the cells before the kernel runs and one more; return what they printed."""
-    notebook = nbformat.read(dist / "notebook/submission.ipynb", as_version=4)
+    notebook = read_notebook(dist)
     notebook.cells = [*notebook.cells[:3], nbformat.v4.new_code_cell(last_cell)]
     nbformat.write(notebook, tmp_path / "start.ipynb")
     done = kaggle_machine.execute_notebook(tmp_path / "start.ipynb", kaggle, ONE_THREAD)
@@ -164,13 +176,26 @@ def test_kernel_runs_without_wheels_that_do_not_fit(tmp_path, dist, competition,
     assert "the kernel runs without" in said and "path None" in said
 
 
-@pytest.mark.parametrize("count", [0, 2])
-def test_no_or_two_bundles_are_told_apart(tmp_path, dist, competition, count):
-    kaggle = lay_out(tmp_path, "new", dist, competition)
-    bundle = kaggle / "input" / MOUNTS["new"][1]
-    if count == 0:
-        (bundle / "weights_manifest.json").unlink()
-    else:
-        shutil.copytree(bundle, kaggle / "input/datasets/other/copy")
-    done = kaggle_machine.execute_notebook(dist / "notebook/submission.ipynb", kaggle, ONE_THREAD)
-    assert done.returncode != 0 and f"found {count} data sets" in done.stderr
+def test_bundle_is_found_at_any_depth_or_it_is_said_what_was(tmp_path):
+    """None and two are told apart; the competition's images are not searched."""
+    found: dict = {"__name__": "cell"}
+    exec(FIND.partition("\n\nbundle = ")[0], found)
+    (tmp_path / "competitions/c/test_images/1").mkdir(parents=True)
+
+    def mount(name: str) -> Path:
+        (tmp_path / name / "kernel").mkdir(parents=True)
+        (tmp_path / name / "weights_manifest.json").write_text("{}")
+        (tmp_path / name / "kernel/infer.py").write_text("")
+        return tmp_path / name
+
+    for name in ("s", "datasets/o/s", "a/b/c/s", "competitions/c/test_images/s", "a/b/c/d/s"):
+        with pytest.raises(FileNotFoundError, match="found 0 data sets"):
+            found["find_bundle"](tmp_path)
+        folder = mount(name)
+        if "_images" not in name and name.count("/") < 4:
+            assert found["find_bundle"](tmp_path) == folder
+            shutil.rmtree(folder)
+    mount("s")
+    mount("datasets/o/s")
+    with pytest.raises(FileNotFoundError, match="found 2 data sets"):
+        found["find_bundle"](tmp_path)
