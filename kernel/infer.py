@@ -4,8 +4,9 @@
     python kernel/infer.py --data DIR --dump DIR    at home, with what the run saw
     python kernel/infer.py --demo                   three phantom studies, offline, beside their truth
 
-Exit status: 0 all well; 3 too many fallbacks (the file is written); 4 the bundle is wrong; 5 data not
-found or not usable; 130 and 143 after Ctrl-C and SIGTERM (what was done is written). Anything else is a bug.
+Exit status: 0 all well; 2 a wrong command line; 3 too many fallbacks (the file is written); 4 the bundle is
+wrong; 5 data not found or not usable, or a disk that can't be written (the last valid file stays); 130 and 143
+after Ctrl-C and SIGTERM (what was done is written). Anything else is a bug.
 """
 
 import argparse
@@ -15,10 +16,14 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TextIO
 
 STARTED = time.monotonic()  # the time limit counts from the start of the process
 KAGGLE_LIMIT = "8.5h"  # of the 9 h that a notebook of this competition may run
-EXIT_BUNDLE, EXIT_DATA, EXIT_INTERRUPT, EXIT_TERMINATED = 4, 5, 130, 143
+DEMO = Path("demo")
+EXIT_USAGE, EXIT_BUNDLE, EXIT_DATA = 2, 4, 5
+EXIT_SIGNAL = 128  # and the signal's number: 130 for Ctrl-C, 143 for SIGTERM
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -41,36 +46,75 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add(
         "--time-limit",
+        type=duration,
         default=KAGGLE_LIMIT if on_kaggle else None,
         help="such as 8.5h, 90m; default: 8.5h on Kaggle",
     )
     add(
         "--max-fallback-share",
-        type=float,
+        type=share,
         default=0.2,
         help="of studies, before the exit status is 3 (%(default)s)",
     )
-    add("--workers", type=int, help="reader processes; default: one less than the cores, at most 4")
+    add("--workers", type=count, help="reader processes; default: one less than the cores, at most 4")
     add(
-        "--demo", action="store_true", help="make three phantom studies, grade them and show the truth beside"
+        "--demo",
+        action="store_true",
+        help=f"make three phantom studies under {DEMO}/, grade them, show the truth",
     )
     return parser.parse_args(argv)
+
+
+def duration(text: str) -> float:
+    from lumbar.budget import parse_duration
+
+    return parse_duration(text)
+
+
+def share(text: str) -> float:
+    if not 0 <= float(text) <= 1:
+        raise ValueError(text)
+    return float(text)
+
+
+def count(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the kernel; return the exit status."""
     args = arguments(argv)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until what an interrupt would break is imported
+    for number in SIGNALS:
+        signal.signal(number, interrupt)
+    try:
+        return grade(args)
+    except Interrupted as interrupted:
+        message = "what was done is written, the same command goes on from there"
+        return fail(f"{interrupted}; {message}", EXIT_SIGNAL + interrupted.number)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def grade(args: argparse.Namespace) -> int:
+    """Import what takes time, run the pipeline and say what came of it."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     # Imported here, not above: reader processes import this file's head, and need no torch.
-    from lumbar.budget import parse_duration
+    from lumbar import demo
+    from lumbar.device import DeviceError
     from lumbar.journal import JournalError
     from lumbar.pipeline import RunOptions, run
     from lumbar.studies import DataNotFoundError
     from lumbar.submission import SubmissionError
     from lumbar.weights import BundleError
 
-    signal.signal(signal.SIGTERM, terminate)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
+        if args.demo:
+            args.data, args.split = demo.make_studies(DEMO), "train"
+            args.out, args.dump = DEMO / "submission.csv", DEMO
         options = RunOptions(
             data=args.data,
             split=args.split,
@@ -79,39 +123,51 @@ def main(argv: list[str] | None = None) -> int:
             device=args.device,
             precision=args.precision,
             dump=args.dump,
-            time_limit=parse_duration(args.time_limit) if args.time_limit else None,
+            time_limit=args.time_limit,
             max_fallback_share=args.max_fallback_share,
             workers=args.workers or max(1, min(4, (os.cpu_count() or 1) - 1)),
             started=STARTED,
         )
         summary = run(options)
+    except DeviceError as error:
+        return fail(error, EXIT_USAGE)
     except BundleError as error:
         return fail(error, EXIT_BUNDLE)
     except (DataNotFoundError, SubmissionError, JournalError) as error:
         return fail(error, EXIT_DATA)
-    except Terminated:
-        return fail(
-            "terminated; what was done is written, the same command goes on from there", EXIT_TERMINATED
-        )
-    except KeyboardInterrupt:
-        return fail(
-            "interrupted; what was done is written, the same command goes on from there", EXIT_INTERRUPT
-        )
-    print(summary.text())
+    except OSError as error:
+        return fail(f"{error}; make room, or correct the path, and run the same command again", EXIT_DATA)
+    if args.demo:
+        say(demo.compare(args.data, args.out), sys.stdout)
+    say(summary.text(), sys.stdout)
     return summary.exit_status
 
 
-class Terminated(BaseException):
-    """SIGTERM came."""
+class Interrupted(BaseException):
+    """Ctrl-C or SIGTERM came."""
+
+    def __init__(self, number: int):
+        super().__init__("terminated" if number == signal.SIGTERM else "interrupted")
+        self.number = number
 
 
-def terminate(*_: object) -> None:
-    raise Terminated
+def interrupt(number: int, *_: object) -> None:
+    for again in SIGNALS:  # a second one must not break into the last write
+        signal.signal(again, signal.SIG_IGN)
+    raise Interrupted(number)
 
 
 def fail(error: object, status: int) -> int:
-    print(f"infer.py: {error}", file=sys.stderr)
+    say(f"infer.py: {error}", sys.stderr)
     return status
+
+
+def say(text: str, stream: TextIO | None) -> None:
+    """Print, if the stream can still be written: a closed pipe must not change the exit status."""
+    try:
+        print(text, file=stream, flush=True)
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":
