@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import nn
@@ -10,7 +11,6 @@ from lumbar.bundle import Bundle, Classifier, Detector, write_bundle
 from lumbar.classifier import ClassifierConfig, ClassifierNetwork
 from lumbar.detector import DetectorConfig, DetectorNetwork
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
-from tests.small_study import smooth_picture
 
 # Sagittal T2, sagittal T1, axial T2 (solution write-up, section 2).
 LENGTHS = {
@@ -25,6 +25,15 @@ FAMILY_A = {
     "pointer": "lstm",
     "hidden": 256,
 }
+
+
+def smooth_picture(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+    """Return (rows, columns) uint16 of 12-bit values: blobs of about a tenth of the picture, and noise."""
+    blobs = cv2.resize(
+        rng.random((12, 10)).astype(np.float32), (columns, rows), interpolation=cv2.INTER_CUBIC
+    )
+    picture = 300 + 3000 * np.clip(blobs, 0, 1) + rng.normal(0, 40, (rows, columns))
+    return np.clip(picture, 0, 4095).astype(np.uint16)
 
 
 def pictures(channels: int, size: int) -> torch.Tensor:

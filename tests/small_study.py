@@ -2,45 +2,11 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
-
-SAGITTAL = [0, 1, 0, 0, 0, -1]
-AXIAL = [1, 0, 0, 0, 1, 0]
-
-
-def smooth_picture(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
-    """Return (rows, columns) uint16 of 12-bit values: blobs of about a tenth of the picture, and noise."""
-    blobs = cv2.resize(
-        rng.random((12, 10)).astype(np.float32), (columns, rows), interpolation=cv2.INTER_CUBIC
-    )
-    picture = 300 + 3000 * np.clip(blobs, 0, 1) + rng.normal(0, 40, (rows, columns))
-    return np.clip(picture, 0, 4095).astype(np.uint16)
-
-
-def write_slice(path: Path, pixels: np.ndarray, instance: int, position, orientation, **tags) -> None:
-    """Write one uncompressed 16-bit slice; ``tags`` are further attributes by DICOM keyword."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = MRImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    file = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
-    file.SOPClassUID, file.SOPInstanceUID = MRImageStorage, meta.MediaStorageSOPInstanceUID
-    file.InstanceNumber = instance
-    file.ImagePositionPatient, file.ImageOrientationPatient = list(position), orientation
-    file.PixelSpacing = [0.6, 0.6]
-    file.Rows, file.Columns = pixels.shape
-    file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME2"
-    file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelRepresentation = 16, 12, 11, 0
-    for keyword, value in tags.items():
-        setattr(file, keyword, value)
-    file.PixelData = pixels.astype("<u2").tobytes()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file.save_as(path, enforce_file_format=True)
+from tests.dicom_writer import AXIAL, SAGITTAL, write_slice
+from tests.random_bundle import smooth_picture
 
 
 def write_series(
@@ -50,8 +16,14 @@ def write_series(
     for instance, (rows, columns) in enumerate(sizes, start=1):
         position = [-60.0, -60.0, 60.0]
         position[axis] = start + step * (instance - 1)
-        pixels = smooth_picture(rng, rows, columns)
-        write_slice(folder / f"{instance}.dcm", pixels, instance, position, AXIAL if axis == 2 else SAGITTAL)
+        write_slice(
+            folder / f"{instance}.dcm",
+            smooth_picture(rng, rows, columns),
+            InstanceNumber=instance,
+            ImagePositionPatient=position,
+            ImageOrientationPatient=AXIAL if axis == 2 else SAGITTAL,
+            PixelSpacing=[0.6, 0.6],
+        )
 
 
 def write_studies(root: Path) -> Path:

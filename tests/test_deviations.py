@@ -10,7 +10,8 @@ from lumbar.heatmap import CROP_OFFSETS, heatmap_to_points, points_to_heatmap
 from lumbar.sites import SAGITTAL_T1
 from lumbar.volume import build_volume, normalize_slice
 from tests import reference
-from tests.small_study import SAGITTAL, smooth_picture, write_slice
+from tests.dicom_writer import SAGITTAL, write_slice
+from tests.random_bundle import smooth_picture
 
 SIZE = 256
 
@@ -99,8 +100,11 @@ def test_slices_at_one_place_keep_the_order_of_the_series(tmp_path):
     for series in ("a", "b"):
         for instance in range(1, 21):
             pixels = np.full((16, 16), 100, np.uint16)
-            position = (4.0 * (instance % 2), 0, 0)
-            write_slice(tmp_path / series / f"{instance}.dcm", pixels, instance, position, SAGITTAL)
+            where = {
+                "ImagePositionPatient": [4.0 * (instance % 2), 0, 0],
+                "ImageOrientationPatient": SAGITTAL,
+            }
+            write_slice(tmp_path / series / f"{instance}.dcm", pixels, InstanceNumber=instance, **where)
     series = [read_series(tmp_path / name, SAGITTAL_T1) for name in ("b", "a")]
     headers = build_volume(series, SAGITTAL_T1).headers
     order = [(header.series_id, header.instance_number) for header in headers]
@@ -123,7 +127,8 @@ def test_inverted_slices_are_the_negative_of_what_the_notebooks_see(tmp_path, ta
     rng = np.random.default_rng(0)
     for instance in (1, 2, 3):
         pixels = smooth_picture(rng, 80, 80)
-        write_slice(tmp_path / f"{instance}.dcm", pixels, instance, (4.0 * instance, 0, 0), SAGITTAL, **tags)
+        where = {"ImagePositionPatient": [4.0 * instance, 0, 0], "ImageOrientationPatient": SAGITTAL}
+        write_slice(tmp_path / f"{instance}.dcm", pixels, InstanceNumber=instance, **where, **tags)
     ours = build_volume([read_series(tmp_path, SAGITTAL_T1)], SAGITTAL_T1).grid256
     notebooks = reference.read_volume([tmp_path], SAGITTAL_T1, 256)
     assert np.abs(255 - ours.astype(int) - notebooks).max() <= 2  # truncation, then rounding of the resize

@@ -1,0 +1,68 @@
+"""The arithmetic of the benchmarks, on made-up measurements; seconds are never asserted."""
+
+import csv
+
+import numpy as np
+import torch
+from torch import nn
+
+from tests.benchmarks.floor import floor_seconds, flops, lstm_flops
+from tests.benchmarks.ratio import figures
+from tests.benchmarks.scaling import repeat_study
+from tests.benchmarks.sides import Measured
+from tests.small_study import write_studies
+
+IMAGE = {"segmenter": 4e9, "pointer": 1e9, "backbone": 2e9, "sequence 1": 0.0, "sequence 2": 0.0}
+COUNTS = {"pointer": 10, "segmenter": 5, "slices": 20, "backbone": 100}
+
+
+def measured(seconds: float, points: np.ndarray, probabilities: np.ndarray) -> Measured:
+    return Measured(
+        seconds={"read": 0.0, "stage 1": seconds / 2, "stage 2": seconds / 2},
+        points=points,
+        margins=np.where(np.arange(25) < 20, 1e-3, 1e-6),
+        searched=np.ones(25, bool),
+        probabilities=probabilities,
+        counts=COUNTS,
+        peak_mb={"process": 1.0, "card": 0.0},
+    )
+
+
+def test_figures_compare_what_is_comparable():
+    """An unclear point may differ in float32; with AMP one pixel is allowed; a level with a differing point
+    is left out of the probabilities."""
+    points, probabilities = np.full((25, 3), 100), np.full((25, 3), 1 / 3)
+    other_points, other = points.copy(), probabilities + 1e-4
+    other_points[24] += (0, 1, -1)  # right subarticular, l5_s1: not clear
+    other_points[3] += (0, 2, 0)  # spinal, l4_l5: clear
+    other[4] += 0.5
+    reference = [measured(s, points, probabilities) for s in (30.0, 20.0, 40.0)]
+    kernel = [measured(s, other_points, other) for s in (3.0, 4.0, 2.0)]
+    found = figures(reference, kernel, "fp32", IMAGE, rate=1e10)
+    assert found["ratio"] == 10
+    assert found["ratio_spread"] == [5, 20]
+    assert found["points_equal"] == 19 / 20
+    np.testing.assert_allclose(found["max_probability_difference"], 1e-4)
+    assert figures(reference, kernel, "amp", IMAGE, rate=1e10)["points_equal"] == 24 / 25
+    assert found["floor_s"] == 3 + 20
+    assert found["stages"]["stage 1"]["times_floor"] == 1.5 / 3
+
+
+def test_floor_counts_multiplications_and_additions():
+    assert flops(nn.Linear(10, 20, bias=False), torch.rand(1, 10)) == 2 * 10 * 20
+    assert lstm_flops(nn.Sequential(nn.LSTM(8, 4, bidirectional=True))) == 2 * 2 * (16 * 8 + 16 * 4)
+    assert floor_seconds(COUNTS, IMAGE, 1e9) == {"stage 1": 30.0, "stage 2": 200.0}
+
+
+def test_repeated_studies_are_the_same_study(tmp_path):
+    root = write_studies(tmp_path / "one")
+    copies = repeat_study(root, "1", 3, tmp_path / "many")
+    with (copies / "test_series_descriptions.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert [row["study_id"] for row in rows] == [study for study in "123" for _ in range(4)]
+    for row in rows:
+        original = root / "test_images" / "1" / row["series_id"]
+        copied = copies / "test_images" / row["study_id"] / row["series_id"]
+        assert {f.name: f.read_bytes() for f in copied.iterdir()} == {
+            f.name: f.read_bytes() for f in original.iterdir()
+        }
