@@ -2,17 +2,21 @@
 
 The run measures what a detector, a classifier and everything else cost a study, and before each study
 chooses the largest ensemble with which all remaining studies finish. Members are dropped, never studies:
-classifiers first, from the manifest's last (least valuable) on, then detectors; if not even one of each is
-affordable, the rest gets the prior.
+classifiers first, from the manifest's last (least valuable) on, then detectors. When even one of each is too
+slow for all, studies get one of each as long as there is time, and the rest gets the prior.
 """
 
 import re
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 RESERVE_SHARE = 0.02  # of the limit, kept for the unexpected and the last write
 RESERVE_LEAST = 2.0  # seconds
+WINDOW = 16  # measurements that count: a change of pace is believed after about as many studies
+FAIR_SHARES = 3  # of the time left a study; a study that took as many gets no further member
+UNIT_SECONDS = {"h": 3600, "m": 60, "s": 1, "": 1}
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Budget:
         self.limit = limit
         self.started = started
         self.clock = clock
-        self.costs: dict[str, float] = {}  # mean seconds a study
+        self.measured: dict[str, deque[float]] = {}  # seconds a study, the last WINDOW of them
+        self.study_ends = float("inf")  # on the clock: when the study in hand has used its shares
 
     def elapsed(self) -> float:
         return self.clock() - self.started
@@ -50,28 +55,47 @@ class Budget:
 
     def learn(self, cost: str, seconds: float) -> None:
         """Take a measurement: ``detector NAME``, ``classifier NAME`` a detector, or ``other`` a study."""
-        known = self.costs.get(cost)
-        self.costs[cost] = seconds if known is None else 0.8 * known + 0.2 * seconds
+        self.measured.setdefault(cost, deque(maxlen=WINDOW)).append(seconds)
+
+    def cost(self, name: str) -> float:
+        """Return what something costs a study, in seconds: the mean of what was measured, its largest apart.
+
+        One measurement is often no measure: the first pass warms up, a reader hangs. What never ran costs 0
+        until it has.
+        """
+        values = sorted(self.measured.get(name, ()))
+        usual = values[:-1] or values
+        return sum(usual) / len(usual) if usual else 0.0
 
     def plan(self, studies_left: int, detectors: list[str], classifiers: list[str]) -> Plan:
-        """Return the largest plan that lets all remaining studies finish, by what was measured so far."""
+        """Return the largest plan that lets all remaining studies finish, by what was measured so far.
+
+        Where none does, the smallest if there is time for one study by it; else ``Plan(0, 0)``.
+        """
+        left = self.left()
+        self.study_ends = self.clock() + FAIR_SHARES * left / max(1, studies_left)
         plans = [Plan(len(detectors), n) for n in range(len(classifiers), 0, -1)] or [Plan(len(detectors), 0)]
         plans += [Plan(n, plans[-1].classifiers) for n in range(len(detectors) - 1, 0, -1)]
         for plan in plans:
-            if self.seconds(plan, detectors, classifiers) * studies_left <= self.left():
+            if self.seconds(plan, detectors, classifiers) * studies_left <= left:
                 return plan
-        return Plan(0, 0)
+        fits = left > 0 and self.seconds(plans[-1], detectors, classifiers) <= left
+        return plans[-1] if fits else Plan(0, 0)
+
+    def allows_another(self) -> bool:
+        """Tell whether the study in hand may take another member: a first one always runs."""
+        return self.left() > 0 and self.clock() < self.study_ends
 
     def seconds(self, plan: Plan, detectors: list[str], classifiers: list[str]) -> float:
-        """Return what a study costs by a plan; a member that never ran counts 0 until it has."""
-        stage1 = sum(self.costs.get(f"detector {name}", 0) for name in detectors[: plan.detectors])
-        stage2 = sum(self.costs.get(f"classifier {name}", 0) for name in classifiers[: plan.classifiers])
-        return self.costs.get("other", 0) + stage1 + stage2 * plan.detectors
+        """Return what a study costs by a plan."""
+        stage1 = sum(self.cost(f"detector {name}") for name in detectors[: plan.detectors])
+        stage2 = sum(self.cost(f"classifier {name}") for name in classifiers[: plan.classifiers])
+        return self.cost("other") + stage1 + stage2 * plan.detectors
 
 
 def parse_duration(text: str) -> float:
     """Return seconds from ``"8.5h"``, ``"90m"``, ``"30s"`` or plain seconds; ValueError for anything else."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([hms]?)", text.strip())
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([hms]?)", text.strip(), re.ASCII)
     if not match or float(match[1]) <= 0:
         raise ValueError(f"got duration {text!r}, expected such as 8.5h, 90m, 30s")
-    return float(match[1]) * {"h": 3600, "m": 60, "s": 1, "": 1}[match[2]]
+    return float(match[1]) * UNIT_SECONDS[match[2]]

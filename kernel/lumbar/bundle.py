@@ -8,25 +8,29 @@ and nothing is ever unpickled. Paths are relative to the manifest, stay inside i
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import safetensors.torch
+import torch
 from torch import nn
 
-from lumbar.classifier import ClassifierConfig, ClassifierNetwork
-from lumbar.crops import BORDERS
-from lumbar.detector import DetectorConfig, DetectorNetwork
-from lumbar.sites import DESCRIPTION_KEYS, DESCRIPTIONS, SEVERITIES, SITES
+from lumbar.classifier import CROP_SLICES, ClassifierConfig, ClassifierNetwork
+from lumbar.crops import BORDERS, CROP_SIZE
+from lumbar.detector import GRID, DetectorConfig, DetectorNetwork
+from lumbar.manifest import FORMAT, MANIFEST, check_fields, read_manifest
+from lumbar.sites import DESCRIPTION_KEYS, DESCRIPTIONS, SEVERITIES, SITES, class_count
 from lumbar.weights import BundleError, load_strictly, read_weights
 from lumbar.writing import write_atomically
 
-MANIFEST = "weights_manifest.json"
-FORMAT = 1
 INTENDED_USE = "research; not for clinical use"
 POINT_KINDS = ("fixed", "dynamic")
+TIMM_FIELDS = {"encoder", "pointer_encoder", "backbone"}
+# timm would take "hf-hub:..." to the network and "local-dir:..." out of the bundle.
+TIMM_NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -69,36 +73,15 @@ def load_bundle(folder: Path) -> Bundle:
     Raises BundleError for a missing or malformed manifest, a missing file, a wrong hash, an unknown or
     missing field, tensors that do not fit the architecture, and a path that leaves the folder.
     """
-    manifest_file = folder / MANIFEST
-    if not manifest_file.is_file():
-        raise BundleError(f"{manifest_file}: no such file, expected a bundle's manifest; check --bundle")
-    raw = manifest_file.read_bytes()
-    try:
-        manifest = json.loads(raw)
-    except ValueError as error:
-        raise BundleError(f"{manifest_file}: not JSON ({error}); copy the bundle again") from error
-    fields = ("format", "name", "trained_on", "intended_use", "detectors", "classifiers", "prior")
-    check_fields(manifest, fields, str(manifest_file), optional=("provenance",))
-    if manifest["format"] != FORMAT:
-        raise BundleError(
-            f"{manifest_file}: got format {manifest['format']!r}, expected {FORMAT}; update the kernel"
-        )
+    manifest = read_manifest(folder)
     networks: dict[str, nn.Module] = {}  # by manifest entry: detectors may share one
-    detectors = tuple(load_detector(folder, entry, networks) for entry in manifest["detectors"])
-    classifiers = tuple(load_classifier(folder, entry) for entry in manifest["classifiers"])
-    for members in (detectors, classifiers):
-        names = [member.name for member in members]
-        if len(set(names)) < len(names):
-            raise BundleError(f"{manifest_file}: got members {names}, expected each name once")
-    if not detectors:
-        raise BundleError(f"{manifest_file}: got no detector, expected at least one")
     return Bundle(
-        name=manifest["name"],
-        trained_on=manifest["trained_on"],
-        detectors=detectors,
-        classifiers=classifiers,
-        prior=checked_prior(manifest["prior"], manifest_file),
-        fingerprint=hashlib.sha256(raw).hexdigest(),
+        name=manifest.name,
+        trained_on=manifest.trained_on,
+        detectors=tuple(load_detector(folder, entry, networks) for entry in manifest.detectors),
+        classifiers=tuple(load_classifier(folder, entry) for entry in manifest.classifiers),
+        prior=manifest.prior,
+        fingerprint=manifest.fingerprint,
     )
 
 
@@ -107,6 +90,10 @@ def load_detector(folder: Path, entry: dict, shared: dict[str, nn.Module]) -> De
     where = f"manifest, detector {entry['name']!r}"
     if entry["xy"] not in POINT_KINDS:
         raise BundleError(f"{where}: got xy {entry['xy']!r}, expected one of {POINT_KINDS}")
+    if not isinstance(entry["networks"], dict) or not entry["networks"]:
+        raise BundleError(
+            f"{where}: got networks {entry['networks']!r}, expected one a description; correct it"
+        )
     networks = {}
     for description, member in entry["networks"].items():
         key = json.dumps(member, sort_keys=True)
@@ -125,7 +112,7 @@ def load_detector(folder: Path, entry: dict, shared: dict[str, nn.Module]) -> De
 
 
 def load_classifier(folder: Path, entry: dict) -> Classifier:
-    where = f"manifest, classifier {entry.get('name')!r}"
+    where = f"manifest, classifier {entry['name']!r}"
     member = {key: value for key, value in entry.items() if key not in ("name", "weight")}
     network = load_network(folder, member, ClassifierConfig, ClassifierNetwork, where)
     if network.config.border not in BORDERS:
@@ -143,40 +130,37 @@ def load_network(
     check_fields(member, ("file", "sha256", "bytes", "config"), where, optional=("figures", "provenance"))
     check_fields(member["config"], [f.name for f in dataclasses.fields(config_type)], f"{where}, config")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in member["config"].items()}
+    for field in sorted(TIMM_FIELDS & values.keys()):
+        if not isinstance(values[field], str) or not TIMM_NAME.fullmatch(values[field]):
+            raise BundleError(
+                f"{where}, config: got {field} {values[field]!r}, expected a timm name; correct it"
+            )
     try:
         network = network_type(config_type(**values))
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise BundleError(f"{where}, config: can't be built ({error}); correct the manifest") from error
+    except Exception as error:  # what timm and torch raise depends on the values
+        cause = f"{type(error).__name__}: {error}"
+        raise BundleError(f"{where}, config: can't be built ({cause}); correct the manifest") from error
     load_strictly(network, read_weights(folder, member, where), where)
-    return network.eval()
+    try_out(network.eval(), where)
+    return network
 
 
-def check_fields(
-    entry: object, expected: list[str] | tuple[str, ...], where: str, optional: tuple = ()
-) -> None:
-    if not isinstance(entry, dict):
-        raise BundleError(
-            f"{where}: got {type(entry).__name__}, expected an object with the fields {list(expected)}"
-        )
-    missing, unknown = set(expected) - entry.keys(), entry.keys() - set(expected) - set(optional)
-    if missing:
-        raise BundleError(f"{where}: missing field {sorted(missing)}, expected {sorted(expected)}; add it")
-    if unknown:
-        raise BundleError(f"{where}: unknown field {sorted(unknown)}, expected {sorted(expected)}; remove it")
-
-
-def checked_prior(rows: list, where: Path) -> np.ndarray:
+def try_out(network: nn.Module, where: str) -> None:
+    """Pass one empty slice through a network: what does not compute says so now, not at every study."""
     try:
-        prior = np.array(rows, dtype=np.float64)
-        valid = prior.shape == (len(SITES), len(SEVERITIES)) and (prior > 0).all()
-        valid = valid and np.allclose(prior.sum(axis=1), 1, atol=1e-3)
-    except (TypeError, ValueError):
-        valid = False
-    if not valid:
-        raise BundleError(
-            f"{where}: prior: expected {len(SITES)} rows of 3 numbers above 0 that sum to 1; correct it"
-        )
-    return prior / prior.sum(axis=1, keepdims=True)
+        with torch.inference_mode():
+            if isinstance(network, DetectorNetwork):
+                logits = network(torch.zeros(1, 1, GRID, GRID))[0]
+                expected = (1, class_count(network.config.description), 1, GRID, GRID)
+            else:
+                features = network.features(torch.zeros(1, 1, CROP_SIZE, CROP_SIZE))
+                logits = network.grade(features.expand(1, len(SITES), CROP_SLICES, -1))
+                expected = (1, len(SITES), len(SEVERITIES))
+    except Exception as error:  # what timm and torch raise depends on the values
+        cause = f"{type(error).__name__}: {error}"
+        raise BundleError(f"{where}: does not compute ({cause}); correct its config") from error
+    if logits.shape != expected:
+        raise BundleError(f"{where}: gives {tuple(logits.shape)}, expected {expected}; correct its config")
 
 
 def write_bundle(bundle: Bundle, folder: Path, weights: str = "weights", figures: dict | None = None) -> Path:

@@ -20,6 +20,10 @@ class DeviceMemoryError(Exception):
     """Not even one image fits into the device's memory."""
 
 
+class DeviceError(Exception):
+    """The device that was asked for does not work."""
+
+
 class NotFiniteError(ArithmeticError):
     """A network gave NaN or Inf."""
 
@@ -49,32 +53,45 @@ class Device:
     def in_batches(self, function: Callable[[Tensor], Tensor], images: Tensor, cause: str) -> Tensor:
         """Apply a network to images (N, ...) batch by batch and join the float32 results on the device.
 
-        After a CUDA out-of-memory error the batch is halved, for this and all later calls, and the log says
+        After an out-of-memory error the batch is halved, for this and all later calls, and the log says
         so once a cause. Raises DeviceMemoryError when a single image does not fit, NotFiniteError for NaN or
         Inf among the results.
         """
         results, start = [], 0
         while start < len(images):
-            batch = images[start : start + self.batch].to(self.torch, non_blocking=True)
             try:
+                batch = images[start : start + self.batch].to(self.torch, non_blocking=True)
                 with torch.inference_mode(), self.autocast():
                     results.append(function(batch).float())
-            except torch.cuda.OutOfMemoryError as error:
-                del batch
-                torch.cuda.empty_cache()
-                if self.batch == 1:
-                    raise DeviceMemoryError(
-                        f"{cause}: one image does not fit on {self.torch}: {error}"
-                    ) from error
-                self.batch = max(1, self.batch // 2)
-                if cause not in self.causes:
-                    self.causes.add(cause)
-                    logger.warning(
-                        "%s: out of memory on %s; batch halved to %d", cause, self.torch, self.batch
-                    )
+                start += self.batch
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                full = str(error)  # not the error: its traceback holds what the network had allocated
+            else:
                 continue
-            start += len(batch)
+            batch = None
+            self.halve_batch(cause, full)
         return finite(torch.cat(results), cause)
+
+    def halve_batch(self, cause: str, error: str) -> None:
+        if self.torch.type == "cuda":
+            torch.cuda.empty_cache()
+        if self.batch == 1:
+            raise DeviceMemoryError(f"{cause}: one image does not fit on {self.torch}: {error}")
+        self.batch //= 2
+        if cause not in self.causes:
+            self.causes.add(cause)
+            logger.warning("%s: out of memory on %s; batch halved to %d", cause, self.torch, self.batch)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory ran out, the device's or the host's."""
+    if isinstance(error, MemoryError | DeviceMemoryError | torch.cuda.OutOfMemoryError):
+        return True
+    # The CPU allocator, cuDNN and cuBLAS raise plain RuntimeErrors.
+    texts = ("out of memory", "allocate memory", "enough memory", "ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
 
 
 def finite(result: Tensor, cause: str) -> Tensor:
@@ -90,11 +107,11 @@ def choose_device(device: str = "auto", precision: str = "auto") -> Device:
     A CUDA device counts only after a small operation has run on it: an image's torch may have no kernels
     for an old card, and ``torch.cuda.is_available()`` is True all the same. AMP is float16 on CUDA and
     bfloat16 on a CPU that has it in hardware; elsewhere ``amp`` means float32, said in ``reason``.
-    Raises RuntimeError if ``cuda`` was asked for and does not work.
+    Raises DeviceError if ``cuda`` was asked for and does not work.
     """
     usable, why = (False, "asked for") if device == "cpu" else try_cuda()
     if device == "cuda" and not usable:
-        raise RuntimeError(f"--device cuda: {why}; take --device auto or cpu")
+        raise DeviceError(f"--device cuda: {why}; take --device auto or cpu")
     if usable:
         autocast_type = None if precision == "fp32" else torch.float16
         return Device(torch.device("cuda"), autocast_type, why, BATCH_CUDA)

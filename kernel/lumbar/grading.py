@@ -10,7 +10,7 @@ import torch
 
 from lumbar.budget import Budget, Plan
 from lumbar.bundle import Bundle, Classifier, Detector
-from lumbar.device import BATCH_CPU, Device, DeviceMemoryError, NotFiniteError
+from lumbar.device import BATCH_CPU, Device, DeviceMemoryError, NotFiniteError, is_out_of_memory
 from lumbar.ensemble import Detection, classify, detect, site_windows, weighted_mean
 from lumbar.faults import Fault
 from lumbar.studies import Study
@@ -25,7 +25,8 @@ class GradedStudy:
 
     probabilities: (25, 3), or None where no classifier had a say (the prior is submitted). detections: by
     detector. members: (25, 3) by (detector, classifier). faults: of its files and of members that failed.
-    missing: descriptions that the bundle reads and the study lacks: zero crops. seconds: by stage.
+    missing: descriptions that the bundle reads and the study lacks: zero crops. seconds: by stage. plan: how
+    many detectors and classifiers were run.
     """
 
     study_id: str
@@ -35,13 +36,15 @@ class GradedStudy:
     faults: list[Fault] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    plan: Plan = field(default_factory=lambda: Plan(0, 0))
 
 
 def grade_study(study: Study, bundle: Bundle, plan: Plan, device: Device, budget: Budget) -> GradedStudy:
     """Detect, crop, classify and average with the first members that the plan allows.
 
     A member that gives NaN or Inf runs once more in float32 and is left out of this study if that does not
-    help. A study that does not fit into the device's memory is graded on the CPU.
+    help. A study that does not fit into the device's memory is graded on the CPU; raises DeviceMemoryError if
+    it does not fit there.
     """
     read = {description for detector in bundle.detectors for description in detector.networks}
     graded = GradedStudy(
@@ -49,23 +52,43 @@ def grade_study(study: Study, bundle: Bundle, plan: Plan, device: Device, budget
     )
     if not study.volumes or not plan.detectors:
         return graded
+    full = ""
     try:
         run_members(study, bundle, plan, device, budget, graded)
-    except DeviceMemoryError as error:
-        logger.warning("study %s: %s; graded on the CPU", study.study_id, error)
+    except (RuntimeError, MemoryError, DeviceMemoryError) as error:
+        if not is_out_of_memory(error) or device.torch.type == "cpu":
+            raise
+        full = str(error) or "out of memory"  # not the error: its traceback holds what was allocated
+    if full:
+        logger.warning("study %s: %s; graded on the CPU", study.study_id, full)
         graded.detections, graded.members = {}, {}
-        move(bundle, torch.device("cpu"))
-        try:
-            cpu = Device(torch.device("cpu"), None, "out of device memory", BATCH_CPU)
-            run_members(study, bundle, plan, cpu, budget, graded)
-        finally:
-            move(bundle, device.torch)
+        on_cpu(study, bundle, plan, device, budget, graded)
     weights = {member.name: member.weight for member in bundle.classifiers}
     if graded.members:
         graded.probabilities = weighted_mean(
             list(graded.members.values()), [weights[classifier] for _, classifier in graded.members]
         )
     return graded
+
+
+def on_cpu(
+    study: Study, bundle: Bundle, plan: Plan, device: Device, budget: Budget, graded: GradedStudy
+) -> None:
+    """Run the plan on the CPU, then bring the networks back; if the card has no room for them now, stay."""
+    cpu = Device(torch.device("cpu"), None, "out of device memory", BATCH_CPU)
+    move(bundle, cpu.torch)
+    torch.cuda.empty_cache()
+    try:
+        run_members(study, bundle, plan, cpu, budget, graded)
+    finally:
+        try:
+            move(bundle, device.torch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            logger.error("the networks no longer fit on %s (%s); the CPU from here on", device.torch, error)
+            move(bundle, cpu.torch)
+            device.torch, device.autocast_type, device.batch = cpu.torch, None, cpu.batch
 
 
 def run_members(
@@ -75,14 +98,18 @@ def run_members(
     detectors, classifiers = bundle.detectors[: plan.detectors], bundle.classifiers[: plan.classifiers]
     start = budget.clock()
     for group in sharing_networks(detectors):
+        if graded.detections and not budget.allows_another():
+            break
+        begun = budget.clock()
         name = " and ".join(detector.name for detector in group)
         found = twice(
             lambda on, group=group: detect(group, study.volumes, on), device, f"detector {name}", graded
         )
         graded.detections.update(found or {})
+        for detector in group:
+            budget.learn(f"detector {detector.name}", (budget.clock() - begun) / len(group))
     graded.seconds["stage 1"] = budget.clock() - start
-    for detector in detectors:
-        budget.learn(f"detector {detector.name}", graded.seconds["stage 1"] / len(detectors))
+    graded.plan = Plan(len(graded.detections), 0)
 
     start = budget.clock()
     windows = {
@@ -91,7 +118,7 @@ def run_members(
         if graded.detections
     }
     for member in classifiers if windows else ():
-        if budget.left() <= 0 and graded.members:
+        if graded.members and not budget.allows_another():
             break  # what the members before it said is enough to end in time
         begun = budget.clock()
         crops = windows[member.network.config.border]
@@ -104,6 +131,7 @@ def run_members(
         for detector, probabilities in zip(graded.detections, said if said is not None else (), strict=False):
             graded.members[detector, member.name] = probabilities
         budget.learn(f"classifier {member.name}", (budget.clock() - begun) / len(crops))
+        graded.plan = replace(graded.plan, classifiers=graded.plan.classifiers + 1)
     graded.seconds["stage 2"] = budget.clock() - start
 
 

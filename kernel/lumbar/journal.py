@@ -1,72 +1,126 @@
 """Finished studies on disk, so that the same command after a kill goes on where it stopped.
 
 One line a study, appended and flushed: a CRC-32 and the JSON it covers. The first line names the run
-(bundle, precision, options); a journal of another run is refused, a torn last line is ignored.
+(bundle, data, precision, options); a journal of another run is refused, a torn last line is ignored.
 """
 
+import contextlib
+import errno
+import fcntl
 import json
+import logging
 import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+logger = logging.getLogger(__name__)
+
+NO_LOCKS_HERE = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}  # some network file systems
+
 
 class JournalError(Exception):
-    """A journal that does not belong to this run or is damaged in the middle."""
+    """A journal that does not belong to this run, is in use, or is damaged in the middle."""
 
 
 class Journal:
-    """Append-only records of finished studies.
+    """Append-only records of finished studies; the file is locked while this object is open.
 
-    run: what must be equal for records to be reused. ``finished`` holds the records found, by study id.
-    Raises JournalError if the file is another run's, or damaged before its last line.
+    run: what must be equal for records to be reused. studies: the ids that a record may have. Raises
+    JournalError if the file is another run's, in use by one, or damaged before its last line.
     """
 
-    def __init__(self, path: Path, run: dict):
+    def __init__(self, path: Path, run: dict, studies: set[str]):
         self.path = path
-        lines = path.read_bytes().split(b"\n") if path.is_file() else []
-        records = [decode(line) for line in lines[:-1]]  # what follows the last newline is torn, or empty
-        if None in records[:-1]:
-            raise JournalError(
-                f"{path}: line {records.index(None) + 1} is damaged; delete the file to start anew"
-            )
-        whole = [record for record in records if record is not None]
-        if whole and whole[0] != {"run": run}:
-            found = whole[0].get("run", {})
-            changed = sorted(k for k in run.keys() | found.keys() if run.get(k) != found.get(k))
-            raise JournalError(
-                f"{path}: belongs to a run with other {', '.join(changed)}; "
-                "delete it to start anew, or give another --out"
-            )
-        self.finished = {record["study_id"]: record for record in whole[1:]}
+        self.studies = studies
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = sum(len(line) + 1 for line in lines[: len(whole)])
-        self.file = path.open("r+b" if path.is_file() else "w+b")
-        self.file.truncate(kept)
-        self.file.seek(kept)
-        if not whole:
+        # Unbuffered: what a failed write left in a buffer would follow the next one into the file.
+        self.file = path.open("r+b" if path.is_file() else "w+b", buffering=0)
+        try:
+            self.lock()
+            self.size = self.check(run)
+        except BaseException:
+            self.file.close()
+            raise
+        self.complete = True
+        self.file.truncate(self.size)
+        if not self.size:
             self.append({"run": run})
 
+    def lock(self) -> None:
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            message = f"{self.path}: another run is writing it; wait for it, or give another --out"
+            raise JournalError(message) from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS_HERE:
+                raise
+
+    def check(self, run: dict) -> int:
+        """Return the bytes of the whole lines; JournalError if they are not this run's."""
+        size, damaged, changed = 0, None, []
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if damaged:
+                    raise JournalError(
+                        f"{self.path}: line {damaged} is damaged; delete the file to start anew"
+                    )
+                record = decode(line)
+                if record is None:
+                    damaged = number  # the last line may be torn: a kill in the middle of a write
+                    continue
+                if number == 1 and isinstance(found := record.get("run"), dict):
+                    changed = sorted(
+                        key for key in run.keys() | found.keys() if run.get(key) != found.get(key)
+                    )
+                elif changed:
+                    raise JournalError(
+                        f"{self.path}: belongs to a run with other {', '.join(changed)}; "
+                        "delete it to start anew, or give another --out"
+                    )
+                elif number == 1 or record.get("study_id") not in self.studies:
+                    message = f"line {number} is no record of a study of this run"
+                    raise JournalError(f"{self.path}: {message}; delete the file to start anew")
+                size += len(line)
+        return 0 if changed else size  # another run's that holds no study yet is no loss
+
     def append(self, record: dict) -> None:
-        self.file.write(encode(record))
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        """Add a record, whole or not at all.
+
+        A disk that is full or fails costs the record, not the run: it is said once, and the file ends where
+        it did. ``complete`` is false from then on.
+        """
+        line = encode(record)
+        try:
+            with memoryview(line) as rest:
+                self.file.seek(self.size)
+                while rest:
+                    rest = rest[self.file.write(rest) :]
+            os.fsync(self.file.fileno())
+            self.size += len(line)
+        except OSError as error:
+            if self.complete:
+                logger.error("%s: %s; what is not in it is computed anew after a kill", self.path, error)
+            self.complete = False
+            with contextlib.suppress(OSError):  # a torn last line is ignored at the next start too
+                self.file.truncate(self.size)
+
+    def records(self) -> Iterator[dict]:
+        """Yield the studies' records from the file, one in memory at a time."""
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file):
+                record = decode(line)
+                if number and record is not None:
+                    yield record
 
     def close(self) -> None:
         self.file.close()
 
     def discard(self) -> None:
         """Remove the journal: the run has ended and its results are written."""
+        self.path.unlink(missing_ok=True)
         self.close()
-        self.path.unlink()
-
-
-def read_records(path: Path) -> Iterator[dict]:
-    """Yield the studies' records of a journal that this process wrote, one at a time."""
-    with path.open("rb") as file:
-        next(file)  # the run
-        for line in file:
-            yield decode(line.rstrip(b"\n"))
 
 
 def encode(record: dict) -> bytes:
@@ -75,7 +129,12 @@ def encode(record: dict) -> bytes:
 
 
 def decode(line: bytes) -> dict | None:
-    checksum, _, body = line.partition(b" ")
-    if checksum != b"%08x" % zlib.crc32(body):
+    """Return the record of a line with its newline; None if the line is torn or damaged."""
+    checksum, _, body = line.removesuffix(b"\n").partition(b" ")
+    if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(body):
         return None
-    return json.loads(body)
+    try:
+        record = json.loads(body)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None

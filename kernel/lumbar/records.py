@@ -8,33 +8,46 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 
+import cv2
+import numpy
+import pandas
+import pydicom
+import safetensors
+import timm
 import torch
 
 from lumbar.budget import Plan
 from lumbar.faults import Fault
 from lumbar.grading import GradedStudy
 from lumbar.heatmap import CROP_OFFSETS
-from lumbar.journal import read_records
+from lumbar.journal import Journal
 from lumbar.sites import DESCRIPTION_SITES, SEVERITIES, SITE_NAMES
 from lumbar.writing import write_atomically
 
 POINT_COLUMNS = ("study_id", "detector", "site", "offset", "slice", "row", "column", "value")
 MEMBER_COLUMNS = ("study_id", "detector", "classifier", "site", *SEVERITIES)
 EXIT_FALLBACKS = 3
-PACKAGES = ("torch", "timm", "pydicom", "numpy", "pandas", "opencv-python-headless", "safetensors")
+MODULES = (
+    torch,
+    timm,
+    pydicom,
+    numpy,
+    pandas,
+    cv2,
+    safetensors,
+)  # not distributions: OpenCV comes as any of four
 
 
-def graded_record(graded: GradedStudy, plan: Plan, tables: bool) -> dict:
+def graded_record(graded: GradedStudy, tables: bool) -> dict:
     """Return a graded study as JSON: its probabilities, faults, plan, seconds, and its rows of the tables."""
     return {
         "study_id": graded.study_id,
         "probabilities": None if graded.probabilities is None else graded.probabilities.tolist(),
         "faults": [fault._asdict() for fault in graded.faults],
         "missing": graded.missing,
-        "plan": asdict(plan),
+        "plan": asdict(graded.plan),
         "seconds": graded.seconds,
         "points": list(point_rows(graded)) if tables else [],
         "members": list(member_rows(graded)) if tables else [],
@@ -78,14 +91,14 @@ def member_rows(graded: GradedStudy) -> Iterator[list]:
             yield [detector, classifier, site, *map(float, row)]
 
 
-def dump_tables(journal: Path, folder: Path) -> None:
+def dump_tables(journal: Journal, folder: Path) -> None:
     """Write points.csv and members.csv of all studies in a journal, one study in memory at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     for key, columns in (("points", POINT_COLUMNS), ("members", MEMBER_COLUMNS)):
         with (folder / f"{key}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
-            for record in read_records(journal):
+            for record in journal.records():
                 writer.writerows([record["study_id"], *row] for row in record[key])
 
 
@@ -163,16 +176,18 @@ class Summary:
             + (f" ({self.fallback_share:.0%} of studies, above the limit)" if self.exit_status else ""),
         ]
         if self.fewer_members:
-            lines.append(
-                f"time limit: {len(self.fewer_members)} studies graded with fewer members, see run.json"
-            )
+            plans = Counter((plan["detectors"], plan["classifiers"]) for plan in self.fewer_members.values())
+            told = [f"{count} studies by {d} x {c} members" for (d, c), count in sorted(plans.items())]
+            lines.append(f"graded by fewer: {', '.join(told)}; which is in run.json")
+        if late := sum("time_limit" in fallback["reasons"] for fallback in self.fallbacks):
+            lines.append(f"no time left: {late} studies, with the prior")
         lines += [f"{key}: {path}" for key, path in self.about["files"].items()]
         return "\n".join(lines)
 
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide the numbers."""
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version()} | {module.__name__: module.__version__ for module in MODULES}
 
 
 def peak_memory() -> dict[str, float]:

@@ -1,12 +1,13 @@
 """Probabilities -> ``submission.csv``: checked rows, written whole; the prior where nothing is known.
 
 The columns are ``row_id,normal_mild,moderate,severe`` and a row's id is ``{study_id}_{site}``
-(the competition's evaluation page).
+(the competition's evaluation page). Row ids are written as the sample has them, quoted where CSV needs it: a
+changed one would void the submission. Only ids that can name folders (``tables.IDENTIFIER``) get anywhere else.
 """
 
 import csv
-import io
 import logging
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 COLUMNS = ("row_id", *SEVERITIES)
 SUM_TOLERANCE = 1e-6
+NAMES = frozenset(SITE_NAMES)
+SITE_WORDS = sorted({name.count("_") + 1 for name in SITE_NAMES})  # 5 and 6
+SHOWN = 5  # row ids in a log line
 
 
 class SubmissionError(Exception):
@@ -32,15 +36,21 @@ class Submission:
     """
 
     def __init__(self, row_ids: Iterable[str], prior: np.ndarray):
-        self.row_ids = tuple(row_ids)
-        self.position = {row_id: number for number, row_id in enumerate(self.row_ids)}
-        if len(self.position) < len(self.row_ids):
-            raise SubmissionError(
-                f"submission: got {len(self.row_ids) - len(self.position)} row ids twice; clean the sample"
+        given = tuple(row_ids)
+        self.row_ids = tuple(dict.fromkeys(given))
+        if len(self.row_ids) < len(given):
+            logger.warning(
+                "sample: %d row ids are repeated; each is kept once", len(given) - len(self.row_ids)
             )
+        self.position = {row_id: number for number, row_id in enumerate(self.row_ids)}
         site_prior = dict(zip(SITE_NAMES, prior, strict=True))
-        uniform = np.full(len(SEVERITIES), 1 / len(SEVERITIES))
-        rows = [site_prior.get(site_of(row_id), uniform) for row_id in self.row_ids]
+        thirds = np.full(len(SEVERITIES), 1 / len(SEVERITIES))
+        odd = [row_id for row_id in self.row_ids if site_of(row_id) is None]
+        if odd:
+            logger.warning(
+                "%d row ids end in none of the 25 sites, submitted as three thirds: %s", len(odd), odd[:SHOWN]
+            )
+        rows = [site_prior.get(site_of(row_id), thirds) for row_id in self.row_ids]
         self.rows = np.array(rows).reshape(-1, len(SEVERITIES))
 
     def set_study(self, study_id: str, probabilities: np.ndarray) -> None:
@@ -48,7 +58,9 @@ class Submission:
 
         Raises SubmissionError for a value that is not finite or outside 0..1, and for a sum that is not 1.
         """
-        check_probabilities(probabilities, study_id)
+        if probabilities.shape != (len(SITE_NAMES), len(SEVERITIES)):
+            raise SubmissionError(f"study {study_id}: got shape {probabilities.shape}, expected 25 x 3")
+        check_probabilities(probabilities, f"study {study_id}")
         for row_id, row in zip(study_rows(study_id), probabilities, strict=True):
             if row_id in self.position:
                 self.rows[self.position[row_id]] = row
@@ -56,13 +68,12 @@ class Submission:
     def write(self, path: Path) -> None:
         """Check all rows, write the file atomically, read it back and check that it says the same."""
         check_probabilities(self.rows, str(path))
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(
-            [row_id, *(f"{p:.9f}" for p in row)] for row_id, row in zip(self.row_ids, self.rows, strict=True)
-        )
-        write_atomically(path, text.getvalue())
+        lines = [",".join(COLUMNS)]
+        lines += [
+            f"{quoted(row_id)},{a:.9f},{b:.9f},{c:.9f}"
+            for row_id, (a, b, c) in zip(self.row_ids, self.rows.tolist(), strict=True)
+        ]
+        write_atomically(path, "\n".join(lines) + "\n")
         row_ids, rows = read_submission(path)
         if row_ids != self.row_ids or not np.allclose(rows, self.rows, atol=1e-8):
             raise SubmissionError(f"{path}: reads back differently from what was written; check the disk")
@@ -73,13 +84,16 @@ def study_rows(study_id: str) -> list[str]:
     return [f"{study_id}_{site}" for site in SITE_NAMES]
 
 
+def quoted(text: str) -> str:
+    """Return a CSV field (RFC 4180); the csv module leaves a lone carriage return bare."""
+    return '"' + text.replace('"', '""') + '"' if re.search('[,"\r\n]', text) else text
+
+
 def site_of(row_id: str) -> str | None:
-    """Return the name of the site that a row id ends in; None, with a warning, if it ends in none."""
-    for site in SITE_NAMES:
-        if row_id.endswith(f"_{site}"):
-            return site
-    logger.warning("row id %r ends in none of the 25 sites; it is submitted as three thirds", row_id)
-    return None
+    """Return the name of the site that a row id ends in, None if it ends in none."""
+    words = row_id.split("_")
+    ends = ("_".join(words[-count:]) for count in SITE_WORDS if len(words) > count)
+    return next((end for end in ends if end in NAMES), None)
 
 
 def check_probabilities(rows: np.ndarray, where: str) -> None:
@@ -91,16 +105,15 @@ def check_probabilities(rows: np.ndarray, where: str) -> None:
 
 def read_submission(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     """Return the row ids and the probabilities (n, 3) of a submission file; SubmissionError if it is not one."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        header, *lines = list(csv.reader(file)) or [[]]
-    if tuple(header) != COLUMNS:
-        raise SubmissionError(f"{path}: got columns {header}, expected {list(COLUMNS)}")
     try:
-        rows = np.array([[float(value) for value in line[1:]] for line in lines]).reshape(
-            len(lines), len(SEVERITIES)
-        )
-    except ValueError as error:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            header, *lines = list(csv.reader(file)) or [[]]
+            rows = np.array([[float(value) for value in line[1:]] for line in lines])
+            rows = rows.reshape(len(lines), len(SEVERITIES))
+    except (ValueError, csv.Error) as error:
         raise SubmissionError(
             f"{path}: got a row that is not an id and {len(SEVERITIES)} numbers ({error})"
         ) from error
+    if tuple(header) != COLUMNS:
+        raise SubmissionError(f"{path}: got columns {header}, expected {list(COLUMNS)}")
     return tuple(line[0] for line in lines), rows

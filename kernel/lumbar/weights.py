@@ -17,6 +17,10 @@ class BundleError(Exception):
 
 def read_weights(folder: Path, member: dict, where: str) -> dict[str, Tensor]:
     """Read a member's safetensors after checking its path, size and SHA-256."""
+    if not isinstance(member["file"], str) or "\0" in member["file"]:
+        raise BundleError(
+            f"{where}: got file {member['file']!r}, expected a path inside the bundle; correct it"
+        )
     relative = Path(member["file"])
     path = folder / relative
     inside = not relative.is_absolute() and path.resolve().is_relative_to(folder.resolve())
@@ -27,16 +31,17 @@ def read_weights(folder: Path, member: dict, where: str) -> dict[str, Tensor]:
         )
     if not path.is_file():
         raise BundleError(f"{where}: {path} is missing; copy the bundle again, sub-folders included")
-    raw = path.read_bytes()
+    size = path.stat().st_size  # a file of another size is not read: it may be of any
+    raw = path.read_bytes() if size == member["bytes"] else b""
     digest = hashlib.sha256(raw).hexdigest()
-    if (len(raw), digest) != (member["bytes"], member["sha256"]):
+    if (size, digest) != (member["bytes"], member["sha256"]):
         raise BundleError(
-            f"{where}: {path} has {len(raw)} bytes and SHA-256 {digest[:12]}..., expected {member['bytes']} "
+            f"{where}: {path} has {size} bytes and SHA-256 {digest[:12]}..., expected {member['bytes']} "
             f"and {str(member['sha256'])[:12]}...; the file is damaged or of another version, copy it again"
         )
     try:
         return safetensors.torch.load(raw)
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise BundleError(f"{where}: {path} is not a safetensors file ({error}); export it again") from error
 
 

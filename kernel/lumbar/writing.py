@@ -1,6 +1,7 @@
 """Files that are whole or not there: written beside their place, then moved into it."""
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -23,3 +24,14 @@ def write_atomically(path: Path, text: str) -> Path:
         Path(beside).unlink(missing_ok=True)
         raise
     return path
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what a kill in the middle of ``write_atomically(path, ...)`` left beside it.
+
+    Only for a run that holds the lock of its journal: another one may be writing.
+    """
+    beside = re.compile(re.escape(f".{path.name}.") + "[a-z0-9_]{8}")  # as tempfile names them
+    for file in path.parent.iterdir():
+        if beside.fullmatch(file.name) and not file.is_symlink():
+            file.unlink(missing_ok=True)

@@ -9,14 +9,12 @@ import dataclasses
 import io
 import json
 import logging
-import platform
 import time
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
-from lumbar.records import MEMBER_COLUMNS, PACKAGES
+from lumbar.records import MEMBER_COLUMNS, versions
 from lumbar.sites import SITE_NAMES
 from lumbar.writing import write_atomically
 from training.classifier_data import SitePoints
@@ -154,8 +152,5 @@ def environment(shop: Workshop) -> dict:
         "device": str(shop.device.torch),
         "precision": shop.device.precision,
         "imagenet": shop.imagenet or "none",
-        "versions": {
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in PACKAGES},
-        },
+        "versions": versions(),
     }

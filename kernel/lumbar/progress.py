@@ -1,0 +1,164 @@
+"""A run in progress: what is known so far, written so that it can be stopped at any moment."""
+
+import contextlib
+import hashlib
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from lumbar.budget import Plan
+from lumbar.device import Device
+from lumbar.journal import Journal
+from lumbar.manifest import Manifest
+from lumbar.records import Summary, dump_tables, prior_record, versions
+from lumbar.studies import Competition, StudyRef
+from lumbar.submission import Submission, study_rows
+from lumbar.writing import remove_leftovers
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_WRITES = 30.0
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line says; times in seconds.
+
+    data, split: None finds them. dump: folder for points.csv and members.csv. started: of the process, on
+    the clock of ``time.monotonic``.
+    """
+
+    data: Path | None
+    split: str | None
+    bundle: Path
+    out: Path
+    device: str
+    precision: str
+    dump: Path | None
+    time_limit: float | None
+    max_fallback_share: float
+    workers: int
+    started: float
+
+
+class Run:
+    """A run in progress: everything that is to be written, safe to write at any moment from any thread."""
+
+    def __init__(self, options: RunOptions, competition: Competition, manifest: Manifest, device: Device):
+        self.options = options
+        row_ids = competition.sample_ids or [
+            row for study in competition.studies for row in study_rows(study.study_id)
+        ]
+        self.submission = Submission(row_ids, manifest.prior)
+        self.summary = summary_of(options, competition, manifest, device)
+        self.lock = threading.RLock()
+        self.pending = {study.study_id: study for study in competition.studies}
+        identity = {
+            "bundle": manifest.fingerprint,
+            "precision": device.precision,
+            "device": device.torch.type,
+        }
+        identity |= {"data": str(competition.images.resolve()), "studies": fingerprint(competition.studies)}
+        identity |= {"dump": options.dump is not None}
+        path = options.out.with_name(options.out.name + ".journal")
+        self.journal = Journal(path, identity, set(self.pending))  # before anything is written: it may refuse
+        remove_leftovers(options.out)
+        for record in self.journal.records():
+            if record["study_id"] in self.pending:
+                self.take(record)
+        if self.summary.studies:
+            logger.info("%s: %d studies were finished before", path, self.summary.studies)
+        self.submission.write(options.out)
+        self.written = time.monotonic()
+
+    def add(self, record: dict) -> None:
+        """Take a study's record, write it to the journal, and the submission if the last write is old.
+
+        A disk that is full stops neither: the last valid file stays, the end of the run tries again.
+        """
+        with self.lock:
+            self.journal.append(record)
+            self.take(record)
+            if time.monotonic() - self.written > SECONDS_BETWEEN_WRITES:
+                try:
+                    self.submission.write(self.options.out)
+                except OSError as error:
+                    logger.error("%s: not written for now, the last one stays: %s", self.options.out, error)
+                self.written = time.monotonic()
+
+    def give_up_pending(self) -> None:
+        """Leave the prior to the studies that there was no time for; the same command may try them again."""
+        with self.lock:
+            for study_id in list(self.pending):
+                self.take(prior_record(study_id, "time_limit", "no time left for even one member"))
+
+    def take(self, record: dict) -> None:
+        del self.pending[record["study_id"]]
+        if record["probabilities"] is not None:
+            self.submission.set_study(record["study_id"], np.array(record["probabilities"]))
+        self.summary.add(record)
+
+    def run_files(self) -> list[Path]:
+        return [folder / "run.json" for folder in (self.options.out.parent, self.options.dump) if folder]
+
+    def finish(self, complete: bool) -> Summary:
+        """Write everything, the submission first; a complete run needs its journal no longer."""
+        with self.lock:
+            self.submission.write(self.options.out)
+            if self.options.dump:
+                dump_tables(self.journal, self.options.dump)
+            self.summary.write(self.run_files())
+            if complete:
+                self.journal.discard()
+        return self.summary
+
+
+def fingerprint(studies: tuple[StudyRef, ...]) -> str:
+    """Return the SHA-256 of what is to be read: a record counts only for the same series in the same order."""
+    listed = [
+        (study.study_id, [(one.series_id, one.description) for one in study.series]) for study in studies
+    ]
+    return hashlib.sha256(repr(listed).encode()).hexdigest()
+
+
+def summary_of(options: RunOptions, competition: Competition, manifest: Manifest, device: Device) -> Summary:
+    """Return an empty summary that knows what this run is."""
+    files = {"submission": str(options.out)} | ({"dump": str(options.dump)} if options.dump else {})
+    about = {
+        "bundle": manifest.name,
+        "trained_on": manifest.trained_on,
+        "bundle_sha256": manifest.fingerprint,
+        "detectors": manifest.detector_names,
+        "classifiers": manifest.classifier_names,
+        "data": str(competition.root),
+        "versions": versions(),
+        "device": str(device.torch),
+        "device_reason": device.reason,
+        "precision": device.precision,
+        "files": files,
+    }
+    members = Plan(len(manifest.detectors), len(manifest.classifiers))
+    return Summary(about, options.started, options.max_fallback_share, members)
+
+
+class Told:
+    """A text stream that may be closed, full or a pipe whose reader left: then what is told to it is dropped."""
+
+    def __init__(self, stream: TextIO | None):
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            self.stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            self.stream.flush()
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
