@@ -38,8 +38,8 @@ def small_network(description: str, encoder: str, length: int, schedule: Schedul
         description=description,
         encoder=encoder,
         feature_levels=5,
-        decoder_channels=(64, 48, 32, 16, 8),
-        pointer_encoder=encoder,
+        decoder_channels=(48, 32, 24, 8, 8),
+        pointer_encoder="lcnet_035",
         pointer="lstm",
         hidden=64,
         max_length=length,
@@ -51,7 +51,7 @@ def small_network(description: str, encoder: str, length: int, schedule: Schedul
         augmentation=MILD,
         xy_target="own",
         points="middle_epoch",
-        slices_per_step=6,
+        slices_per_step=4,
         start_bias=-4.0,
         imagenet=False,
     )
@@ -59,8 +59,8 @@ def small_network(description: str, encoder: str, length: int, schedule: Schedul
 
 def small() -> Recipe:
     """Return the shipped bundle's recipe: one set of networks as a fixed and a dynamic detector, two classifiers."""
-    schedule = Schedule(epochs=12, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=3)
-    lengths = {SAGITTAL_T2: 24, SAGITTAL_T1: 24, AXIAL_T2: 48}
+    schedule = Schedule(epochs=10, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5)
+    lengths = {SAGITTAL_T2: 24, SAGITTAL_T1: 24, AXIAL_T2: 112}  # no phantom has to be squeezed
     networks = tuple(small_network(d, "lcnet_050", lengths[d], schedule) for d in DESCRIPTIONS)
     names = tuple(network.name for network in networks)
     step1 = Schedule(epochs=8, batch=4, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=2)
@@ -96,8 +96,8 @@ def nfn_small() -> Recipe:
         description=SAGITTAL_T1,
         encoder=lite0,
         feature_levels=5,
-        decoder_channels=(128, 64, 32, 16, 8),
-        pointer_encoder="lcnet_050",
+        decoder_channels=(64, 48, 32, 16, 8),
+        pointer_encoder="lcnet_035",
         pointer="lstm",
         hidden=64,
         max_length=38,
@@ -109,14 +109,14 @@ def nfn_small() -> Recipe:
         augmentation=replace(MILD, affine=Affine(shift=0.0625, scale=0.1, rotate=15, p=0.75)),
         xy_target="own",
         points="middle_epoch",
-        slices_per_step=3,
+        slices_per_step=2,
         start_bias=-5.0,
     )
     classifier = ClassifierRecipe(
         name="nfn-lite0-level",
         config=ClassifierConfig(lite0, "level", "shift", (0.2, 0.2, 0.2)),
         detector="nfn",
-        step1=Schedule(epochs=6, batch=8, lr=4e-4, weight_decay=1e-2, warmup=0.1, evaluate_every=2),
+        step1=Schedule(epochs=5, batch=8, lr=4e-4, weight_decay=1e-2, warmup=0.1, evaluate_every=2),
         step2=Schedule(epochs=20, batch=16, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5),
         augmentation=replace(MILD_CROPS, affine=Affine(shift=0.0625, scale=0.1, rotate=15, p=0.75)),
         augmentation2=None,

@@ -1,0 +1,109 @@
+"""A whole tiny recipe: trains, skips what is done, goes on after a kill, exports what inference runs."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import training.stage1 as stage1
+from lumbar.bundle import load_bundle
+from lumbar.ensemble import detect, site_windows
+from lumbar.sites import SITES
+from tests.labelled_competition import SCHEDULE, materials_of, tiny_recipe, workshop, write_competition
+from training.classifier_data import ClassifierDataset
+from training.export import export_run
+from training.labels import LabelError
+from training.points import read_points
+from training.run import detector_points, run_recipe
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run of the tiny recipe: (recipe, workshop, run folder, what run.json holds)."""
+    torch.set_num_threads(1)
+    root = tmp_path_factory.mktemp("run")
+    shop = workshop(materials_of(write_competition(root / "data"), root / "run"))
+    recipe = tiny_recipe()
+    about = run_recipe(recipe, shop, root / "run", recipe.networks, recipe.classifiers)
+    return recipe, shop, root / "run", about
+
+
+def test_a_person_sees_what_happened(finished):
+    recipe, _, run, about = finished
+    folder = run / "networks" / recipe.networks[0].name / "fold0"
+    for name in ("epochs.csv", "curves.png", "samples.png", "result.json", "best.safetensors"):
+        assert (folder / name).stat().st_size
+    epochs = pd.read_csv(folder / "epochs.csv")
+    assert list(epochs["epoch"]) == [1, 2] and np.isfinite(epochs[["loss", "z", "y", "x"]]).all(axis=None)
+    assert json.loads((run / "run.json").read_text()) == about
+    assert {"recipe", "data", "versions", "counts", "figures", "prior", "device"} <= about.keys()
+    members = pd.read_csv(run / "members.csv")
+    assert len(members) == 2 * 25  # one validation study, two classifiers
+    assert np.allclose(members[["normal_mild", "moderate", "severe"]].sum(axis=1), 1, atol=1e-5)
+
+
+def test_what_is_done_is_skipped(finished, monkeypatch):
+    recipe, shop, run, about = finished
+    monkeypatch.setattr(stage1, "detector_losses", None)  # a step would fail
+    assert run_recipe(recipe, shop, run, recipe.networks, recipe.classifiers)["figures"] == about["figures"]
+
+
+def test_another_recipe_in_the_same_folder_is_refused(finished):
+    recipe, shop, run, _ = finished
+    with pytest.raises(LabelError, match="other recipe"):
+        run_recipe(replace(recipe, fold_seed=1), shop, run, (), ())
+
+
+def test_a_training_crop_is_a_serving_crop_bit_for_bit(finished, tmp_path):
+    recipe, shop, run, _ = finished
+    export_run(run, tmp_path / "bundle", "tiny", "synthetic dots")
+    bundle = load_bundle(tmp_path / "bundle")
+    cache, validation = shop.materials.cache, shop.split(0, shop.materials.folds(5, 42))[1]
+    for detector in recipe.detectors:
+        found = {
+            n.name: read_points(run / "points" / f"{n.name}.npz", n.config.description)
+            for n in recipe.networks
+        }
+        lengths = {network.name: network.config.max_length for network in recipe.networks}
+        points = detector_points(detector, found, lengths)
+        served_by = next(d for d in bundle.detectors if d.name == detector.name)
+        for border in ("shift", "stretch"):
+            dataset = ClassifierDataset(
+                cache, validation, np.zeros((1, 25), np.int8), points, border, None, 0
+            )
+            detection = detect((served_by,), cache.volumes(validation[0]), shop.device)[detector.name]
+            for description, served in detection.points.items():
+                # The bundle's weights are rounded to float16: take over the points, compare the crops.
+                detection.points[description] = points[validation[0]][description].points
+                assert served.points.shape == detection.points[description].points.shape
+            served = site_windows(detection, border)
+            assert served.any() and np.array_equal(dataset.windows(0, np.random.default_rng(0)), served)
+
+
+def test_the_bundle_carries_figures_and_prior(finished, tmp_path):
+    _, _, run, about = finished
+    export_run(run, tmp_path / "bundle", "tiny", "synthetic dots")
+    manifest = json.loads((tmp_path / "bundle" / "weights_manifest.json").read_text())
+    assert manifest["trained_on"] == "synthetic dots" and len(manifest["prior"]) == len(SITES)
+    assert [d["xy"] for d in manifest["detectors"]] == ["fixed", "dynamic"]
+    files = {n["file"] for d in manifest["detectors"] for n in d["networks"].values()}
+    assert len(files) == 3  # both detectors share their networks
+    assert all("figures" in member for member in manifest["detectors"] + manifest["classifiers"])
+    assert about["figures"]["ensemble"]["studies"] == 1
+
+
+def test_points_out_of_fold_need_every_fold(finished, tmp_path):
+    recipe, shop, _, _ = finished
+    network = replace(recipe.networks[0], points="out_of_fold", schedule=replace(SCHEDULE, epochs=1))
+    with pytest.raises(LabelError, match="out of fold"):
+        run_recipe(replace(recipe, networks=(network,)), shop, tmp_path / "run", (network,), ())
+
+
+def test_an_unfinished_run_is_not_exported(finished, tmp_path):
+    recipe, shop, _, _ = finished
+    run_recipe(recipe, shop, tmp_path / "run", (), ())
+    with pytest.raises(LabelError, match="not trained to its end"):
+        export_run(tmp_path / "run", tmp_path / "bundle", "none", "nothing")
