@@ -15,6 +15,7 @@ import pytest
 import build_dataset
 from dataset import building, metadata, verifying, wheels
 from lumbar.bundle import load_bundle
+from lumbar.manifest import read_manifest
 from lumbar.sites import AXIAL_T2
 from lumbar.weights import BundleError
 from tests.tiny_bundle import copy_checkout, downloaded_wheels, write_tiny_bundle
@@ -65,16 +66,15 @@ def test_same_inputs_give_same_bytes_modes_and_times(tmp_path, bundle, dist):
 
 
 def test_dataset_holds_known_files_alone_and_loads(tmp_path, bundle, checkout):
+    sources = {name for name in verifying.listed_files(checkout) if name.startswith("kernel/")}
     (checkout / "kernel/lumbar/__pycache__").mkdir()
     for stray in ("kernel/lumbar/__pycache__/a.pyc", "kernel/.editor.swp", "notes.txt"):
         (checkout / stray).write_text("x")
     assert build(tmp_path / "dist", bundle) == 0
     dataset = tmp_path / "dist/dataset"
     names = set(verifying.listed_files(dataset))
-    manifest = json.loads((bundle / "weights_manifest.json").read_text())
-    sources = {p.relative_to(checkout).as_posix() for p in (checkout / "kernel").rglob("*.py")}
     own = {"README.md", "SHA256SUMS", "dataset-metadata.json", "requirements.txt", "weights_manifest.json"}
-    assert names == sources | own | building.member_files(manifest)
+    assert names == sources | own | building.member_files(read_manifest(bundle))
     assert load_bundle(dataset).fingerprint == load_bundle(bundle).fingerprint
     assert "random" in (dataset / "README.md").read_text()
 

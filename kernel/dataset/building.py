@@ -17,7 +17,8 @@ from dataset import metadata, verifying
 from dataset.card import card_text
 from dataset.notebook import notebook_text
 from dataset.wheels import WHEELS, check_wheels, download_wheels
-from lumbar.bundle import MANIFEST, load_bundle
+from lumbar.bundle import load_bundle
+from lumbar.manifest import MANIFEST, Manifest, read_manifest
 from lumbar.weights import BundleError
 from lumbar.writing import write_atomically
 
@@ -71,11 +72,12 @@ def build(args: argparse.Namespace) -> str:
     out = Path(os.path.abspath(args.out))  # noqa: PTH100  resolve() would follow a link
     check_replaceable(out)
     load_bundle(bundle)
+    manifest = read_manifest(bundle)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         made = Path(scratch) / "made"
-        fill_dataset(made / "dataset", args, bundle, described)
-        fill_notebook(made / "notebook", args, bundle)
+        fill_dataset(made / "dataset", args, bundle, manifest, described)
+        fill_notebook(made / "notebook", args, manifest.name)
         for folder in (made / "dataset", made / "notebook"):
             logger.info("%s", verifying.verify_folder(folder).replace(str(made), str(args.out)))
         settle(made)
@@ -83,9 +85,10 @@ def build(args: argparse.Namespace) -> str:
     return commands(args)
 
 
-def fill_dataset(folder: Path, args: argparse.Namespace, bundle: Path, described: dict) -> None:
+def fill_dataset(
+    folder: Path, args: argparse.Namespace, bundle: Path, manifest: Manifest, described: dict
+) -> None:
     """Write the data set: known files alone, each copied, none linked."""
-    manifest = json.loads((bundle / MANIFEST).read_text(encoding="utf-8"))
     sources = {name: CHECKOUT / name for name in kernel_files(CHECKOUT)}
     sources |= {name: CHECKOUT / name for name in OPTIONAL_FILES if (CHECKOUT / name).is_file()}
     sources |= {"requirements.txt": CHECKOUT / "requirements.txt", MANIFEST: bundle / MANIFEST}
@@ -117,10 +120,9 @@ def fill_wheels(folder: Path, given: Path | None) -> None:
     check_wheels(folder)
 
 
-def fill_notebook(folder: Path, args: argparse.Namespace, bundle: Path) -> None:
-    name = json.loads((bundle / MANIFEST).read_text(encoding="utf-8"))["name"]
+def fill_notebook(folder: Path, args: argparse.Namespace, bundle_name: str) -> None:
     write_json(folder / metadata.NOTEBOOK_METADATA, metadata.notebook_metadata(args.owner, args.slug))
-    write_atomically(folder / metadata.NOTEBOOK, notebook_text(args.owner, args.slug, name))
+    write_atomically(folder / metadata.NOTEBOOK, notebook_text(args.owner, args.slug, bundle_name))
 
 
 def kernel_files(checkout: Path) -> list[str]:
@@ -146,10 +148,10 @@ def kernel_files(checkout: Path) -> list[str]:
     return sorted(names)
 
 
-def member_files(manifest: dict) -> set[str]:
+def member_files(manifest: Manifest) -> set[str]:
     """Return the paths of all members' files, relative to the manifest."""
-    networks = [member for detector in manifest["detectors"] for member in detector["networks"].values()]
-    return {member["file"] for member in [*networks, *manifest["classifiers"]]}
+    networks = [member for detector in manifest.detectors for member in detector["networks"].values()]
+    return {member["file"] for member in [*networks, *manifest.classifiers]}
 
 
 def check_name(name: str, where: Path) -> None:

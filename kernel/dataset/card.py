@@ -1,18 +1,20 @@
 """The data set's card: ``README.md`` in it and the description on its Kaggle page."""
 
 from dataset.metadata import COMPETITION
+from lumbar.bundle import INTENDED_USE
+from lumbar.manifest import Manifest
 
 
-def card_text(owner: str, slug: str, manifest: dict, wheels: list[str]) -> str:
+def card_text(owner: str, slug: str, manifest: Manifest, wheels: list[str]) -> str:
     """Return the card (Markdown). manifest: of a bundle that loads; wheels: file names, maybe none."""
     lines = [
-        f"# {manifest['name']}",
+        f"# {manifest.name}",
         "",
         "Grades lumbar spine MR (RSNA 2024): two stages, detectors of the 25 sites and classifiers of crops "
         "around them. Kernel and weights in one data set; runs without internet.",
         "",
-        f"* Trained on: {manifest['trained_on']}",
-        f"* Intended use: {manifest['intended_use']}",
+        f"* Trained on: {manifest.trained_on}",
+        f"* Intended use: {INTENDED_USE}",
         "* Not validated for any clinical purpose. Probabilities of an ensemble say nothing of a case it has "
         "never seen the like of.",
         "",
@@ -48,15 +50,15 @@ def card_text(owner: str, slug: str, manifest: dict, wheels: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def member_rows(manifest: dict) -> list[str]:
+def member_rows(manifest: Manifest) -> list[str]:
     rows = []
-    for detector in manifest["detectors"]:
+    for detector in manifest.detectors:
         for description, member in detector["networks"].items():
             config = member["config"]
             architecture = f"{config['encoder']}, {config['pointer']}, {config['max_length']} slices"
             name = f"{detector['name']}, {description}"
             rows.append(member_row(name, f"detector, {detector['xy']}", architecture, member))
-    for member in manifest["classifiers"]:
+    for member in manifest.classifiers:
         config = member["config"]
         architecture = f"{config['backbone']}, {config['sequence']}, {config['border']}"
         stage = f"classifier, weight {member['weight']:g}"
