@@ -45,7 +45,7 @@ class SpineFrame:
         # |p - c|^2 less what does not depend on the curve's point
         distance = curve_y**2 + curve_z**2 - 2 * (y[..., None] * curve_y + z[..., None] * curve_z)
         s = self.s[coarse][np.argmin(distance, axis=-1)]
-        for _ in range(4):  # the foot of the perpendicular, by a damped Newton step
+        for _ in range(9):  # the foot of the perpendicular, by damped steps along the curve
             angle = np.interp(s, self.s, self.inclination)
             along = (y - np.interp(s, self.s, self.y)) * np.sin(angle)
             along -= (z - np.interp(s, self.s, self.z)) * np.cos(angle)
