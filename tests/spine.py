@@ -1,12 +1,13 @@
 """Phantom spines as volumes and detections without a picture being painted: geometry in milliseconds."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
 from lumbar.ensemble import Detection
 from lumbar.heatmap import CROP_OFFSETS
-from lumbar.phantom import draw_study
+from lumbar.phantom import PhantomStudy, draw_study
 from lumbar.search import Points
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS
 from lumbar.studies import Study
@@ -15,7 +16,7 @@ from lumbar.volume import SliceHeader, Volume
 
 def phantom_spine(index: int, seed: int = 1) -> tuple[Study, np.ndarray]:
     """Return a phantom's study, all slices the same speckle, and its sites (25, 3) in mm."""
-    phantom = draw_study(seed, index)
+    phantom = drawn(seed, index)
     study = Study(str(phantom.study_id))
     for description in DESCRIPTIONS:
         headers = [
@@ -38,11 +39,16 @@ def phantom_spine(index: int, seed: int = 1) -> tuple[Study, np.ndarray]:
     return study, phantom.points + phantom.shift
 
 
+@cache
+def drawn(seed: int, index: int) -> PhantomStudy:
+    return draw_study(seed, index)
+
+
 def speckled_volume(description: str, headers: list[SliceHeader]) -> Volume:
-    """Return a volume of bright speckle."""
+    """Return a volume of bright speckle; its grids can't be written to."""
     rng = np.random.default_rng(0)
     grids = [
-        np.broadcast_to(rng.integers(60, 250, (size, size), np.uint8), (len(headers), size, size)).copy()
+        np.broadcast_to(rng.integers(60, 250, (size, size), np.uint8), (len(headers), size, size))
         for size in (256, 512)
     ]
     return Volume(description, *grids, tuple(headers), "ImagePositionPatient")

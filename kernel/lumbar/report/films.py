@@ -116,20 +116,29 @@ def mark_html(
     title = f"{site_words(SITES[site])}, {detector}: {found.values[row]:.2f}" + (
         f", {count(abs(off), 'slice')} {'above' if off > 0 else 'below'} this one in the stack" if off else ""
     )
-    label = ""
-    if number == 0:
-        side = SITES[site].side
-        axial = SITES[site].description == AXIAL_T2
-        words = side[0].upper() if axial else LEVEL_WORDS[SITES[site].level]
-        words += f" {signed(off)}" if off else ""
-        # Labels stand away from the canal: behind a sagittal point, beside an axial one.
-        left = axial and x < frame.columns / 2
-        label = f'<text x="{-14 if left else 14}" y="4.5"{" class=left" if left else ""}>{words}</text>'
-    classes = f"mark d{number % len(SHAPES)}" + (" off" if off else "")
+    shape = number % len(SHAPES)
+    classes = f"mark d{shape}" + (" off" if off else "")
+    label = label_svg(site, number, off, x < frame.columns / 2)
     return (
         f'<g class="{classes}" data-site="{SITES[site].name}" transform="translate({x:.1f} {y:.1f})">'
-        f'<title>{escape(title)}</title><path d="{SHAPES[number % len(SHAPES)]}"/>{label}</g>'
+        f'<title>{escape(title)}</title><path d="{SHAPES[shape]}"/>{label}</g>'
     )
+
+
+def label_svg(site: int, number: int, off: int, left_half: bool) -> str:
+    """Return what stands beside a mark: the first detector names the site; all say how many slices away it is."""
+    axial = SITES[site].description == AXIAL_T2
+    words = [signed(off)] if off else []
+    if number == 0:
+        words.insert(0, SITES[site].side[0].upper() if axial else LEVEL_WORDS[SITES[site].level])
+    if not words:
+        return ""
+    # The name stands away from the canal: behind a sagittal point, beside an axial one. The others keep off it.
+    left = axial and left_half if number == 0 else not axial
+    classes, x, y = ("left", -14, 4.5) if left else ("right", 14, 4.5)
+    if number and axial:
+        classes, x, y = "above", 0, -12
+    return f'<text class="{classes}{" away" if number else ""}" x="{x}" y="{y}">{" ".join(words)}</text>'
 
 
 def edge_letters(orientation: tuple[float, ...] | None, frame: Frame) -> str:

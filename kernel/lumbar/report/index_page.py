@@ -11,8 +11,8 @@ COLUMNS = (  # title, class, what its cells are sorted by first
     ("Status", "", "ascending"),
     ("Sites", "", "descending"),
     ("Worst site", "", "descending"),
-    ("Severe", "number", "descending"),
-    ("Members apart", "number wide", "descending"),
+    ("Severe, %", "number", "descending"),
+    ("Members apart, %", "number wide", "descending"),
     ("Slices", "wide", "ascending"),
     ("Seconds", "number wide", "descending"),
 )
@@ -33,8 +33,8 @@ def index_page(entries: list[dict], about: dict, summary: dict | None) -> str:
     body = f"""<header>
 <h1>Lumbar spine: what the kernel saw</h1>
 {notice_html(about)}
-<p class="progress">{progress_words(entries, summary)}</p>
-{facts_html(run_facts(about, summary))}
+<p class="progress">{progress_words(entries, summary, about)}</p>
+<details><summary>About this run</summary>{facts_html(run_facts(about))}</details>
 </header>
 <main>
 <div class="bar" role="search">
@@ -61,7 +61,7 @@ the deeper the colour, the worse.
     return document("Lumbar spine: what the kernel saw", body, "index.js")
 
 
-def progress_words(entries: list[dict], summary: dict | None) -> str:
+def progress_words(entries: list[dict], summary: dict | None, about: dict) -> str:
     """Return how far the run is, in a sentence."""
     studies = count(len(entries), "study", "studies")
     if summary is None:
@@ -70,12 +70,14 @@ def progress_words(entries: list[dict], summary: dict | None) -> str:
     words = f"<b>{studies}</b> in {seconds:.0f} s"
     if entries:
         words += f", {seconds / len(entries):.1f} s each"
+    if "device" in about:
+        words += f", on {escape(str(about['device']))}"
     if summary.get("fewer_members"):
         words += f"; {len(summary['fewer_members'])} graded with fewer members, as time ran short"
     return words + "."
 
 
-def run_facts(about: dict, summary: dict | None) -> list[tuple[str, str]]:
+def run_facts(about: dict) -> list[tuple[str, str]]:
     facts = [
         ("Weights", str(about.get("bundle", ""))),
         ("Trained on", str(about.get("trained_on", ""))),

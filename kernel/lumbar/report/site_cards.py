@@ -69,6 +69,6 @@ def strip_html(site: Site, detector: str, seen: dict[str, Places], strip: list[s
         alternative = f"{site_words(site)}, crop of {detector}: five neighbouring slices"
         picture = f'<img src="{strip[site.index]}" width="320" height="64" alt="{escape(alternative)}">'
     return (
-        f"<figure>{picture}<figcaption><b>{escape(detector)}</b> <span>{place}</span>"
-        f" <span>heatmap {found.values[row]:.2f}</span></figcaption></figure>"
+        f"<figure>{picture}<figcaption><b>{escape(detector)}</b> · heatmap {found.values[row]:.2f}"
+        f"<span>{place}</span></figcaption></figure>"
     )

@@ -105,8 +105,9 @@ def films_html(study: Study | None, places: dict[str, dict[str, Places]]) -> str
     return (
         '<section aria-labelledby="films"><h2 id="films">Films</h2>'
         f'<div class="bar">{legend_html(list(places))}{toggle}</div>{panels}'
-        '<p class="lead">The slice that holds most of the points. Dashed: the point lies that many slices'
-        " away in the stack. Letters at the edges: the patient’s right, left, anterior, posterior, feet.</p></section>"
+        '<p class="lead">The slice that holds most of the points. Dashed: the point lies on another one, as many slices'
+        " up or down the stack as the number says. Letters at the edges: the patient’s right, left, anterior,"
+        " posterior, feet.</p></section>"
     )
 
 
@@ -150,5 +151,6 @@ def sites_html(result: Result, places: dict[str, dict[str, Places]], strips: dic
     return (
         '<section aria-labelledby="sites"><h2 id="sites">Sites</h2>'
         '<p class="lead">What stage 2 was shown: five neighbouring slices around each detector’s point, and what'
-        f" each member made of them.</p>{cards_html(result, places, strips, left_out)}</section>"
+        f" each member made of them: a dot a member, one shade a detector, a tick where the ensemble"
+        f" stands.</p>{cards_html(result, places, strips, left_out)}</section>"
     )

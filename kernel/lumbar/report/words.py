@@ -32,6 +32,8 @@ REASON_WORDS = {
     "reader_died": "the process that read the study died twice",
     "reader_hung": "the process that read the study did not end in time, twice",
     "reader_error": "reading the study failed in an unforeseen way",
+    "grading_failed": "grading the study failed in an unforeseen way",
+    "out_of_memory": "the study did not fit into memory",
     "time_limit": "the time limit came first",
 }
 
@@ -65,4 +67,4 @@ def signed(value: float) -> str:
 
 def millimetres(point) -> str:
     """Return x, y, z in mm, LPS."""
-    return "x {} · y {} · z {} mm".format(*(f"{v:.0f}".replace("-", "−") for v in point))
+    return "x {} · y {} · z {} mm".format(*(str(round(float(v))).replace("-", "−") for v in point))

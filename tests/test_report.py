@@ -1,0 +1,279 @@
+"""The report's files: whole, small, safe, telling what the run knows, taken up again after a kill."""
+
+import base64
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lumbar.plausibility import Flag, flags
+from lumbar.records import graded_record, prior_record
+from lumbar.report import Report
+from lumbar.report.films import edge_letters
+from lumbar.report.folder import page_name
+from lumbar.report.pictures import Frame, draw_frame, fit_frame
+from lumbar.report.study_page import LIMIT
+from lumbar.report.words import percent
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SITE_NAMES
+from tests.report_studies import ABOUT, HOSTILE, graded_study, unreadable, without_axial
+
+SUMMARY = {"seconds": {"total": 12.0}, "fewer_members": {}}
+
+
+class Page(HTMLParser):
+    """The tags of a page with their attributes, and its text."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.words: list[str] = []
+        self.source = path.read_text("utf-8")
+        self.feed(self.source)
+        self.text = " ".join(self.words)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    handle_startendtag = handle_starttag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture
+def report(tmp_path):
+    return Report(tmp_path / "report", ABOUT)
+
+
+def page_of(report: Report, study_id: str) -> Page:
+    return Page(report.folder / "studies" / f"{page_name(study_id)}.html")
+
+
+def test_a_page_shows_every_site_and_asks_for_nothing(report):
+    study, graded = graded_study(0)
+    report.add_study(study, graded, flags(study.volumes, graded.detections))
+    report.finish(SUMMARY)
+    page = page_of(report, study.study_id)
+    assert not report.failures and len(page.source.encode()) <= LIMIT
+    cards = [attributes["id"] for tag, attributes in page.tags if tag == "article"]
+    assert sorted(cards) == sorted(SITE_NAMES)
+    pictures = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert len(pictures) == 8 + 2 * 25 and all(
+        p["src"].startswith("data:image/jpeg") and p["alt"] for p in pictures
+    )
+    loading = [a.get(key, "") for _, a in page.tags for key in ("src", "href", "data", "srcset", "poster")]
+    assert all(link.startswith(("data:", "#", "../index.html")) for link in loading if link)
+    assert "url(" not in page.source and "@import" not in page.source
+    for row in graded.probabilities:
+        assert percent(row.max()).replace("&gt;", ">") in page.text
+    assert "Not for clinical use" in page.text and "trained on: phantoms" in page.text
+
+
+def test_marks_stand_where_the_points_are(report):
+    """A bright dot painted at each point of a film is found in the picture under the mark."""
+    study, graded = graded_study(1, ("fixed",))
+    for description, volume in study.volumes.items():
+        dark = replace(volume, grid512=np.zeros_like(volume.grid512))
+        for z, row, column in graded.detections["fixed"].points[description].points[:, 2]:
+            cv2.circle(dark.grid512[z], (2 * int(column) + 1, 2 * int(row) + 1), 4, 255, -1)
+        study.volumes[description] = dark
+    report.add_study(study, graded, [])
+    figures = re.findall(r'<figure class="film.*?</figure>', page_of(report, study.study_id).source)
+    found = 0
+    for figure in figures:
+        encoded = base64.b64decode(re.search(r"base64,([^\"]+)", figure)[1])
+        picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE)
+        for x, y in re.findall(r'<g class="mark d0" [^>]*translate\(([\d.]+) ([\d.]+)\)', figure):
+            assert picture[int(float(y)), int(float(x))] > 128
+            found += 1
+    assert len(figures) == 8 and found >= 8
+
+
+def test_a_frame_keeps_proportions_and_places():
+    header = graded_study(0)[0].volumes[AXIAL_T2].headers[0]
+    tall = replace(header, shape=(400, 200), spacing=(0.5, 0.5))
+    assert (fit_frame(tall, 320).rows, fit_frame(tall, 320).columns) == (320, 160)
+    assert fit_frame(replace(tall, spacing=(0.5, 1.0)), 320).columns == 320
+    assert fit_frame(replace(tall, spacing=None), 320).columns == 160
+    corner = fit_frame(header, 320, np.array([[0.0, 0.0]]), 0.5)
+    assert (corner.top, corner.left, corner.height) == (0, 0, 0.5) and corner.place(-0.5, -0.5) == (0, 0)
+    far = np.array([[0.0, 0.0], [255.0, 255.0]])
+    assert fit_frame(header, 320, far, 0.5).height == 1  # all points stay in view
+    assert draw_frame(np.zeros((512, 512), np.uint8), corner).shape == (corner.rows, corner.columns)
+
+
+def test_edges_say_which_way_the_patient_lies():
+    frame = Frame(0, 0, 1, 1, 100, 100)
+    letters = re.compile(r">(\w)<")
+    assert letters.findall(edge_letters((1, 0, 0, 0, 1, 0), frame)) == ["R", "L", "P"]
+    assert letters.findall(edge_letters((0, 1, 0, 0, 0, -1), frame)) == ["A", "P", "F"]
+    assert letters.findall(edge_letters((-1, 0, 0, 0, 1, 0), frame)) == ["L", "R", "P"]
+    assert edge_letters(None, frame) == ""
+
+
+def test_a_page_stays_small_whatever_the_pictures(report):
+    """Noise is what JPEG packs worst; ten detectors' crops of it can't all stay."""
+    names = tuple(f"detector {n}" for n in range(10))
+    study, graded = graded_study(0, names)
+    rng = np.random.default_rng(0)
+    for description, volume in study.volumes.items():
+        noise = rng.integers(0, 256, volume.grid512.shape, np.uint8)
+        study.volumes[description] = replace(volume, grid512=noise)
+        for detection in graded.detections.values():
+            detection.grids512[description] = noise
+    graded.members = {
+        (d, f"classifier {n}"): rows for d in names for n in range(9) for rows in [graded.probabilities]
+    }
+    report.add_study(study, graded, [])
+    page = page_of(report, study.study_id)
+    assert len(page.source.encode()) <= LIMIT
+    assert "are left out, to keep this page small" in page.text and "detector 9" in page.text
+
+
+def test_hostile_names_stay_text(report):
+    report.add_study(
+        *unreadable(HOSTILE), [Flag("level_order", HOSTILE, -1.0, "mm", HOSTILE, (SITE_NAMES[0],))]
+    )
+    report.finish(SUMMARY)
+    files = sorted(p.relative_to(report.folder).as_posix() for p in report.folder.rglob("*") if p.is_file())
+    name = page_name(HOSTILE)
+    assert files == ["index.html", f"studies/{name}.html", f"studies/{name}.json"]
+    for page in (Page(report.folder / "index.html"), page_of(report, HOSTILE)):
+        assert HOSTILE in page.text
+        assert all(a.get("src", "data:").startswith("data:") for tag, a in page.tags if tag == "img")
+        assert not any(key.startswith("on") for _, a in page.tags for key in a)
+        assert page.source.count("<script>") == 1 and "<b>bundle" not in page.source
+    text = page_of(report, HOSTILE).text
+    assert "60 cases" in text and "and 20 more, in run.json" in text and "prior, as submitted" in text
+
+
+def test_page_names_are_plain_and_never_shared():
+    ids = [
+        "1",
+        "01",
+        "a",
+        "A",
+        "..",
+        ".",
+        "a/b",
+        "a\\b",
+        "con",
+        "ü",
+        "",
+        "x" * 300,
+        "1.2.840.1",
+        "\udcff",
+        "a b",
+        "~",
+    ]
+    names = [page_name(i) for i in ids]
+    assert len({n.lower() for n in names}) == len(ids)
+    assert all(re.fullmatch(r"study[-~][0-9a-z._-]{1,100}", n) for n in names)
+
+
+def test_the_index_has_fallbacks_first_and_counts(report):
+    fine, fine_graded = graded_study(0)
+    report.add_study(fine, fine_graded, [])
+    flagged, flagged_graded = graded_study(1)
+    report.add_study(flagged, flagged_graded, [Flag("black_place", "in the air", 3.0, "of 255", "fixed", ())])
+    partial, partial_graded = without_axial(*graded_study(2))
+    report.add_study(partial, partial_graded, [])
+    report.add_study(*unreadable("77"), [])
+    fewer, fewer_graded = graded_study(3)
+    fewer_graded.members.popitem()
+    report.add_study(fewer, fewer_graded, [])
+    assert "The run goes on" in Page(report.folder / "index.html").text
+    report.finish(SUMMARY)
+    index = Page(report.folder / "index.html")
+    order = [a["href"] for tag, a in index.tags if tag == "a"]
+    assert order[:3] == [f"studies/study-{i}.html" for i in ("77", partial.study_id, flagged.study_id)]
+    assert order[-1] == f"studies/study-{fine.study_id}.html" and len(order) == 5
+    kinds = [a["data-kind"] for tag, a in index.tags if tag == "tr" and "data-kind" in a]
+    assert kinds == ["fallback", "fallback", "warning", "warning", "fine"]
+    assert (
+        "12 s" in index.text and "no Axial T2, folder missing" in index.text and "black place" in index.text
+    )
+    assert "an empty crop" in page_of(report, partial.study_id).text
+    assert "3 of 4 had a say" in page_of(report, fewer.study_id).text
+
+
+def test_a_resumed_run_keeps_the_pages_that_still_hold(tmp_path):
+    study, graded = graded_study(0)
+    first = Report(tmp_path, ABOUT)
+    first.add_study(study, graded, [])
+    page = tmp_path / "studies" / f"{page_name(study.study_id)}.html"
+    with_pictures = page.read_bytes()
+    record = json.loads(json.dumps(graded_record(graded, tables=True)))
+
+    resumed = Report(tmp_path, ABOUT)  # a kill came between
+    resumed.add_study(None, record, [])
+    assert page.read_bytes() == with_pictures and resumed.entries == first.entries
+
+    record["probabilities"][0] = record["probabilities"][0][::-1]
+    resumed.add_study(None, record, [])
+    assert "No pictures" in Page(page).text  # another result: the old page would be a lie
+    Report(tmp_path, ABOUT | {"bundle_sha256": "1" * 64}).add_study(study, graded, [])
+    assert page.read_bytes() != with_pictures or b"No pictures" not in page.read_bytes()
+    resumed.add_study(study, prior_record(study.study_id, "grading_failed", "a bug"), [])
+    text = Page(page).text  # the pictures are shown even so, without points
+    assert "Not graded." in text and "No pictures" not in text
+    resumed.add_study(None, prior_record("5", "time_limit", "no time left"), [])
+    assert "the time limit came first" in page_of(resumed, "5").text.lower()
+
+
+def test_a_record_tells_what_the_study_told(tmp_path):
+    study, graded = graded_study(0)
+    found = [Flag("side_swapped", "swapped", -12.0, "mm", "fixed", (SITE_NAMES[5], SITE_NAMES[10]))]
+    record = json.loads(json.dumps(graded_record(graded, tables=True)))
+    live, journal = Report(tmp_path / "live", ABOUT), Report(tmp_path / "journal", ABOUT)
+    live.add_study(study, graded, found)
+    journal.add_study(None, record, json.loads(json.dumps([f._asdict() for f in found])))
+    (a,), (b,) = live.entries.values(), journal.entries.values()
+    assert a | {"slices": {}} == b
+    assert (
+        "−12" in page_of(journal, study.study_id).text or "swapped" in page_of(journal, study.study_id).text
+    )
+
+
+def test_a_full_disk_costs_the_page_not_the_run(report, monkeypatch):
+    def fail(path, text):
+        raise OSError(28, "No space left on device", str(path))
+
+    study, graded = graded_study(0)
+    monkeypatch.setattr("lumbar.report.folder.write_atomically", fail)
+    report.add_study(study, graded, [])
+    report.finish(SUMMARY)
+    assert set(report.failures) == {study.study_id, "index"} and "No space left" in report.failures["index"]
+
+
+def test_percentages_never_round_to_certainty():
+    assert [percent(p) for p in (0, 0.001, 0.005, 0.5, 0.994, 0.9999, 1)] == [
+        "0",
+        "&lt;1",
+        "0",
+        "50",
+        "99",
+        "&gt;99",
+        "100",
+    ]
+
+
+def test_every_description_has_its_films(report):
+    for number, kept in enumerate(DESCRIPTIONS):
+        study, graded = graded_study(number, ("fixed",))
+        study.volumes = {kept: study.volumes[kept]}
+        detection = graded.detections["fixed"]
+        graded.detections = {"fixed": replace(detection, points={kept: detection.points[kept]})}
+        graded.missing = sorted(set(DESCRIPTIONS) - {kept})
+        report.add_study(study, graded, [])
+        page = page_of(report, study.study_id)
+        films = [a for tag, a in page.tags if tag == "figure" and "film" in a.get("class", "")]
+        assert (
+            len(films) == {5: 1, 10: 2}[len(range(*DESCRIPTION_SITES[kept].indices(25)))] or kept == AXIAL_T2
+        )
+        assert kept != AXIAL_T2 or len(films) == 5
