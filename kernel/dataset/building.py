@@ -20,7 +20,6 @@ from dataset.wheels import WHEELS, check_wheels, download_wheels
 from lumbar.bundle import load_bundle
 from lumbar.manifest import MANIFEST, Manifest, read_manifest
 from lumbar.weights import BundleError
-from lumbar.writing import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +102,7 @@ def fill_dataset(
     if wheels:
         fill_wheels(folder / "wheels", args.wheels)
     card = card_text(args.owner, args.slug, manifest, wheels)
-    write_atomically(folder / "README.md", card)
+    write_text(folder / "README.md", card)
     write_json(folder / metadata.DATASET_METADATA, described | {"description": card})
     verifying.write_sums(folder)
 
@@ -122,7 +121,7 @@ def fill_wheels(folder: Path, given: Path | None) -> None:
 
 def fill_notebook(folder: Path, args: argparse.Namespace, bundle_name: str) -> None:
     write_json(folder / metadata.NOTEBOOK_METADATA, metadata.notebook_metadata(args.owner, args.slug))
-    write_atomically(folder / metadata.NOTEBOOK, notebook_text(args.owner, args.slug, bundle_name))
+    write_text(folder / metadata.NOTEBOOK, notebook_text(args.owner, args.slug, bundle_name))
 
 
 def kernel_files(checkout: Path) -> list[str]:
@@ -171,7 +170,12 @@ def copy(source: Path, target: Path) -> None:
 
 
 def write_json(path: Path, content: dict) -> None:
-    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="")  # the folder is moved into place when it is whole
 
 
 def settle(folder: Path) -> None:
