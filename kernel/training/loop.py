@@ -22,6 +22,7 @@ from tqdm import tqdm
 from lumbar.device import Device
 from lumbar.writing import write_atomically
 from training.curves import draw_curves
+from training.figures import known_only, write_json
 
 log = logging.getLogger(__name__)
 
@@ -112,9 +113,9 @@ def fit(task: Task, schedule: Schedule, folder: Path, device: Device, seed: int,
     seconds = sum(row.get("seconds", row["train_seconds"]) for row in history)
     result = {"best": best, "last": history[-1], "epochs": len(history), "seconds": seconds}
     result |= {"steps": task.steps, "step_seconds": sum(r["train_seconds"] for r in history) / total}
-    write_atomically(folder / RESULT, json.dumps(result, indent=1) + "\n")
+    write_json(folder / RESULT, result)
     (folder / CHECKPOINT).unlink()
-    return result
+    return known_only(result)
 
 
 def train_one_epoch(task, optimizer, scheduler, scaler, device: Device, epoch: int, title: str) -> dict:

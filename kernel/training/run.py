@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from lumbar.sites import SITE_NAMES
 from lumbar.writing import write_atomically
 from training.classifier_data import SitePoints
 from training.classifier_training import Predictions, grade_figures
+from training.figures import known_only, write_json
 from training.labels import LabelError
 from training.metric import best_constant
 from training.points import FoundPoints
@@ -51,7 +53,7 @@ def run_recipe(
         json.loads((out / RUN_FILE).read_text())["figures"] if (out / RUN_FILE).is_file() else {}
     )
     about["prior"] = best_constant(shop.materials.grades.labels).round(5).tolist()
-    save = lambda: write_atomically(out / RUN_FILE, json.dumps(about, indent=1) + "\n")  # noqa: E731
+    save = partial(write_json, out / RUN_FILE, about)
     save()
     found = {}
     for network in networks:
@@ -78,11 +80,11 @@ def run_recipe(
             about["figures"][name] = result
             save()
     if not predictions:
-        return about
+        return known_only(about)
     write_members(out / "members.csv", predictions)
     about["figures"]["ensemble"] = ensemble_figures(predictions, shop)
     save()
-    return about
+    return known_only(about)
 
 
 def detector_points(

@@ -1,0 +1,116 @@
+"""Predictions and labels in; score, AUC, calibration, point errors and pictures out.
+
+    python kernel/evaluate.py --data DIR --submission submission.csv
+    python kernel/evaluate.py --data DIR --submission submission.csv --points dump/points.csv \\
+        --members dump/members.csv --bundle kernel --fit-weights --json figures.json --png figures.png
+
+The official score is the mean of three weighted log losses and the any-severe term; "score" in the JSON. A
+term without a label is left empty, and so is then the score.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from lumbar.bundle import BundleError
+from lumbar.studies import DataNotFoundError, find_competition
+from lumbar.submission import SubmissionError
+from training.cache import build_cache
+from training.evaluation import fit_weights, grading_figures, member_figures, read_members, read_predictions
+from training.evaluation_pictures import draw_evaluation, evaluation_text
+from training.figures import write_json
+from training.labels import (
+    COORDINATES_FILE,
+    GRADES_FILE,
+    LabelError,
+    read_coordinates,
+    read_grades,
+    report_faults,
+)
+from training.point_evaluation import point_figures, point_table, squeezed_lengths
+from training.targets import place_targets
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add(
+        "--data",
+        type=Path,
+        required=True,
+        help="folder with the labels, train.csv; with --points also coordinates and images",
+    )
+    add(
+        "--submission",
+        type=Path,
+        required=True,
+        help="submission.csv of infer.py; only labelled studies count",
+    )
+    add("--points", type=Path, help="points.csv of infer.py --dump: errors of the detectors' points")
+    add("--members", type=Path, help="members.csv of infer.py --dump or of a run: each member's score")
+    add(
+        "--fit-weights",
+        action="store_true",
+        help="with --members: fit the classifiers' weights, cross-checked",
+    )
+    add(
+        "--bundle",
+        type=Path,
+        help="with --points: the bundle that made them, to undo its squeezing of long volumes",
+    )
+    add(
+        "--split",
+        choices=("test", "train"),
+        help="which tables and images: {split}.csv, ...; default: train if it is there",
+    )
+    add("--cache", type=Path, help="with --points: decoded studies, kept (default: a temporary folder)")
+    add("--json", type=Path, help="write all figures to this file")
+    add("--png", type=Path, help="write calibration and point errors as a picture")
+    return parser.parse_args(arguments)
+
+
+def evaluate(options: argparse.Namespace) -> dict:
+    """Compute everything that was asked for, write the files, and return the figures."""
+    split = options.split or ("train" if (options.data / GRADES_FILE).is_file() else "test")
+    grades = read_grades(options.data / GRADES_FILE.replace("train", split))
+    studies, probabilities = read_predictions(options.submission, grades)
+    labels = grades.of(studies)
+    figures = grading_figures(labels, probabilities, grades.labels)
+    if options.members:
+        members = read_members(options.members, studies)
+        figures["members"] = member_figures(labels, members)
+        if options.fit_weights:
+            figures["weights"] = fit_weights(labels, members)
+    table = None
+    if options.points:
+        with tempfile.TemporaryDirectory() as temporary:
+            competition = find_competition(options.data, split)
+            cache = build_cache(competition, options.cache or Path(temporary), workers=0)
+            coordinates, faults = read_coordinates(options.data / COORDINATES_FILE.replace("train", split))
+            targets, more = place_targets(coordinates, cache)
+            report_faults([*cache.faults, *faults, *more], strict=False)
+            table = point_table(options.points, targets, cache, grades, squeezed_lengths(options.bundle))
+        figures["points"] = point_figures(table)
+    if options.json:
+        write_json(options.json, figures)
+    if options.png:
+        draw_evaluation(options.png, figures, table)
+    return figures
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Evaluate and print; 2 for input that can't be used, with one line saying why."""
+    options = parse(arguments)
+    try:
+        print(evaluation_text(evaluate(options)))
+    except (LabelError, SubmissionError, BundleError, DataNotFoundError, OSError) as error:
+        print(f"evaluate.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

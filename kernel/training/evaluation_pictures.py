@@ -1,0 +1,72 @@
+"""An evaluation as a page of text and as a picture."""
+
+import matplotlib
+
+matplotlib.use("Agg")  # no window: evaluations run on servers
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from lumbar.sites import CONDITION_SITES, GROUPS, LEVELS, SEVERITIES, SITES
+from training.curves import finish
+from training.metric import TERMS
+
+
+def evaluation_text(figures: dict) -> str:
+    """Return the figures as aligned lines."""
+    lines = [f"{figures['studies']} studies, {figures['labels']} labels", ""]
+    lines.append(f"{'':28s}{'score':>8s}" + "".join(f"{term:>14s}" for term in TERMS))
+    rows = {"prediction": figures, "prior": figures["prior"]}
+    if members := figures.get("members"):
+        rows |= {"mean of members": members["mean"], **members["single"]}
+    lines += [
+        f"{name:28.28s}{row['score']:8.4f}" + "".join(f"{row[t]:14.4f}" for t in TERMS)
+        for name, row in rows.items()
+    ]
+    lines += ["", "AUC  " + "  ".join(f"{name} {value:.3f}" for name, value in figures["auc"].items())]
+    for condition, severities in figures["calibration"].items():
+        errors = "  ".join(f"{name} {values['error']:.3f}" for name, values in severities.items())
+        lines.append(f"calibration error, {condition}: {errors}")
+    lines += ["", f"{'loss (labels)':40s}" + "".join(f"{level:>16s}" for level in LEVELS)]
+    for group in GROUPS:
+        cells = [figures["sites"][site.name] for site in SITES if site.group == group]
+        lines.append(f"{group:40s}" + "".join(f"{c['loss']:9.3f} ({sum(c['counts']):4d})" for c in cells))
+    for detector, descriptions in figures.get("points", {}).items():
+        for name, e in descriptions.items():
+            lines.append(
+                f"{detector}, {name}: {e['px']:.2f} px (y {e['y']:.2f}, x {e['x']:.2f}), {e['slices']:.2f} slices, "
+                f"{e['mm']:.2f} mm, right level {e['level_right']:.1%}, n {e['n']}"
+            )
+    if fitted := figures.get("weights"):
+        weights = ", ".join(f"{name} {value:.3f}" for name, value in fitted["weights"].items())
+        lines += ["", f"fitted weights: {weights}"]
+        lines.append(
+            "score: " + ", ".join(f"{k} {fitted[k]:.4f}" for k in ("equal", "fitted", "cross_fitted"))
+        )
+    return "\n".join(lines)
+
+
+def draw_evaluation(file: Path, figures: dict, points: pd.DataFrame | None) -> None:
+    """Draw reliability curves of each condition and, where there are points, their errors' distribution."""
+    columns = len(CONDITION_SITES) + (points is not None)
+    figure, axes = plt.subplots(1, columns, figsize=(4 * columns, 4), squeeze=False)
+    for axis, condition in zip(axes[0], CONDITION_SITES, strict=False):
+        axis.plot([0, 1], [0, 1], color="gray", lw=0.5)
+        for severity in SEVERITIES:
+            curve = figures["calibration"][condition][severity]
+            axis.plot(curve["predicted"], curve["observed"], "o-", label=severity, ms=4)
+        axis.set(title=f"{condition} {figures[condition]:.3f}", xlabel="predicted", ylabel="observed")
+        axis.legend(fontsize=7)
+    if points is not None:
+        axis = axes[0, -1]
+        for (detector, description), rows in points.groupby(["detector", "description"]):
+            distance = ((rows["y"] ** 2 + rows["x"] ** 2) ** 0.5).sort_values()
+            axis.plot(
+                distance,
+                [(i + 1) / len(distance) for i in range(len(distance))],
+                label=f"{detector}, {description}",
+            )
+        axis.set(title="point errors", xlabel="pixels of the 256 grid", ylabel="share of sites", xlim=(0, 12))
+        axis.legend(fontsize=6)
+    finish(figure, file, f"score {figures['score']:.4f}, prior {figures['prior']['score']:.4f}")

@@ -1,0 +1,127 @@
+"""What a detector's points are worth: errors in slices, pixels and mm, and whether the level is right."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lumbar.bundle import MANIFEST
+from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, GROUPS, LEVELS, SEVERITIES, SITE_NAMES, SITES
+from lumbar.volume import Volume
+from training.cache import Cache
+from training.labels import Grades, read_table
+from training.targets import Target
+
+COLUMNS = ("study_id", "detector", "site", "offset", "slice", "row", "column", "value")
+
+
+def squeezed_lengths(bundle: Path | None) -> dict[tuple[str, str], int]:
+    """Return the length volumes are squeezed to by (detector, description), from a bundle's manifest."""
+    if bundle is None:
+        return {}
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    return {
+        (detector["name"], description): network["config"]["max_length"]
+        for detector in manifest["detectors"]
+        for description, network in detector["networks"].items()
+    }
+
+
+def point_table(
+    file: Path,
+    targets: dict[tuple[str, str], Target],
+    cache: Cache,
+    grades: Grades,
+    lengths: dict[tuple[str, str], int],
+) -> pd.DataFrame:
+    """Compare ``points.csv`` with the labels: one row a labelled site and detector.
+
+    Columns: study_id, detector, description, site, severity (-1 missing), slices (error), y and x (px on
+    the 256 grid), mm (distance in the patient; NaN where the slices carry no geometry), level_right (whether
+    the nearest labelled site of the same group is its own). lengths: see ``squeezed_lengths``; a slice of a
+    squeezed volume is taken back to the volume's own.
+    """
+    table = read_table(file, COLUMNS)
+    table = table[table["offset"] == 0]
+    number = {name: index for index, name in enumerate(SITE_NAMES)}
+    rows = []
+    for (study, detector), found in table.groupby(["study_id", "detector"], sort=True):
+        severities = grades.of([study])[0]
+        predicted = {number[r.site]: (r.slice, r.row, r.column) for r in found.itertuples()}
+        for description in DESCRIPTIONS:
+            if (study, description) in targets:
+                volume = cache.volumes(study)[description]
+                target, start = targets[study, description], DESCRIPTION_SITES[description].start
+                length = min(len(volume), lengths.get((detector, description), len(volume)))
+                for c in np.flatnonzero(~np.isnan(target.points[:, 0])):
+                    if start + c in predicted:
+                        point = np.array(predicted[start + c], np.float64)
+                        point[0] = (point[0] + 0.5) * len(volume) / length - 0.5
+                        errors = site_errors(point, int(c), target.points, volume)
+                        rows.append((study, detector, description, start + c, severities[start + c], *errors))
+    columns = [
+        "study_id",
+        "detector",
+        "description",
+        "site",
+        "severity",
+        "slices",
+        "y",
+        "x",
+        "mm",
+        "level_right",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def site_errors(point: np.ndarray, c: int, truth: np.ndarray, volume: Volume) -> tuple:
+    """Return |slice|, |row|, |column|, mm and whether the level is right, of one class's point."""
+    slices, y, x = np.abs(point - truth[c])
+    group = range(c - c % len(LEVELS), c - c % len(LEVELS) + len(LEVELS))
+    rivals = [k for k in group if not np.isnan(truth[k, 0])]
+    mm = np.array([distance_mm(point, truth[k], volume) for k in rivals])
+    # Without geometry a slice counts as 4 mm on pixels of about 1 mm, the usual gap.
+    distances = mm if np.isfinite(mm).all() else np.linalg.norm((truth[rivals] - point) * (4, 1, 1), axis=1)
+    return slices, y, x, mm[rivals.index(c)], rivals[int(distances.argmin())] == c
+
+
+def distance_mm(a: np.ndarray, b: np.ndarray, volume: Volume) -> float:
+    """Return the distance in the patient of two points (slice, row, column); NaN without geometry."""
+    places = []
+    for point in (a, b):
+        index = int(np.clip(np.rint(point[0]), 0, len(volume) - 1))
+        places.append(volume.grid_to_patient(index, point[1], point[2]))
+    if places[0] is None or places[1] is None:
+        return float("nan")
+    return float(np.linalg.norm(np.subtract(*places)))
+
+
+def point_figures(table: pd.DataFrame) -> dict:
+    """Return mean errors by detector and description, with their parts by group and by severity."""
+    figures: dict = {}
+    for (detector, description), rows in table.groupby(["detector", "description"]):
+        entry = mean_errors(rows)
+        group = rows["site"].map(lambda site: SITES[site].group)
+        entry["by_group"] = {
+            name: mean_errors(rows[group == name]) for name in GROUPS if (group == name).any()
+        }
+        entry["by_severity"] = {
+            name: mean_errors(rows[rows["severity"] == severity])
+            for severity, name in enumerate(SEVERITIES)
+            if (rows["severity"] == severity).any()
+        }
+        figures.setdefault(detector, {})[description] = entry
+    return figures
+
+
+def mean_errors(rows: pd.DataFrame) -> dict[str, float]:
+    """Return the mean errors of rows; ``px`` is the distance within the slice, ``px_median`` its median."""
+    px = np.hypot(rows["y"], rows["x"])
+    figures = {name: float(rows[name].mean()) for name in ("slices", "y", "x", "mm")}
+    figures |= {
+        "px": float(px.mean()),
+        "px_median": float(px.median()),
+        "mm_median": float(rows["mm"].median()),
+    }
+    return figures | {"level_right": float(rows["level_right"].mean()), "n": len(rows)}

@@ -1,0 +1,112 @@
+"""evaluate.py: the official score, point errors in pixels and mm, member weights; bad input is named."""
+
+import json
+
+import evaluate
+import numpy as np
+import pandas as pd
+import pytest
+
+from lumbar.sites import DESCRIPTION_SITES, SEVERITIES, SITE_NAMES, SITES
+from lumbar.submission import Submission, study_rows
+from tests.labelled_competition import ROWS, materials_of, write_competition
+from training.evaluation import fit_weights, known_mean
+from training.labels import read_grades
+from training.metric import score
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_competition(tmp_path_factory.mktemp("evaluate"), studies=3)
+
+
+def predictions(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).dirichlet([3, 1, 1], (count, 25))
+
+
+def write_submission(file, studies, probabilities):
+    submission = Submission([row for study in studies for row in study_rows(study)], np.full((25, 3), 1 / 3))
+    for study, rows in zip(studies, probabilities, strict=True):
+        submission.set_study(study, rows)
+    submission.write(file)
+    return file
+
+
+def write_members(file, studies, members):
+    rows = [
+        [study, detector, classifier, site, *p]
+        for (detector, classifier), values in members.items()
+        for study, sites in zip(studies, values, strict=True)
+        for site, p in zip(SITE_NAMES, sites, strict=True)
+    ]
+    pd.DataFrame(rows, columns=["study_id", "detector", "classifier", "site", *SEVERITIES]).to_csv(
+        file, index=False
+    )
+    return file
+
+
+def test_score_members_and_files(data, tmp_path, capsys):
+    studies, probabilities = ["100", "101", "102"], predictions(3)
+    submission = write_submission(tmp_path / "submission.csv", studies, probabilities)
+    members = write_members(
+        tmp_path / "members.csv", studies, {("a", "x"): predictions(3, 1), ("a", "y"): probabilities}
+    )
+    out = ["--json", str(tmp_path / "f.json"), "--png", str(tmp_path / "f.png")]
+    arguments = ["--data", str(data), "--submission", str(submission), "--members", str(members), *out]
+    assert evaluate.main(arguments) == 0
+    figures = json.loads((tmp_path / "f.json").read_text())
+    expected = score(read_grades(data / "train.csv").of(studies), probabilities)
+    assert figures["score"] == pytest.approx(expected["score"], abs=1e-6)
+    assert figures["members"]["single"]["a x y"]["score"] == pytest.approx(expected["score"], abs=1e-6)
+    assert (tmp_path / "f.png").stat().st_size and "prior" in capsys.readouterr().out
+
+
+def test_point_errors_in_slices_pixels_and_mm(data, tmp_path):
+    materials = materials_of(data, tmp_path)
+    rows = []
+    for (study, description), target in materials.targets.items():
+        for c, point in enumerate(target.points):
+            z, y, x = point + np.array([1, 3, 4]) if description == "Sagittal T1" else point
+            site = SITES[DESCRIPTION_SITES[description].start + c]
+            rows.append([study, "d", site.name, 0, z, y, x, 0.5])
+    columns = ["study_id", "detector", "site", "offset", "slice", "row", "column", "value"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "points.csv", index=False)
+    submission = write_submission(tmp_path / "s.csv", ["100"], predictions(1))
+    options = evaluate.parse(
+        ["--data", str(data), "--submission", str(submission), "--points", str(tmp_path / "points.csv")]
+    )
+    points = evaluate.evaluate(options)["points"]["d"]
+    moved, exact = points["Sagittal T1"], points["Axial T2"]
+    assert (exact["px"], exact["slices"], exact["mm"], exact["level_right"]) == (0, 0, 0, 1)
+    assert (moved["slices"], moved["y"], moved["x"], moved["px"]) == (1, 3, 4, 5)
+    # A slice is 4 mm; 3 rows of 256 over 48 pixels of 1.5 mm, 4 columns over 40 of them.
+    in_plane = np.hypot(3 * ROWS / 256 * 1.5, 4 * 40 / 256 * 1.5)
+    assert moved["mm"] == pytest.approx(np.hypot(4, in_plane), rel=1e-6)
+    assert set(moved["by_group"]) == {"left_neural_foraminal_narrowing", "right_neural_foraminal_narrowing"}
+
+
+def test_fitted_weights_find_the_better_member():
+    random = np.random.default_rng(0)
+    labels = random.choice(3, p=[0.7, 0.2, 0.1], size=(60, 25)).astype(np.int8)
+    good = 0.6 * np.eye(3)[labels] + 0.4 * random.dirichlet([2, 1, 1], (60, 25))
+    bad = random.dirichlet([2, 1, 1], (60, 25))
+    result = fit_weights(labels, {("d", "good"): good, ("d", "bad"): bad})
+    assert result["weights"]["good"] > 0.9 and sum(result["weights"].values()) == pytest.approx(1)
+    assert max(result["fitted"], result["cross_fitted"]) < result["equal"]
+    assert result["fitted"] <= min(known_mean(labels, good), known_mean(labels, bad)) + 1e-6
+
+
+@pytest.mark.parametrize("spoil", ["no study", "row missing", "no labels"])
+def test_bad_input_is_named_in_one_line(data, tmp_path, capsys, spoil):
+    folder, studies = data, ["100", "101"]
+    if spoil == "no study":
+        studies = ["7"]
+    submission = write_submission(tmp_path / "s.csv", studies, predictions(len(studies)))
+    if spoil == "row missing":
+        lines = submission.read_text().splitlines()
+        submission.write_text("\n".join(lines[:-1]) + "\n")
+    elif spoil == "no labels":
+        folder = tmp_path
+    assert evaluate.main(["--data", str(folder), "--submission", str(submission)]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("evaluate.py: ") and "expected" in message and message.count("\n") == 1
