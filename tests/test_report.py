@@ -78,7 +78,7 @@ def test_marks_stand_where_the_points_are(report):
     """A bright dot painted at each point of a film is found in the picture under the mark."""
     study, graded = graded_study(1, ("fixed",))
     for description, volume in study.volumes.items():
-        dark = replace(volume, grid512=np.zeros_like(volume.grid512))
+        dark = replace(volume, grid512=np.zeros(volume.grid512.shape, np.uint8))
         for z, row, column in graded.detections["fixed"].points[description].points[:, 2]:
             cv2.circle(dark.grid512[z], (2 * int(column) + 1, 2 * int(row) + 1), 4, 255, -1)
         study.volumes[description] = dark

@@ -16,7 +16,7 @@ COLUMNS = (  # title, class, what its cells are sorted by first
     ("Slices", "wide", "ascending"),
     ("Seconds", "number wide", "descending"),
 )
-STATUS_SHORT = {"prior": "prior", "zero crops": "empty crops", "warning": "warning", "fine": "fine"}
+STATUS_SHORT = {"prior": "prior", "zero crops": "empty crops", "warning": "warning", "fine": "no warning"}
 SHORT = {SAGITTAL_T2: "T2", SAGITTAL_T1: "T1", AXIAL_T2: "Ax"}
 FILTERS = (("all", "All"), ("fallback", "Fallbacks"), ("warning", "Warnings"), ("fine", "No warning"))
 

@@ -120,8 +120,8 @@ def probabilities_html(result: Result, about: dict) -> str:
     told = "Probabilities" if graded else "The prior, as submitted"
     return (
         f'<section aria-labelledby="grid"><h2 id="grid">{told}</h2>{grid_html(np.asarray(rows), linked=graded)}'
-        '<p class="lead">In percent. Framed: the most probable. The weights are fitted to a metric that counts Moderate'
-        " twice and Severe four times: the numbers lean that way and are no frequencies. Columns stand as on the films,"
+        '<p class="lead">In percent. Framed: the most probable. Made for a metric that counts Moderate twice and'
+        " Severe four times: the numbers lean that way and are no frequencies. Columns stand as on the films,"
         " the patient’s right first.</p></section>"
     )
 
