@@ -24,6 +24,7 @@ from lumbar.studies import Study, StudyRef, read_study
 logger = logging.getLogger(__name__)
 
 SECONDS_PER_SERIES = 30.0  # a healthy one takes below 1
+SECONDS_TO_START = 120.0  # for a process to import what it needs, from a cold disk
 SECONDS_PER_STUDY = 600.0  # at most, however many series its table claims
 SECONDS_TO_ANSWER = 60.0  # to hand a study over, which takes below 1
 SECONDS_TO_DIE = 5.0  # after a kill; a process that waits for a broken disk can take forever
@@ -66,6 +67,7 @@ class Worker:
         finally:
             theirs.close()
         self.job: Job | None = None
+        self.started = False
 
     def alive(self) -> bool:
         return self.process.is_alive() or self.job is not None
@@ -73,13 +75,16 @@ class Worker:
     def start(self, job: Job, seconds_per_series: float) -> None:
         job.tries += 1
         job.seconds = min(seconds_per_series * max(1, len(job.study.series)), SECONDS_PER_STUDY)
-        job.deadline = time.monotonic() + job.seconds
+        job.deadline = time.monotonic() + job.seconds + (0 if self.started else SECONDS_TO_START)
         self.job = job
         with contextlib.suppress(OSError):  # it died while idle: ``finish`` meets the broken pipe too
             self.connection.send(job.study)
 
-    def finish(self) -> tuple[Job, Study | Unreadable]:
-        """Take the answer; a worker that died or hangs is stopped, and that is the answer."""
+    def finish(self) -> tuple[Job, Study | Unreadable] | None:
+        """Take the answer; a worker that died or hangs is stopped, and that is the answer.
+
+        None if the worker only says that it has started: its study's time counts from now on.
+        """
         job, self.job = self.job, None
         if not self.connection.poll():
             self.stop()
@@ -89,7 +94,7 @@ class Worker:
         watch.daemon = True
         watch.start()
         try:
-            return job, self.connection.recv()
+            answer = self.connection.recv()
         except MemoryError:
             self.stop()  # with the rest of the answer still in its pipe
             return job, Unreadable("out_of_memory", "the study does not fit into memory")
@@ -98,6 +103,11 @@ class Worker:
             return job, Unreadable("reader_died", f"exit status {self.process.exitcode}")
         finally:
             watch.cancel()
+        if answer is not None:
+            return job, answer
+        self.started, self.job = True, job
+        job.deadline = time.monotonic() + job.seconds
+        return None
 
     def stop(self) -> None:
         self.process.kill()
@@ -111,6 +121,7 @@ def serve(connection: Connection, read: Callable[[StudyRef], Study], memory: int
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     limit_memory(memory)
     with contextlib.suppress(EOFError, OSError):  # the parent is gone
+        connection.send(None)
         while True:
             study = connection.recv()
             answer = attempt(read, study)
@@ -171,9 +182,10 @@ def read_ahead(
                 continue
             assign(pool, waiting, seconds_per_series)
             worker = first_ready(pool)
-            if worker is None:
+            finished = worker.finish() if worker else None
+            if finished is None:
                 continue
-            job, answer = worker.finish()
+            job, answer = finished
             died_or_hung = isinstance(answer, Unreadable) and answer.reason in ("reader_died", "reader_hung")
             if died_or_hung and job.tries < TRIES:
                 logger.warning(
@@ -183,7 +195,7 @@ def read_ahead(
                 continue
             assign(pool, waiting, seconds_per_series)  # it reads on while this answer is worked on
             yield job.study, answer
-            del answer  # not held while the next one is received
+            del answer, finished  # not held while the next one is received
     finally:
         for worker in pool:
             worker.stop()
