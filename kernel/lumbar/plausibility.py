@@ -1,7 +1,8 @@
 """Do a study's points make sense as places in one spine? Flags with figures, never corrections.
 
-A pure function of points and geometry. Limits are set so that none of the labelled sites of a complete
-real study, nor of 250 real sagittal T1 series, is flagged; what they catch is in the tests.
+A pure function of points and geometry. Limits are such that the labelled sites of the one complete real
+study at hand raise no flag, nor those of 250 real sagittal T1 series (without geometry) ``black_place``; what
+they catch is in the tests.
 """
 
 from collections.abc import Callable, Iterator
