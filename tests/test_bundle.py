@@ -142,3 +142,11 @@ def test_a_damaged_file_a_link_and_a_foreign_manifest_are_named(bundle, tmp_path
         load_bundle(bundle)
     with pytest.raises(BundleError, match="no such file"):
         load_bundle(tmp_path / "nowhere")
+
+
+def test_weights_that_float16_can_not_hold_are_refused(pristine, tmp_path):
+    bundle = load_bundle(pristine)
+    with torch.no_grad():
+        bundle.classifiers[0].network.heads[0][1].bias.fill_(1e5)
+    with pytest.raises(BundleError, match="65504"):
+        write_bundle(bundle, tmp_path)

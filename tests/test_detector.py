@@ -120,3 +120,10 @@ def test_four_feature_levels_leave_out_the_stages_behind_them():
         DetectorNetwork(
             DetectorConfig(AXIAL_T2, "tf_efficientnet_b0", 4, (32, 16), "regnetx_002", "lstm", 16, 8)
         )
+
+
+@pytest.mark.parametrize("encoder", ["test_convnext", "test_resnet", "regnetx_002"])
+def test_logits_lie_on_the_grid_whatever_the_encoder_s_first_stride(encoder):
+    levels = 4 if encoder == "test_convnext" else 5
+    config = DetectorConfig(AXIAL_T2, encoder, levels, (8,) * levels, "test_resnet", "lstm", 16, 8)
+    assert DetectorNetwork(config).eval().segmenter(torch.rand(1, 3, SIZE, SIZE)).shape[-2:] == (SIZE, SIZE)

@@ -85,7 +85,10 @@ class Segmenter(nn.Module):
         *skips, x = self.encoder(slices.contiguous(memory_format=torch.channels_last))
         for block, skip in zip(self.decoder, [*skips[::-1], None], strict=True):
             x = block(x, skip)
-        return self.head(x)
+        logits = self.head(x)
+        if logits.shape[-2:] != slices.shape[-2:]:  # encoders that begin at a quarter of the size, such as convnext
+            logits = F.interpolate(logits, slices.shape[-2:], mode="bilinear", align_corners=False)
+        return logits
 
 
 class Pointer(nn.Module):
