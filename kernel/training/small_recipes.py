@@ -59,11 +59,11 @@ def small_network(description: str, encoder: str, length: int, schedule: Schedul
 
 def small() -> Recipe:
     """Return the shipped bundle's recipe: one set of networks as a fixed and a dynamic detector, two classifiers."""
-    schedule = Schedule(epochs=10, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5)
+    schedule = Schedule(epochs=6, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=3)
     lengths = {SAGITTAL_T2: 24, SAGITTAL_T1: 24, AXIAL_T2: 112}  # no phantom has to be squeezed
     networks = tuple(small_network(d, "lcnet_050", lengths[d], schedule) for d in DESCRIPTIONS)
     names = tuple(network.name for network in networks)
-    step1 = Schedule(epochs=8, batch=4, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=2)
+    step1 = Schedule(epochs=6, batch=4, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=2)
     step2 = Schedule(epochs=30, batch=8, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5)
     classifiers = tuple(
         ClassifierRecipe(
