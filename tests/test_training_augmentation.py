@@ -1,0 +1,198 @@
+"""Image and labels move together, left stays left, masks stay, mixes keep their accounts."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lumbar.detector import present_slices
+from lumbar.sites import CONDITION_SITES, SITES
+from training.augmentation import (
+    Affine,
+    Brightness,
+    DetectorAugmentation,
+    augment_volume,
+    move_points,
+    random_affine,
+    warp,
+)
+from training.crop_augmentation import (
+    CropAugmentation,
+    augment_crops,
+    jitter_points,
+    mirror_patient,
+    mirrored_sites,
+    mix_studies,
+    warp_stack,
+)
+from training.detector_data import class_planes, sample_slices
+from training.losses import (
+    any_severe_loss,
+    grade_loss,
+    metric_loss,
+    scaled_weights,
+    segmenter_loss,
+    slice_mask,
+    slice_target,
+    weight_means,
+)
+from training.metric import any_severe_log_loss, score
+
+STRONG = Affine(shift=0.0625, scale=0.1, rotate=45, p=1.0)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_image_label_and_point_move_together(seed):
+    points = np.array([[1.0, 120.0, 90.0], [2.0, 100.0, 150.0]])
+    planes = class_planes(points, sigma=4)
+    grid = np.stack([np.zeros((256, 256), np.float32), *planes])
+    options = DetectorAugmentation(STRONG, Brightness(0, 0, 0))
+    moved_grid, moved_planes = augment_volume(grid, planes, np.random.default_rng(seed), options)
+    np.testing.assert_allclose(moved_grid[1:], moved_planes, atol=1e-6)
+    matrix = random_affine(np.random.default_rng(seed), STRONG, 256)
+    for plane, expected in zip(moved_planes, move_points(points, matrix), strict=True):
+        place = np.unravel_index(plane.argmax(), plane.shape)
+        assert np.abs(place - expected[1:]).max() <= 1
+    # Left stays left: of two points side by side the right one stays to the right under up to 45 degrees.
+    assert np.linalg.det(matrix[:, :2]) > 0
+
+
+def test_zero_slices_stay_zero_and_present(seed=0):
+    grid = np.random.default_rng(0).random((4, 256, 256)).astype(np.float32)
+    grid[1] = 0
+    options = DetectorAugmentation(STRONG, Brightness(0.2, 0.2, 1.0))
+    for draw in range(5):
+        moved, _ = augment_volume(
+            grid, np.zeros((1, 256, 256), np.float32), np.random.default_rng(draw), options
+        )
+        assert present_slices(torch.from_numpy(moved)[None])[0].tolist() == [True, False, True, True]
+        assert moved.min() >= 0 and moved.max() <= 1
+
+
+def test_crop_and_volume_warps_are_the_same_map():
+    random = np.random.default_rng(1)
+    images = np.zeros((5, 128, 128), np.float32)
+    images[:, 40:50, 60:90] = random.random((5, 1, 1))
+    matrix = random_affine(random, STRONG, 128)
+    ours = warp_stack(torch.from_numpy(images)[None], matrix)[0].numpy()
+    assert np.abs(ours - warp(images, matrix)).mean() < 2e-4  # OpenCV's weights are of 5 bits
+
+
+def test_the_mirror_exchanges_sides_and_is_its_own_inverse():
+    random = torch.Generator().manual_seed(0)
+    crops, labels = torch.rand(25, 5, 8, 8, generator=random), torch.randint(0, 3, (25,), generator=random)
+    mirrored, swapped = mirror_patient(crops, labels)
+    for site, other in zip(SITES, mirrored_sites(), strict=True):
+        assert SITES[other].level == site.level and {site.side, SITES[other].side} in (
+            {"left", "right"},
+            {None},
+        )
+        assert swapped[site.index] == labels[other]
+        expected = crops[other].flip(2) if site.description == "Axial T2" else crops[other].flip(0)
+        assert torch.equal(mirrored[site.index], expected)
+    back, labels_back = mirror_patient(mirrored, swapped)
+    assert torch.equal(back, crops) and torch.equal(labels_back, labels)
+
+
+def test_crops_of_a_missing_description_stay_zero():
+    crops = torch.rand(25, 5, 128, 128)
+    crops[15:] = 0
+    crops[3, 2] = 0
+    options = CropAugmentation(0.5, 0.5, 0.0, STRONG, Brightness(0.2, 0.2, 1.0), blur=1.0)
+    changed, _ = augment_crops(crops, torch.zeros(25, dtype=torch.long), np.random.default_rng(0), options)
+    assert not changed[15:].any() and not changed[3, 2].any() and changed[:15].flatten(1).any(dim=1).all()
+    same, _ = augment_crops(
+        crops, torch.zeros(25, dtype=torch.long), np.random.default_rng(0), CropAugmentation()
+    )
+    assert torch.equal(same, crops)
+
+
+def test_jitter_moves_the_five_slices_of_a_site_alike():
+    points = np.random.default_rng(0).integers(20, 230, (25, 5, 3))
+    moved = (
+        jitter_points(points, np.random.default_rng(1), CropAugmentation(z_jitter=2, xy_jitter=10)) - points
+    )
+    assert (
+        (moved == moved[:, :1]).all()
+        and np.abs(moved[..., 0]).max() == 2
+        and 5 < np.abs(moved[..., 1:]).max() <= 10
+    )
+
+
+def test_cutmix_pastes_what_it_says():
+    crops = torch.arange(4.0)[:, None, None, None, None].expand(4, 25, 5, 128, 128)
+    for seed in range(20):
+        mixed, order, share = mix_studies(crops, np.random.default_rng(seed), CropAugmentation(cutmix=1.0))
+        for row, other in enumerate(order):
+            pasted = (mixed[row] == float(other)).float()
+            if other != row:
+                assert pasted.mean().item() == pytest.approx(1 - share, abs=1e-6)
+                assert (pasted == pasted[:1, :1]).all()  # one rectangle for the whole stacks
+
+
+def test_sampled_slices_estimate_the_mean_of_all():
+    torch.manual_seed(0)
+    candidate = torch.ones(2, 12, dtype=torch.bool)
+    candidate[1, 8:] = False
+    marked = torch.zeros_like(candidate)
+    marked[:, 2:5] = True
+    value = torch.rand(2, 12)
+    expected = value[candidate].mean()
+    every, weight = sample_slices(candidate, marked, None)
+    assert torch.allclose((value.flatten()[every] * weight).sum() / weight.sum(), expected)
+    sums = []
+    for _ in range(4000):
+        chosen, weight = sample_slices(candidate, marked, 4)
+        assert len(chosen) == 8 and marked.flatten()[chosen].sum() == 4
+        sums.append((value.flatten()[chosen] * weight).sum() / weight.sum())
+    assert torch.stack(sums).mean().item() == pytest.approx(expected.item(), abs=5e-3)
+
+
+def test_masks_and_targets_of_both_kinds():
+    amplitude = torch.zeros(1, 10, 3)
+    amplitude[0, 0, 0], amplitude[0, 1, 0], amplitude[0, 7, 2] = 1.0, 0.5, 1.0
+    labelled, present = torch.ones(1, 10, dtype=torch.bool), torch.tensor([[True, True, False]])
+    labelled[0, 4] = False
+    own = slice_mask(amplitude, labelled, present, "own")
+    assert own.sum() == 9 * 2 and not own[0, 4].any()
+    union = slice_mask(amplitude, labelled, present, "union_of_levels")
+    assert union[0, :5].tolist() == [[True, False, False]] * 5 and not union[0, 5:].any()  # slice 2 is zero
+    planes = torch.rand(1, 10, 4, 4)
+    target = slice_target(planes, amplitude[..., 0], "union_of_levels")
+    expected = (planes[0, 0] + 0.5 * planes[0, 1]).clamp(max=1)
+    assert all(torch.equal(target[0, c], expected) for c in range(5)) and not target[0, 5:].any()
+    logits = torch.randn(1, 10, 4, 4, requires_grad=True)
+    nothing = segmenter_loss(logits, target, torch.zeros(1, 10, dtype=torch.bool), torch.ones(1))
+    assert nothing.item() == 0
+
+
+def test_step_2s_loss_is_the_metric_up_to_its_scale():
+    random = np.random.default_rng(0)
+    labels = random.choice([-1, 0, 1, 2], p=[0.1, 0.6, 0.2, 0.1], size=(40, 25)).astype(np.int8)
+    labels[:, :5] = np.maximum(labels[:, :5], 0)
+    logits, truth = torch.tensor(random.normal(size=(40, 25, 3))), torch.tensor(labels).long()
+    weights, study_weights = scaled_weights(truth, weight_means(truth))
+    official = score(labels, logits.softmax(-1).numpy())
+    # Weights of mean 1 over all sites: the loss is the weighted mean that the metric takes.
+    assert metric_loss(logits, truth, weights, study_weights).item() == pytest.approx(
+        official["score"], abs=1e-5
+    )
+    severe = any_severe_loss(logits, truth, study_weights).item()
+    assert severe == pytest.approx(
+        any_severe_log_loss(labels[:, :5], logits.softmax(-1).numpy()[:, :5]), abs=1e-5
+    )
+
+
+def test_a_missing_label_counts_zero_among_all_sites():
+    logits, labels = torch.randn(2, 25, 3), torch.randint(0, 3, (2, 25))
+    labels[:, 15:] = -1
+    labels[0, 0] = -1
+    losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten().clamp(min=0), reduction="none").view(
+        2, 25
+    )
+    losses[labels < 0] = 0
+    expected = (
+        sum(losses[:, sites].sum() / (2 * (sites.stop - sites.start)) for sites in CONDITION_SITES.values())
+        / 3
+    )
+    assert torch.allclose(grade_loss(logits, labels, (labels >= 0).float()), expected)
