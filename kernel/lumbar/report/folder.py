@@ -25,16 +25,15 @@ class Report:
 
     about: what the run is, as in run.json; besides ``crop_border`` ("stretch" or "shift": the crops to show)
     and ``prior`` (25 x 3) if they are to be shown. Raises OSError if the folder can't be written: a page
-    that fails later is logged and counted in ``failures``, as the submission matters more.
+    that fails later is logged and named in ``failures``, as the submission matters more.
     """
 
     def __init__(self, folder: Path, about: dict):
         self.folder, self.about = Path(folder), about
         self.entries: dict[str, dict] = {}
         self.failures: dict[str, str] = {}
-        self.written = -SECONDS_BETWEEN_INDEXES
         self.write_index(None)
-        self.written = -SECONDS_BETWEEN_INDEXES
+        self.written = -SECONDS_BETWEEN_INDEXES  # the first study is shown at once
 
     def add_study(self, study: Study | None, graded: GradedStudy | dict, flags: list) -> None:
         """Write a study's page, then its row. flags: as Flag or as JSON.
@@ -57,9 +56,9 @@ class Report:
             self.entries[result.study_id] = entry
             if time.monotonic() - self.written > SECONDS_BETWEEN_INDEXES:
                 self.write_index(None)
-        except OSError as error:
-            self.failures[result.study_id] = str(error)
-            logger.error("report: study %s: %s", result.study_id, error)
+        except Exception as error:  # whatever it is, it must not cost the study its grades
+            self.failures[result.study_id] = f"{type(error).__name__}: {error}"
+            logger.exception("report: study %s: no page", result.study_id)
 
     def finish(self, summary: dict) -> None:
         """Write the index as it stands at the end. summary: the content of run.json."""
