@@ -20,6 +20,7 @@ from typing import TextIO
 
 STARTED = time.monotonic()  # the time limit counts from the start of the process
 KAGGLE_LIMIT = "8.5h"  # of the 9 h that a notebook of this competition may run
+CHECKOUT = Path(__file__).resolve().parent.parent
 DEMO = Path("demo")
 EXIT_USAGE, EXIT_BUNDLE, EXIT_DATA = 2, 4, 5
 EXIT_SIGNAL = 128  # and the signal's number: 130 for Ctrl-C, 143 for SIGTERM
@@ -115,10 +116,11 @@ def grade(args: argparse.Namespace) -> int:
         if args.demo:
             args.data, args.split = demo.make_studies(DEMO), "train"
             args.out, args.dump = DEMO / "submission.csv", DEMO
+            args.bundle, note = (args.bundle, "") if args.bundle else demo.find_bundle(CHECKOUT, DEMO)
         options = RunOptions(
             data=args.data,
             split=args.split,
-            bundle=args.bundle or Path(__file__).resolve().parent.parent,
+            bundle=args.bundle or CHECKOUT,
             out=args.out,
             device=args.device,
             precision=args.precision,
@@ -138,7 +140,7 @@ def grade(args: argparse.Namespace) -> int:
     except OSError as error:
         return fail(f"{error}; make room, or correct the path, and run the same command again", EXIT_DATA)
     if args.demo:
-        say(demo.compare(args.data, args.out), sys.stdout)
+        say("\n".join([demo.compare(args.data, args.out), note]), sys.stdout)
     say(summary.text(), sys.stdout)
     return summary.exit_status
 

@@ -176,7 +176,7 @@ class Classifier(nn.Module):
         self.sequence = config["sequence"]
         backbone = timm.create_model(config["backbone"], num_classes=0, in_chans=1, pretrained=False)
         self.cnn = names(backbone=backbone)
-        width = backbone.num_features
+        width = backbone.head_hidden_size
 
         def lstm():
             return nn.LSTM(width, width // 2, batch_first=True, bidirectional=True)

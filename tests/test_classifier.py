@@ -15,7 +15,7 @@ def small_network(sequence: str) -> ClassifierNetwork:
 def reached(sequence: str, site: int) -> set[int]:
     """Return which sites' logits change when one site's features change."""
     network = small_network(sequence)
-    features = torch.randn(1, 25, 5, network.backbone.num_features)
+    features = torch.randn(1, 25, 5, network.backbone.head_hidden_size)
     changed = features.clone()
     changed[0, site] += 1
     with torch.inference_mode():
@@ -46,7 +46,7 @@ def test_a_batch_of_two_is_two_batches_of_one(sequence):
 
 def test_each_condition_has_its_own_head():
     network = small_network("level")
-    features = torch.randn(1, 25, 5, network.backbone.num_features)
+    features = torch.randn(1, 25, 5, network.backbone.head_hidden_size)
     with torch.inference_mode():
         before = network.grade(features)
         sharpen(network.heads[1][1], 2)
@@ -64,7 +64,7 @@ def test_unknown_sequence_is_refused():
 def test_published_backbones_at_full_size(backbone):
     width = {"convnext_tiny": 768, "convnext_small": 768, "caformer_s18": 512, "pvt_v2_b3": 512}[backbone]
     network = ClassifierNetwork(ClassifierConfig(backbone, "level", "shift", (0.2, 0.2, 0.2))).eval()
-    assert network.backbone.num_features == width
+    assert network.backbone.head_hidden_size == width
     with torch.inference_mode():
         logits = network(torch.rand(1, 25, 5, 128, 128))
     assert logits.shape == (1, 25, 3)

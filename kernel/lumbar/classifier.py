@@ -64,7 +64,7 @@ class ClassifierNetwork(nn.Module):
             pretrained=pretrained or backbone_file is not None,
             pretrained_cfg_overlay={"file": backbone_file} if backbone_file else None,
         )
-        width = self.backbone.num_features
+        width = self.backbone.head_hidden_size  # what it returns: mobilenets widen num_features once more
         self.rnn1 = bidirectional(width)
         self.pool = AttentionPool(width)
         if config.sequence != "level_slices":
