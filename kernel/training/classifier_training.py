@@ -1,6 +1,7 @@
 """Stage 2: what each of the two steps minimises, and what a network says of the validation studies."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -63,6 +64,18 @@ class Predictions:
 
     study_ids: tuple[str, ...]
     probabilities: np.ndarray
+
+    def write(self, file: Path) -> None:
+        """Write as .npz, beside the file and then in its place."""
+        beside = file.with_suffix(".part.npz")
+        np.savez(beside, study_ids=np.array(self.study_ids, dtype=str), probabilities=self.probabilities)
+        beside.replace(file)
+
+
+def read_predictions(file: Path) -> Predictions:
+    """Read what ``Predictions.write`` wrote."""
+    with np.load(file) as arrays:
+        return Predictions(tuple(str(study) for study in arrays["study_ids"]), arrays["probabilities"])
 
 
 def predict_studies(network: ClassifierNetwork, dataset: ClassifierDataset, device: Device) -> Predictions:

@@ -60,7 +60,7 @@ def run_recipe(
         folders = {fold: out / "networks" / network.name / f"fold{fold}" for fold in recipe.folds}
         for fold, folder in folders.items():
             training, validation = shop.split(fold, folds)
-            _, result = train_network(network, training, validation, shop, folder)
+            result = train_network(network, training, validation, shop, folder)
             about["figures"][f"{network.name}/fold{fold}"] = result
             save()
         found[network.name] = collect_points(
@@ -75,7 +75,7 @@ def run_recipe(
             name = f"{classifier.name}/fold{fold}"
             training, validation = shop.split(fold, folds)
             graded = [[s for s in studies if s in points] for studies in (training, validation)]
-            _, said, result = train_classifier(classifier, *graded, points, shop, out / "classifiers" / name)
+            said, result = train_classifier(classifier, *graded, points, shop, out / "classifiers" / name)
             predictions[detector.name, name] = said
             about["figures"][name] = result
             save()

@@ -1,5 +1,6 @@
 """Stage 1 of a recipe: train a network on a fold, and collect the points that stage 2 is trained on."""
 
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from lumbar.sites import class_count
 from training.detector_data import DetectorDataset, PretrainingDataset, join_volumes
 from training.detector_training import detector_losses, epoch_batches, pretraining_losses, to_device
 from training.labels import LabelError
-from training.loop import BEST, Schedule, Task, fit, load_tensors
+from training.loop import BEST, RESULT, Schedule, Task, fit, load_tensors
 from training.materials import Materials
 from training.points import (
     FoundPoints,
@@ -46,8 +47,10 @@ class Workshop:
 
 def train_network(
     recipe: NetworkRecipe, training: list[str], validation: list[str], shop: Workshop, folder: Path
-) -> tuple[DetectorNetwork, dict]:
-    """Train one network, or take it from its finished folder; return it with its best weights, and its result."""
+) -> dict:
+    """Train one network in its folder, if that is not done, and return its result."""
+    if (folder / RESULT).is_file():
+        return json.loads((folder / RESULT).read_text())
     torch.manual_seed(recipe.seed)
     network = start_detector(recipe.config, shop.imagenet, recipe.imagenet)
     if recipe.start_bias is not None:
@@ -83,8 +86,7 @@ def train_network(
 
     task = detector_task(network, dataset, recipe.schedule, shop, recipe.seed)
     task = Task(losses=losses, evaluate=evaluate, selection="error", keep_epoch=middle_epoch(recipe), **task)
-    result = fit(task, recipe.schedule, folder, shop.device, recipe.seed, f"{recipe.name} {folder.name}")
-    return network, result
+    return fit(task, recipe.schedule, folder, shop.device, recipe.seed, f"{recipe.name} {folder.name}")
 
 
 def detector_task(

@@ -1,5 +1,6 @@
 """Stage 2 of a recipe: train a classifier on a fold in its two steps, on the points of stage 1."""
 
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,10 +23,12 @@ from training.classifier_training import (
     grade_figures,
     head_logits,
     predict_studies,
+    read_predictions,
     study_logits,
 )
 from training.curves import draw_crops
 from training.detector_training import epoch_batches
+from training.figures import write_json
 from training.loop import RESULT, Schedule, Task, fit
 from training.losses import WeightMeans, weight_means
 from training.pretrained import start_classifier
@@ -33,6 +36,7 @@ from training.recipes import ClassifierRecipe
 from training.stage1 import Workshop
 
 log = logging.getLogger(__name__)
+PREDICTIONS = "predictions.npz"  # of the validation studies
 PointsByStudy = dict[str, dict[str, SitePoints]]
 
 
@@ -43,10 +47,12 @@ def train_classifier(
     points: PointsByStudy,
     shop: Workshop,
     folder: Path,
-) -> tuple[ClassifierNetwork, Predictions, dict]:
-    """Train one classifier, or take it from its finished folder; return it, what it says of the validation
-    studies, and its figures.
+) -> tuple[Predictions, dict]:
+    """Train one classifier in its folder, if that is not done; return what it says of the validation studies,
+    and its figures.
     """
+    if (folder / RESULT).is_file():
+        return read_predictions(folder / PREDICTIONS), json.loads((folder / RESULT).read_text())
     torch.manual_seed(recipe.seed)
     network = start_classifier(recipe.config, shop.imagenet, recipe.imagenet)
     network.to(shop.device.torch, memory_format=torch.channels_last)
@@ -86,7 +92,10 @@ def train_classifier(
         )
     predictions = predict_studies(network, judged, shop.device)
     labels = judged.labels.numpy().astype(np.int8)
-    return network, predictions, result | {"figures": grade_figures(labels, predictions.probabilities)}
+    result["figures"] = grade_figures(labels, predictions.probabilities)
+    predictions.write(folder / PREDICTIONS)
+    write_json(folder / RESULT, result)
+    return predictions, result
 
 
 def heads_task(
