@@ -79,7 +79,7 @@ class Journal:
                         f"{self.path}: belongs to a run with other {', '.join(changed)}; "
                         "delete it to start anew, or give another --out"
                     )
-                elif number == 1 or record.get("study_id") not in self.studies:
+                elif number == 1 or str(record.get("study_id")) not in self.studies:
                     message = f"line {number} is no record of a study of this run"
                     raise JournalError(f"{self.path}: {message}; delete the file to start anew")
                 size += len(line)

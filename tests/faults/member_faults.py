@@ -5,11 +5,10 @@ from collections.abc import Callable
 import numpy as np
 
 from tests.faults.checks import fallback_of, reasons_of, study_lines
-from tests.faults.process_faults import EXIT_FALLBACKS, Case
+from tests.faults.process_faults import ANY_SHARE, EXIT_FALLBACKS, Case
 from tests.faults.study_runs import PRIOR_LINE, Stage
 from tests.faults.study_set import HEALTHY
 
-ANY_SHARE = ("--max-fallback-share", 1)
 LIMIT = 25  # seconds: a healthy run of three studies takes a third of it on a busy core
 
 

@@ -1,0 +1,143 @@
+"""The time limit, with a clock that the test controls."""
+
+import pytest
+
+from lumbar.budget import FAIR_SHARES, WINDOW, Budget, Plan, parse_duration
+
+DETECTORS, CLASSIFIERS = ["d1", "d2"], ["c1", "c2", "c3"]
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def taught(
+    limit: float | None, detector: float, classifier: float, other: float = 0.0
+) -> tuple[Budget, Clock]:
+    """Return a budget that has measured its members twice."""
+    clock = Clock()
+    budget = Budget(limit, clock.now, clock)
+    for _ in range(2):
+        for name in DETECTORS:
+            budget.learn(f"detector {name}", detector)
+        for name in CLASSIFIERS:
+            budget.learn(f"classifier {name}", classifier)
+        budget.learn("other", other)
+    return budget, clock
+
+
+def test_without_a_limit_everything_runs():
+    budget, clock = taught(None, 1e6, 1e6)
+    clock.now += 1e9
+    assert budget.plan(1000, DETECTORS, CLASSIFIERS) == Plan(2, 3)
+    assert budget.allows_another()
+
+
+@pytest.mark.parametrize(
+    "limit,plan",
+    [
+        (98, Plan(2, 3)),
+        (70, Plan(2, 2)),
+        (50, Plan(2, 1)),
+        (35, Plan(1, 1)),
+        (12, Plan(1, 1)),
+        (5, Plan(0, 0)),
+    ],
+)
+def test_classifiers_go_before_detectors_and_studies_last(limit, plan):
+    """A detector takes 1 s and a classifier 1 s a detector: 8, 6, 4 and 2 s a study; ten studies are left."""
+    budget, _ = taught(limit + budget_reserve(limit), 1.0, 1.0)
+    expected = {98: 8, 70: 6, 50: 4, 35: 2, 12: 2, 5: None}[limit]
+    if expected is None:
+        budget, clock = taught(limit + 2, 1.0, 1.0)
+        clock.now += limit - 1  # one second is left, a study by the smallest plan takes two
+    assert budget.plan(10, DETECTORS, CLASSIFIERS) == plan
+    if expected:
+        assert budget.seconds(plan, DETECTORS, CLASSIFIERS) == expected
+
+
+def budget_reserve(limit: float) -> float:
+    return max(2.0, 0.02 * limit / 0.98)
+
+
+def test_the_smallest_plan_goes_on_while_there_is_time_for_one_study():
+    budget, clock = taught(60.0, 2.0, 3.0)
+    graded = 0
+    while budget.plan(1000 - graded, DETECTORS, CLASSIFIERS).detectors:
+        clock.now += budget.seconds(Plan(1, 1), DETECTORS, CLASSIFIERS)
+        graded += 1
+    assert graded == 11  # of 5 s each in 58 s
+    assert budget.elapsed() <= 60 - budget.reserve()
+
+
+def test_one_slow_start_does_not_drop_members():
+    """The first study waits three minutes for a reader that hangs; 700 studies of 2 s remain in 8.5 h."""
+    clock = Clock()
+    budget = Budget(8.5 * 3600, clock.now, clock)
+    for seconds in (180.0, 2.0, 2.0):
+        budget.learn("other", seconds)
+        clock.now += seconds
+        if seconds < 180:
+            assert budget.plan(700, DETECTORS, CLASSIFIERS) == Plan(2, 3)
+
+
+def test_a_change_of_pace_is_believed_and_members_come_back():
+    budget, _ = taught(1000.0, 1.0, 1.0)
+    assert budget.plan(100, DETECTORS, CLASSIFIERS) == Plan(2, 3)
+    for _ in range(WINDOW):
+        budget.learn("classifier c1", 10.0)
+    assert budget.plan(100, DETECTORS, CLASSIFIERS) == Plan(1, 1)
+    for _ in range(WINDOW):
+        budget.learn("classifier c1", 1.0)
+    assert budget.plan(100, DETECTORS, CLASSIFIERS) == Plan(2, 3)
+
+
+def test_what_was_never_measured_costs_nothing_but_a_study_has_its_share():
+    clock = Clock()
+    budget = Budget(102.0, clock.now, clock)
+    assert budget.plan(50, DETECTORS, CLASSIFIERS) == Plan(2, 3)
+    share = FAIR_SHARES * 100 / 50
+    clock.now += share - 0.1
+    assert budget.allows_another()
+    clock.now += 0.2
+    assert not budget.allows_another()
+
+
+def test_simulated_runs_always_end_in_time():
+    """Any pace, any limit: with members as measured, no run passes its limit."""
+    for limit in (30.0, 100.0, 1000.0):
+        for pace in (0.01, 0.3, 2.0, 9.0):
+            clock = Clock()
+            budget = Budget(limit, clock.now, clock)
+            for left in range(200, 0, -1):
+                plan = budget.plan(left, DETECTORS, CLASSIFIERS)
+                if not plan.detectors:
+                    break
+                for number, name in enumerate(DETECTORS[: plan.detectors]):
+                    if number and not budget.allows_another():
+                        break
+                    clock.now += pace
+                    budget.learn(f"detector {name}", pace)
+                for number, name in enumerate(CLASSIFIERS[: plan.classifiers]):
+                    if number and not budget.allows_another():
+                        break
+                    clock.now += pace * plan.detectors
+                    budget.learn(f"classifier {name}", pace)
+            assert budget.elapsed() < limit, (limit, pace)
+
+
+@pytest.mark.parametrize(
+    "text,seconds", [("8.5h", 30600), ("90m", 5400), ("30s", 30), ("45", 45), (" 1 h ", 3600)]
+)
+def test_durations(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "h", "-1h", "0", "1d", "1e3", "nan", "١h"])
+def test_other_durations_are_refused(text):
+    with pytest.raises(ValueError, match="duration"):
+        parse_duration(text)
