@@ -56,6 +56,7 @@ class SeriesPlan:
         fat_shift: pixels by which fat is displaced along the rows (chemical shift), 0 for none.
         ghost: Strength of a motion ghost, 0 for none; wrap: strength of what folds over the edge.
         clip: (slope, pixels) of a black wedge at the first rows or columns, or None.
+        saturation: (y in mm, share of signal left) of a band that quenches the belly before it, or None.
     """
 
     description: str
@@ -72,6 +73,7 @@ class SeriesPlan:
     ghost: float
     wrap: float
     clip: tuple[float, float] | None
+    saturation: tuple[float, float] | None
 
 
 def draw_protocol(rng: np.random.Generator, anatomy: Anatomy) -> tuple[SeriesPlan, ...]:
@@ -113,7 +115,13 @@ def _plan(rng, description, sequence, planes, distance) -> SeriesPlan:
         ghost=float(rng.uniform(0.02, 0.05)) if rng.random() < 0.2 else 0.0,
         wrap=float(rng.uniform(0.3, 1.0)) if rng.random() < 0.08 else 0.0,
         clip=(float(rng.normal(0, 0.06)), float(rng.uniform(4, 20))) if rng.random() < 0.12 else None,
+        saturation=_draw_saturation(rng) if not axial and rng.random() < 0.6 else None,
     )
+
+
+def _draw_saturation(rng) -> tuple[float, float]:
+    """Draw where the band before the spine ends, y in mm, and the share of signal that it leaves."""
+    return float(rng.uniform(-72, -54)), float(rng.uniform(0.05, 0.25))
 
 
 def _draw_matrix(rng, view_mm: float, oblong: bool) -> tuple[tuple[int, int], float]:

@@ -31,6 +31,8 @@ def scan_series(rng: np.random.Generator, anatomy: Anatomy, profiles: Profiles, 
     for plane in plan.planes:
         signal, patient_y, patient_z = _sample(anatomy, profiles, plan, plane)
         signal = signal * _sensitivity(patient_y, patient_z, plan.coil)
+        if plan.saturation:
+            signal = signal * _saturation(patient_y, *plan.saturation)
         signal = _artefacts(signal, plan)
         real, imaginary = signal + _take_noise(rng, pool, signal.shape), _take_noise(rng, pool, signal.shape)
         magnitude = np.sqrt(real * real + imaginary * imaginary)  # Rician
@@ -112,6 +114,12 @@ def _sensitivity(y, z, coil) -> np.ndarray:
     depth, length = coil
     forwards, backwards = np.minimum(y, 0), np.clip(y, 0, 90)
     return np.exp((forwards + 0.5 * backwards) / depth - (z + 15) ** 2 / (2 * length**2)).astype(np.float32)
+
+
+def _saturation(y, edge: float, left: float) -> np.ndarray:
+    """Return what a saturation band leaves: sagittal protocols quench the moving belly before the spine."""
+    behind = 1 / (1 + np.exp(-(y - edge) / 4))
+    return (left + (1 - left) * behind).astype(np.float32)
 
 
 def _shift_columns(image: np.ndarray, pixels: float) -> np.ndarray:
