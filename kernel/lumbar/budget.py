@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 RESERVE_SHARE = 0.02  # of the limit, kept for the unexpected and the last write
-RESERVE_LEAST = 2.0  # seconds
+RESERVE_LEAST = 4.0  # seconds
 WINDOW = 16  # measurements that count: a change of pace is believed after about as many studies
 FAIR_SHARES = 3  # of the time left a study; a study that took as many gets no further member
 UNIT_SECONDS = {"h": 3600, "m": 60, "s": 1, "": 1}

@@ -49,6 +49,7 @@ class Nursery:
         self.process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT, env=ENVIRONMENT
         )
+        assert json.loads(self.process.stdout.readline())["ready"]
 
     def close(self) -> None:
         self.process.stdin.close()

@@ -9,14 +9,14 @@ from tests.faults.process_faults import ANY_SHARE, EXIT_FALLBACKS, Case
 from tests.faults.study_runs import PRIOR_LINE, Stage
 from tests.faults.study_set import HEALTHY
 
-LIMIT = 25  # seconds: a healthy run of three studies takes a third of it on a busy core
+LIMIT = 30  # seconds: a healthy run of three studies takes a third of it on a busy core
 
 
 def slow_members(stage: Stage, rng: np.random.Generator) -> None:
     """Members are dropped, never studies; the run ends before its limit and says who got which."""
     case = Case(stage, wide=True, more=tuple(f"more-{n}" for n in range(5)))
     outcome = case.run(more=("--time-limit", 3 * LIMIT), sabotage={"slow_members": [1.5]})
-    assert outcome.seconds < 3 * LIMIT
+    assert outcome.seconds < 3 * LIMIT, outcome.seconds
     run = outcome.run
     assert run["fewer_members"] and not run["fallbacks"], run
     assert "graded by fewer" in outcome.log
@@ -29,7 +29,7 @@ def no_time(stage: Stage, rng: np.random.Generator) -> None:
     case = Case(stage, more=tuple(f"more-{n}" for n in range(20)))
     limit = ("--time-limit", LIMIT)
     outcome = case.run(EXIT_FALLBACKS, limit, sabotage={"slow_members": [4.0]})
-    assert outcome.seconds < LIMIT
+    assert outcome.seconds < LIMIT, outcome.seconds
     late = [f for f in outcome.run["fallbacks"] if "time_limit" in f["reasons"]]
     assert late and "no time left" in outcome.log
     case.rows()

@@ -23,6 +23,7 @@ def serve() -> None:
     import lumbar.pipeline  # noqa: F401  (the imports are the point)
     from tests.faults import sabotage
 
+    answer({"ready": True})
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()

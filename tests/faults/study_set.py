@@ -86,7 +86,7 @@ class Competition:
     def write_sample(self, row_ids: list[str]) -> Path:
         path = self.root / "sample_submission.csv"
         with path.open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
+            writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
             writer.writerow(["row_id", "normal_mild", "moderate", "severe"])
             writer.writerows([row_id, 0.3, 0.3, 0.4] for row_id in row_ids)
         return path
