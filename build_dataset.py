@@ -18,8 +18,8 @@ from dataset import building, importing, verifying
 from lumbar.weights import BundleError
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command; return the exit status, 4 for a bundle or checkpoint that is wrong."""
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line; see the module's text for what the commands do."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -31,7 +31,12 @@ def main(argv: list[str] | None = None) -> int:
         commands.add_parser("build", help="make the Kaggle data set and its notebook, ready to upload")
     )
     verifying.add_arguments(commands.add_parser("verify", help="check that a built folder is fit for upload"))
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; return the exit status, 4 for a bundle or checkpoint that is wrong."""
+    args = parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     run = {"import": import_checkpoints, "build": building.build, "verify": verifying.verify}[args.command]
     try:

@@ -38,6 +38,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--bundle", type=Path, help="folder with weights_manifest.json; default: the one this file lies in")
     add("--out", type=Path, default=Path("submission.csv"), help="the file to write (default: %(default)s)")
     add("--dump", type=Path, help="folder for points.csv, members.csv and run.json: what the run saw")
+    add("--report", type=Path, help="folder for pages to look at: an index and one a study")
     add("--device", choices=("auto", "cuda", "cpu"), default="auto", help="default: the GPU if it works")
     add(
         "--precision",
@@ -115,7 +116,7 @@ def grade(args: argparse.Namespace) -> int:
     try:
         if args.demo:
             args.data, args.split = demo.make_studies(DEMO), "train"
-            args.out, args.dump = DEMO / "submission.csv", DEMO
+            args.out, args.dump, args.report = DEMO / "submission.csv", DEMO, DEMO / "report"
             args.bundle, note = (args.bundle, "") if args.bundle else demo.find_bundle(CHECKOUT, DEMO)
         options = RunOptions(
             data=args.data,
@@ -125,6 +126,7 @@ def grade(args: argparse.Namespace) -> int:
             device=args.device,
             precision=args.precision,
             dump=args.dump,
+            report=args.report,
             time_limit=args.time_limit,
             max_fallback_share=args.max_fallback_share,
             workers=args.workers or max(1, min(4, (os.cpu_count() or 1) - 1)),

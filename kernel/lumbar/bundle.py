@@ -177,7 +177,9 @@ def write_bundle(bundle: Bundle, folder: Path, weights: str = "weights", figures
         if id(network) not in written:
             half = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
             if not all(torch.isfinite(tensor).all() for tensor in half.values()):
-                raise BundleError(f"{name}: a weight is NaN, infinite or beyond float16's 65504; train it again")
+                raise BundleError(
+                    f"{name}: a weight is NaN, infinite or beyond float16's 65504; train it again"
+                )
             raw = safetensors.torch.save({k: v.contiguous().cpu() for k, v in half.items()})
             file = Path(weights) / f"{name}.safetensors"
             (folder / file).parent.mkdir(parents=True, exist_ok=True)

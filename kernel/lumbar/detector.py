@@ -86,7 +86,9 @@ class Segmenter(nn.Module):
         for block, skip in zip(self.decoder, [*skips[::-1], None], strict=True):
             x = block(x, skip)
         logits = self.head(x)
-        if logits.shape[-2:] != slices.shape[-2:]:  # encoders that begin at a quarter of the size, such as convnext
+        if (
+            logits.shape[-2:] != slices.shape[-2:]
+        ):  # encoders that begin at a quarter of the size, such as convnext
             logits = F.interpolate(logits, slices.shape[-2:], mode="bilinear", align_corners=False)
         return logits
 

@@ -18,8 +18,10 @@ from tqdm import tqdm
 from lumbar.budget import Budget, Plan
 from lumbar.bundle import Bundle, load_bundle
 from lumbar.device import Device, choose_device, is_out_of_memory, try_cuda
-from lumbar.grading import grade_study, move
+from lumbar.faults import Fault
+from lumbar.grading import GradedStudy, grade_study, move
 from lumbar.manifest import read_manifest
+from lumbar.plausibility import Flag, flags
 from lumbar.progress import Run, RunOptions, Told
 from lumbar.readers import Unreadable, read_ahead
 from lumbar.records import Summary, graded_record, prior_record
@@ -62,7 +64,6 @@ def grade_all(device: Device, budget: Budget, state: Run) -> None:
     """Grade the studies as the readers bring them, each with the members that the time allows."""
     bundle = load_bundle(state.options.bundle)
     move(bundle, device.torch)
-    tables = state.options.dump is not None
     names = [member.name for member in bundle.detectors], [member.name for member in bundle.classifiers]
     studies = read_ahead(list(state.pending.values()), state.options.workers)
     with contextlib.closing(studies), tqdm(total=len(state.pending), file=Told(sys.stderr), **BAR) as bar:
@@ -75,11 +76,11 @@ def grade_all(device: Device, budget: Budget, state: Run) -> None:
                 record = prior_record(ref.study_id, study.reason, study.message)
             else:
                 try:
-                    record = graded_or_prior(study, bundle, plan, device, budget, tables)
+                    record = graded_or_prior(study, bundle, plan, device, budget, state)
                 except DeviceLostError as error:
                     logger.error("%s; the CPU from here on", error)
                     bundle, device = load_bundle(state.options.bundle), choose_device("cpu", "fp32")
-                    record = graded_or_prior(study, bundle, plan, device, budget, tables)
+                    record = graded_or_prior(study, bundle, plan, device, budget, state)
             state.add(record)
             bar.update()
             ended = budget.clock()
@@ -88,15 +89,31 @@ def grade_all(device: Device, budget: Budget, state: Run) -> None:
     state.give_up_pending()
 
 
+def implausible(study: Study, graded: GradedStudy) -> list[Flag]:
+    """Return the study's flags; that they can't be told is a fault of the study, and costs no grade."""
+    try:
+        return flags(study.volumes, graded.detections)
+    except Exception as error:
+        logger.exception("study %s: its points could not be checked", study.study_id)
+        graded.faults.append(
+            Fault(f"study {study.study_id}", "not_checked", f"{type(error).__name__}: {error}")
+        )
+        return []
+
+
 def graded_or_prior(
-    study: Study, bundle: Bundle, plan: Plan, device: Device, budget: Budget, tables: bool
+    study: Study, bundle: Bundle, plan: Plan, device: Device, budget: Budget, state: Run
 ) -> dict:
     """Return a study's record; what fails while it is graded costs this study alone.
 
     Raises DeviceLostError if the card computes no longer.
     """
     try:
-        return graded_record(grade_study(study, bundle, plan, device, budget), tables)
+        graded = grade_study(study, bundle, plan, device, budget)
+        found = implausible(study, graded)
+        if state.report:
+            state.report.add_study(study, graded, found)
+        return graded_record(graded, found, tables=state.options.dump is not None)
     except Exception as error:
         if device.torch.type == "cuda" and not try_cuda()[0]:
             raise DeviceLostError(f"{device.torch}: computes no longer after {error}") from error

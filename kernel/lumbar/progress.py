@@ -16,6 +16,7 @@ from lumbar.device import Device
 from lumbar.journal import Journal
 from lumbar.manifest import Manifest
 from lumbar.records import Summary, dump_tables, prior_record, versions
+from lumbar.report import Report
 from lumbar.studies import Competition, StudyRef
 from lumbar.submission import Submission, study_rows
 from lumbar.writing import remove_leftovers
@@ -29,7 +30,8 @@ SECONDS_BETWEEN_WRITES = 30.0
 class RunOptions:
     """What the command line says; times in seconds.
 
-    data, split: None finds them. dump: folder for points.csv and members.csv. started: of the process, on
+    data, split: None finds them. dump: folder for points.csv and members.csv. report: folder for pages.
+    started: of the process, on
     the clock of ``time.monotonic``.
     """
 
@@ -40,6 +42,7 @@ class RunOptions:
     device: str
     precision: str
     dump: Path | None
+    report: Path | None
     time_limit: float | None
     max_fallback_share: float
     workers: int
@@ -57,6 +60,9 @@ class Run:
         self.submission = Submission(row_ids, manifest.prior)
         self.summary = summary_of(options, competition, manifest, device)
         self.lock = threading.RLock()
+        borders = [member["config"]["border"] for member in manifest.classifiers]
+        shown = {"prior": manifest.prior.tolist(), "crop_border": (borders or ["shift"])[0]}
+        self.report = Report(options.report, self.summary.about | shown) if options.report else None
         self.pending = {study.study_id: study for study in competition.studies}
         identity = {
             "bundle": manifest.fingerprint,
@@ -102,6 +108,8 @@ class Run:
         if record["probabilities"] is not None:
             self.submission.set_study(record["study_id"], np.array(record["probabilities"]))
         self.summary.add(record)
+        if self.report and record["study_id"] not in self.report.entries:  # from the journal, or not graded
+            self.report.add_study(None, record, record["flags"])
 
     def run_files(self) -> list[Path]:
         return [folder / "run.json" for folder in (self.options.out.parent, self.options.dump) if folder]
@@ -112,6 +120,8 @@ class Run:
             self.submission.write(self.options.out)
             if self.options.dump:
                 dump_tables(self.journal, self.options.dump)
+            if self.report:
+                self.report.finish(self.summary.as_dict())
             self.summary.write(self.run_files())
             if complete:
                 self.journal.discard()
@@ -129,6 +139,7 @@ def fingerprint(studies: tuple[StudyRef, ...]) -> str:
 def summary_of(options: RunOptions, competition: Competition, manifest: Manifest, device: Device) -> Summary:
     """Return an empty summary that knows what this run is."""
     files = {"submission": str(options.out)} | ({"dump": str(options.dump)} if options.dump else {})
+    files |= {"report": str(options.report / "index.html")} if options.report else {}
     about = {
         "bundle": manifest.name,
         "trained_on": manifest.trained_on,

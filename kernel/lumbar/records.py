@@ -23,6 +23,7 @@ from lumbar.faults import Fault
 from lumbar.grading import GradedStudy
 from lumbar.heatmap import CROP_OFFSETS
 from lumbar.journal import Journal
+from lumbar.plausibility import Flag
 from lumbar.sites import DESCRIPTION_SITES, SEVERITIES, SITE_NAMES
 from lumbar.writing import write_atomically
 
@@ -40,13 +41,14 @@ MODULES = (
 )  # not distributions: OpenCV comes as any of four
 
 
-def graded_record(graded: GradedStudy, tables: bool) -> dict:
+def graded_record(graded: GradedStudy, flags: list[Flag], tables: bool) -> dict:
     """Return a graded study as JSON: its probabilities, faults, plan, seconds, and its rows of the tables."""
     return {
         "study_id": graded.study_id,
         "probabilities": None if graded.probabilities is None else graded.probabilities.tolist(),
         "faults": [fault._asdict() for fault in graded.faults],
         "missing": graded.missing,
+        "flags": [flag._asdict() for flag in flags],
         "plan": asdict(graded.plan),
         "seconds": graded.seconds,
         "points": list(point_rows(graded)) if tables else [],
@@ -61,6 +63,7 @@ def prior_record(study_id: str, reason: str, message: str) -> dict:
         "probabilities": None,
         "faults": [Fault(f"study {study_id}", reason, message)._asdict()],
         "missing": [],
+        "flags": [],
         "plan": asdict(Plan(0, 0)),
         "seconds": {},
         "points": [],
@@ -116,6 +119,7 @@ class Summary:
         self.studies = 0
         self.fallbacks: list[dict] = []
         self.faults: list[dict] = []
+        self.flags: list[dict] = []
         self.fewer_members: dict[str, dict] = {}
         self.seconds: Counter[str] = Counter()
 
@@ -124,6 +128,7 @@ class Summary:
         study_id, reasons = record["study_id"], {f["reason"]: f["message"] for f in record["faults"]}
         self.studies += 1
         self.faults += [{"study_id": study_id} | fault for fault in record["faults"]]
+        self.flags += [{"study_id": study_id} | flag for flag in record["flags"]]
         self.seconds.update(record["seconds"])
         if record["plan"] != asdict(self.members) and record["plan"]["detectors"]:
             self.fewer_members[study_id] = record["plan"]
@@ -157,6 +162,8 @@ class Summary:
             "fallback_share": self.fallback_share,
             "fewer_members": self.fewer_members,
             "faults": self.faults,
+            "flags": self.flags,
+            "flag_counts": dict(Counter(flag["reason"] for flag in self.flags)),
             "exit_status": self.exit_status,
         }
 
@@ -181,6 +188,11 @@ class Summary:
             lines.append(f"graded by fewer: {', '.join(told)}; which is in run.json")
         if late := sum("time_limit" in fallback["reasons"] for fallback in self.fallbacks):
             lines.append(f"no time left: {late} studies, with the prior")
+        if self.flags:
+            studies = len({flag["study_id"] for flag in self.flags})
+            reasons = Counter(flag["reason"] for flag in self.flags).most_common()
+            told = ", ".join(f"{number} x {reason}" for reason, number in reasons)
+            lines.append(f"implausible: {studies} studies ({told}), see run.json")
         lines += [f"{key}: {path}" for key, path in self.about["files"].items()]
         return "\n".join(lines)
 
