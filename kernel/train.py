@@ -30,6 +30,7 @@ from training.export import export_run
 from training.labels import LabelError
 from training.loop import TrainingError
 from training.materials import Sources, read_materials
+from training.phantom_bound import describe_bound
 from training.pretrained import convert_lite0
 from training.run import run_recipe
 from training.small_recipes import RECIPES
@@ -148,6 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "phantoms":
             write_phantoms(options.out, options.studies, options.seed, options.workers)
+            print(describe_bound())
         elif options.command == "export":
             name = options.name or options.run.resolve().name
             print(export_run(options.run, options.out, name, options.trained_on))

@@ -62,6 +62,8 @@ else:
 RUN = """\
 environment |= {"PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "30"}  # a line of progress every 30 s
 command = [sys.executable, str(bundle / "kernel" / "infer.py"), "--out", "submission.csv"]
+if not os.environ.get("KAGGLE_IS_COMPETITION_RERUN"):  # pages to look at; the scored rerun needs none
+    command += ["--report", "report"]
 print(" ".join(command))
 kernel = subprocess.Popen(
     command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
