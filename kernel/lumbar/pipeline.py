@@ -111,8 +111,7 @@ def graded_or_prior(
     try:
         graded = grade_study(study, bundle, plan, device, budget)
         found = implausible(study, graded)
-        if state.report:
-            state.report.add_study(study, graded, found)
+        state.show(study, graded, found)
         return graded_record(graded, found, tables=state.options.dump is not None)
     except Exception as error:
         if device.torch.type == "cuda" and not try_cuda()[0]:
@@ -144,6 +143,7 @@ def leave(state: Run, patience: float) -> None:
     try:
         logger.error("a member did not end before the time limit; the rest is submitted as it stands")
         if state.lock.acquire(timeout=patience):  # and never released: the main thread must add nothing now
+            state.report = None  # pages take time
             state.give_up_pending()
             summary = state.finish(complete=False)
             print(summary.text(), file=Told(sys.stderr))

@@ -60,7 +60,8 @@ class Run:
         self.submission = Submission(row_ids, manifest.prior)
         self.summary = summary_of(options, competition, manifest, device)
         self.lock = threading.RLock()
-        borders = [member["config"]["border"] for member in manifest.classifiers]
+        configs = [member.get("config") for member in manifest.classifiers]  # not checked yet
+        borders = [config["border"] for config in configs if isinstance(config, dict) and "border" in config]
         shown = {"prior": manifest.prior.tolist(), "crop_border": (borders or ["shift"])[0]}
         self.report = Report(options.report, self.summary.about | shown) if options.report else None
         self.pending = {study.study_id: study for study in competition.studies}
@@ -109,7 +110,15 @@ class Run:
             self.submission.set_study(record["study_id"], np.array(record["probabilities"]))
         self.summary.add(record)
         if self.report and record["study_id"] not in self.report.entries:  # from the journal, or not graded
-            self.report.add_study(None, record, record["flags"])
+            self.show(None, record, record["flags"])
+
+    def show(self, *page: object) -> None:
+        """Add a study's page to the report, if there is to be one; a page that fails costs no grade."""
+        try:
+            if self.report:
+                self.report.add_study(*page)
+        except Exception:
+            logger.exception("report: a study has no page")
 
     def run_files(self) -> list[Path]:
         return [folder / "run.json" for folder in (self.options.out.parent, self.options.dump) if folder]
@@ -120,11 +129,14 @@ class Run:
             self.submission.write(self.options.out)
             if self.options.dump:
                 dump_tables(self.journal, self.options.dump)
-            if self.report:
-                self.report.finish(self.summary.as_dict())
             self.summary.write(self.run_files())
             if complete:
                 self.journal.discard()
+            try:
+                if self.report:
+                    self.report.finish(self.summary.as_dict())
+            except Exception:
+                logger.exception("report: its index could not be written")
         return self.summary
 
 

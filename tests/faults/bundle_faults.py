@@ -86,6 +86,7 @@ BUNDLE_FAULTS: dict[str, Callable[[Path], None]] = {
     "no detectors": edited(lambda m: m.update(detectors=[])),
     "detectors are a number": edited(lambda m: m.update(detectors=7)),
     "a classifier is a word": edited(lambda m: m.update(classifiers=["a"])),
+    "a classifier without configuration": edited(lambda m: m["classifiers"][0].pop("config")),
     "networks are a list": edited(lambda m: m["detectors"][0].update(networks=[])),
     "prior of NaN": edited(lambda m: m.update(prior=[[float("nan")] * 3] * 25)),
     "prior of words": edited(lambda m: m.update(prior="high")),
