@@ -15,7 +15,15 @@ from lumbar.phantom.scan import scan_series
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SITES
 
 # A scanner without noise, coil or artefacts: what is measured is anatomy.
-IDEAL = {"noise": 0.0, "coil": (1e9, 1e9), "fat_shift": 0.0, "ghost": 0.0, "wrap": 0.0, "clip": None}
+IDEAL = {
+    "saturation": None,
+    "noise": 0.0,
+    "coil": (1e9, 1e9),
+    "fat_shift": 0.0,
+    "ghost": 0.0,
+    "wrap": 0.0,
+    "clip": None,
+}
 
 
 def patient(severity: np.ndarray, seed: int):
@@ -129,6 +137,7 @@ def test_fluid_is_bright_on_t2_and_dark_on_t1():
     for site in range(1, 4):
         point = anatomy.site_points()[site]
         t2, row, column, _ = image_at(anatomy, profiles, plans, SAGITTAL_T2, point)
-        assert t2[round(row) - 2 : round(row) + 3, round(column) - 2 : round(column) + 3].max() > 750
+        # A thread of the cauda may lie on the point itself: some 3 mm around it there is fluid all the same.
+        assert t2[round(row) - 5 : round(row) + 6, round(column) - 5 : round(column) + 6].max() > 900
         t1, row, column, _ = image_at(anatomy, profiles, plans, SAGITTAL_T1, point)
         assert np.median(t1[round(row) - 2 : round(row) + 3, round(column) - 2 : round(column) + 3]) < 400
