@@ -5,8 +5,8 @@ python -m tests.faults.fuzz --inputs 20000        mutated DICOM files through th
 python -m tests.faults.soak --studies 500         memory and descriptors over a long run
 
 study_set    healthy studies, and copies of them to be harmed
-file_faults, folder_faults, table_faults      one harmed study each, many in a run
-run_faults, bundle_faults, process_faults     one run each
-nursery      starts kernels without importing torch for each
+study_faults, harms      one harmed study each, many in a run
+table_faults, bundle_faults, process_faults, machine_faults, member_faults      one run each
+nursery, kernels, sabotage      start kernels without importing torch for each, harm them from within
 checks       what must hold whatever was harmed
 """

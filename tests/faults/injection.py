@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tests.faults.bundle_faults import BUNDLE_FAULTS, run_bundle_fault
+from tests.faults.machine_faults import MACHINE_FAULTS
 from tests.faults.member_faults import MEMBER_FAULTS
 from tests.faults.process_faults import PROCESS_FAULTS
 from tests.faults.study_faults import STUDY_FAULTS
@@ -20,7 +21,7 @@ STUDY_SHARE = 0.92  # of faults drawn at random: many fit into one run, the othe
 RUN_FAULTS: dict[str, Callable[[Stage, np.random.Generator], None]] = {
     **{f"bundle: {n}": (lambda s, _, n=n: run_bundle_fault(s, n)) for n in BUNDLE_FAULTS},
     **{f"table: {n}": (lambda s, _, n=n: run_table_fault(s, n)) for n in TABLE_FAULTS},
-    **{f"process: {n}": check for n, check in PROCESS_FAULTS.items()},
+    **{f"process: {n}": check for n, check in (PROCESS_FAULTS | MACHINE_FAULTS).items()},
     **{f"member: {n}": check for n, check in MEMBER_FAULTS.items()},
 }
 

@@ -74,6 +74,18 @@ def hanging_member(after: int) -> None:
     change_classify(hang)
 
 
+def signalled(number: int, after: int) -> None:
+    """Let a signal come once a classifier has graded ``after`` studies."""
+    seen = []
+
+    def send(*_):
+        seen.append(1)
+        if len(seen) == after + 1:
+            os.kill(os.getpid(), number)
+
+    change_classify(send)
+
+
 def failing_member(times: int, error: str, only: str = "") -> None:
     """Let a classifier raise the first ``times`` times that it runs."""
     import torch
@@ -144,7 +156,7 @@ def small_files(size: int) -> None:
 
 
 def few_processes() -> None:
-    """Refuse every further process."""
+    """Refuse every further process: studies are read in the kernel's own, which also starts sooner."""
     import multiprocessing.context
 
     def refuse(*_):

@@ -6,6 +6,7 @@ python -m tests.faults.soak --studies 500
 import argparse
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -17,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "kernel"))
 
 MOST_GROWTH_MB = 60.0  # from the first quarter of a run to its last, parent and readers together
 SECONDS_BETWEEN_LOOKS = 0.5
+PATIENCE = 3000.0  # seconds
 
 
 def look(session: int) -> tuple[float, int, int] | None:
@@ -65,7 +67,7 @@ def soak(stage, studies: int) -> tuple[str, list[tuple[float, int, int]]]:
     watch = Watch(stage.nursery.process.pid)
     watch.start()
     arguments = ["--data", competition.write_tables(), "--bundle", stage.small, "--workers", 2]
-    outcome = stage.nursery.run(arguments, stage.folder / "soak-out")
+    outcome = stage.nursery.run(arguments, stage.folder / "soak-out", stop=(signal.SIGKILL, PATIENCE))
     watch.over.set()
     watch.join()
     check_log(outcome.log)

@@ -122,7 +122,7 @@ def run_table_fault(stage: Stage, name: str) -> None:
     out = stage.folder / "tables-out"
     shutil.rmtree(out, ignore_errors=True)
     arguments = ["--data", competition.root, "--bundle", stage.small, "--workers", 1, *fault.arguments]
-    outcome = stage.nursery.run(arguments, out)
+    outcome = stage.nursery.run(arguments, out, {"few_processes": []})
     check_log(outcome.log)
     assert outcome.status == fault.status, f"status {outcome.status}\n{outcome.log[-2000:]}"
     assert fault.says in outcome.log, outcome.log[-2000:]
