@@ -31,9 +31,9 @@ class Case:
         self.arguments = ["--data", self.competition.write_tables(), "--bundle", bundle, "--workers", 1]
 
     def run(self, status: int = 0, more: tuple = (), sabotage: dict | None = None) -> Outcome:
-        """Run the kernel; unless its readers are what is sabotaged, it reads by itself, which starts sooner."""
+        """Run the kernel; unless its readers matter, it reads by itself, which starts sooner."""
         sabotage = {"few_processes": []} | (sabotage or {})
-        if "bad_readers" in sabotage:
+        if sabotage.keys() & {"bad_readers", "little_memory"}:
             del sabotage["few_processes"]
         outcome = self.stage.nursery.run([*self.arguments, *more], self.out, sabotage)
         check_log(outcome.log)
