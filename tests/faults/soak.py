@@ -75,7 +75,7 @@ def soak(stage, studies: int) -> tuple[str, list[tuple[float, int, int]]]:
     rows = rows_of(outcome.submission, competition.row_ids())
     for study in competition.studies:
         assert study_lines(rows, study.study_id) == stage.healthy[study.model], study.study_id
-    return outcome.log.splitlines()[-4], watch.looks
+    return next(line for line in outcome.log.splitlines() if " studies in " in line), watch.looks
 
 
 def grown(looks: list[tuple[float, int, int]]) -> tuple[str, float, int]:
