@@ -33,11 +33,21 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--data", type=Path, help="folder in the competition's layout; default: found under /kaggle/input")
+    add(
+        "--data",
+        type=Path,
+        help="folder in the competition's layout, or any folder or .zip of DICOM; default: found under /kaggle/input",
+    )
     add("--split", choices=("test", "train"), help="which of its image folders; default: test if it is there")
+    add(
+        "--series",
+        type=Path,
+        metavar="MAP.csv",
+        help="study_id,series_id,series_description: overrules the data's own table, or what its headers tell",
+    )
     add("--bundle", type=Path, help="folder with weights_manifest.json; default: the one this file lies in")
     add("--out", type=Path, default=Path("submission.csv"), help="the file to write (default: %(default)s)")
-    add("--dump", type=Path, help="folder for points.csv, members.csv and run.json: what the run saw")
+    add("--dump", type=Path, help="folder for points.csv, members.csv, findings/ and run.json: what it saw")
     add("--report", type=Path, help="folder for pages to look at: an index and one a study")
     add("--device", choices=("auto", "cuda", "cpu"), default="auto", help="default: the GPU if it works")
     add(
@@ -121,6 +131,7 @@ def grade(args: argparse.Namespace) -> int:
         options = RunOptions(
             data=args.data,
             split=args.split,
+            series=args.series,
             bundle=args.bundle or CHECKOUT,
             out=args.out,
             device=args.device,

@@ -31,8 +31,12 @@ class Series:
     faults: list[Fault] = field(default_factory=list)
 
 
-def read_series(folder: Path, description: str) -> Series:
-    """Read every file of a series' folder (hidden files apart).
+def read_series(
+    folder: Path, description: str, files: tuple[Path, ...] | None = None, series_id: str = ""
+) -> Series:
+    """Read every file of a series' folder (hidden files apart), or just the files given, wherever they lie.
+
+    The series is named by its folder unless an id is given.
 
     :returns: slices by instance number, then SOP instance UID, then file name; by file name where any slice
         has no instance number. A file that can not be used is in ``faults``, and the others go on; so is a
@@ -45,7 +49,7 @@ def read_series(folder: Path, description: str) -> Series:
     faults: list[Fault] = []
     notes: Counter[tuple[str, str]] = Counter()
     size = 0
-    for path in _files(folder):
+    for path in _files(folder) if files is None else files:
         try:
             found, file_notes = read_file(path)
         except DicomError as error:
@@ -70,7 +74,7 @@ def read_series(folder: Path, description: str) -> Series:
     for (reason, text), count in sorted(notes.items()):
         logger.info("%s: %s (%d files)", folder, text, count)
         faults.append(Fault(str(folder), reason, f"{folder}: {text} ({count} files)"))
-    return Series(folder.name, description, _in_instance_order(slices), faults)
+    return Series(series_id or folder.name, description, _in_instance_order(slices), faults)
 
 
 def _log_faults(folder: Path, faults: list[Fault]) -> None:

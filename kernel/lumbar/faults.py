@@ -33,6 +33,20 @@ SERIES_REASONS = {
     "no_series": "the sample submission names the study, the table of series does not",
     "unknown_description": "the series' description is none of the three",
 }
+# Reasons for a series that a folder without tables holds and that is left out by its headers.
+HEADER_REASONS = {
+    "localizer": "ImageType, the text or slices of several planes tell a localizer",
+    "derived": "a secondary or computed picture: reformatted, projected, a map, a screenshot",
+    "duplicate": "a copy of a slice that the series has already",
+    "not_an_image": "an object without pixels",
+    "other_modality": "Modality is not MR",
+    "other_body_part": "the text or BodyPartExamined names another part of the body",
+    "other_plane": "a coronal series",
+    "other_sequence": "a weighting or technique that is none of the three",
+    "unknown_plane": "neither geometry nor text tells the plane",
+    "unknown_sequence": "neither times nor text tell the weighting",
+    "second_choice": "STIR, fat-suppressed or with contrast agent, and the study has a plain series",
+}
 # Reasons for oddities that cost no slice; ``file`` is the series' folder.
 ODDITIES = {
     "malformed_tag": "an optional tag can not be read: treated as missing",

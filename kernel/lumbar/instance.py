@@ -57,7 +57,7 @@ def read_file(path: Path) -> tuple[list[Slice], Notes]:
     :raises DicomError: for every fault of the file, with a reason of ``faults.FILE_REASONS``.
     """
     notes: Notes = []
-    dataset = _parse(Path(path))
+    dataset = parse(Path(path), TAGS)
     pixel_keyword(dataset, str(path))
     image_type = tag_value(dataset, "ImageType", notes) or ()
     image_type = (image_type,) if isinstance(image_type, str) else image_type
@@ -87,8 +87,11 @@ def read_file(path: Path) -> tuple[list[Slice], Notes]:
     return slices, notes
 
 
-def _parse(path: Path) -> pydicom.FileDataset:
-    """Parse the tags that are used; raise DicomError where the file can't be opened or is no DICOM file."""
+def parse(path: Path, tags: list[int], pixels: bool = True) -> pydicom.FileDataset:
+    """Parse the tags given; raise DicomError where the file can't be opened or is no DICOM file.
+
+    Without ``pixels`` nothing from the pixel data on is parsed.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
@@ -110,7 +113,7 @@ def _parse(path: Path) -> pydicom.FileDataset:
     try:
         _refuse_deflate_bomb(data, path)
         # From memory: a damaged length field read from a file would allocate up to 4 GiB first.
-        return pydicom.dcmread(io.BytesIO(data), specific_tags=TAGS)
+        return pydicom.dcmread(io.BytesIO(data), specific_tags=tags, stop_before_pixels=not pixels)
     except DicomError:
         raise
     except InvalidDicomError as error:

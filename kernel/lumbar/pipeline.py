@@ -19,6 +19,7 @@ from lumbar.budget import Budget, Plan
 from lumbar.bundle import Bundle, load_bundle
 from lumbar.device import Device, choose_device, is_out_of_memory, try_cuda
 from lumbar.faults import Fault
+from lumbar.findings import study_findings
 from lumbar.grading import GradedStudy, grade_study, move
 from lumbar.manifest import read_manifest
 from lumbar.plausibility import Flag, flags
@@ -38,14 +39,14 @@ class DeviceLostError(Exception):
 
 
 def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Summary:
-    """Grade all studies of a competition folder; return what there is to say about it.
+    """Grade all studies of a competition folder, or of any folder of DICOM; return what there is to say about it.
 
     clock: of the time limit, in seconds; a test may control it. Raises DataNotFoundError, BundleError and
     JournalError before any study is read, OSError when the file can't be written; an interrupt passes on
     after everything known has been written.
     """
     manifest = read_manifest(options.bundle)
-    competition = find_competition(options.data, options.split)
+    competition = find_competition(options.data, options.split, options.series)
     device = choose_device(options.device, options.precision)
     logger.info("device %s (%s), precision %s", device.torch, device.reason, device.precision)
     state = Run(options, competition, manifest, device)
@@ -112,7 +113,8 @@ def graded_or_prior(
         graded = grade_study(study, bundle, plan, device, budget)
         found = implausible(study, graded)
         state.show(study, graded, found)
-        return graded_record(graded, found, tables=state.options.dump is not None)
+        findings = study_findings(study, graded) if state.options.dump else []
+        return graded_record(graded, found, tables=state.options.dump is not None) | {"findings": findings}
     except Exception as error:
         if device.torch.type == "cuda" and not try_cuda()[0]:
             raise DeviceLostError(f"{device.torch}: computes no longer after {error}") from error

@@ -13,6 +13,7 @@ import numpy as np
 
 from lumbar.budget import Plan
 from lumbar.device import Device
+from lumbar.findings import write_findings
 from lumbar.journal import Journal
 from lumbar.manifest import Manifest
 from lumbar.records import Summary, dump_tables, prior_record, versions
@@ -30,13 +31,14 @@ SECONDS_BETWEEN_WRITES = 30.0
 class RunOptions:
     """What the command line says; times in seconds.
 
-    data, split: None finds them. dump: folder for points.csv and members.csv. report: folder for pages.
-    started: of the process, on
-    the clock of ``time.monotonic``.
+    data, split: None finds them. series: table that overrules descriptions. dump: folder for points.csv,
+    members.csv and findings/. report: folder for pages. started: of the process, on the clock of
+    ``time.monotonic``.
     """
 
     data: Path | None
     split: str | None
+    series: Path | None
     bundle: Path
     out: Path
     device: str
@@ -129,6 +131,7 @@ class Run:
             self.submission.write(self.options.out)
             if self.options.dump:
                 dump_tables(self.journal, self.options.dump)
+                write_findings(self.journal, self.summary.about, self.options.dump / "findings")
             self.summary.write(self.run_files())
             if complete:
                 self.journal.discard()
@@ -165,6 +168,8 @@ def summary_of(options: RunOptions, competition: Competition, manifest: Manifest
         "precision": device.precision,
         "files": files,
     }
+    if competition.decisions:
+        about["series"] = list(competition.decisions)
     members = Plan(len(manifest.detectors), len(manifest.classifiers))
     return Summary(about, options.started, options.max_fallback_share, members)
 

@@ -68,6 +68,7 @@ def prior_record(study_id: str, reason: str, message: str) -> dict:
         "seconds": {},
         "points": [],
         "members": [],
+        "findings": [],
     }
 
 

@@ -1,12 +1,15 @@
-"""The competition's folder -> the list of studies and their series; a study -> its volumes."""
+"""The competition's folder, or any folder of DICOM -> studies and their series; a study -> its volumes."""
 
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from lumbar.archive import unpack
+from lumbar.competition import Competition, SeriesRef, StudyRef
 from lumbar.dicom import Series, read_series
 from lumbar.faults import DicomError, Fault
+from lumbar.plain_folder import scan_folder
 from lumbar.sites import DESCRIPTIONS
 from lumbar.tables import DataNotFoundError, read_descriptions, read_sample, studies_of_rows
 from lumbar.volume import Volume, build_volume
@@ -28,35 +31,6 @@ SEARCH_DEPTH = 4  # /kaggle/input/competitions/<slug>/file, and what a data set'
 SPLITS = ("test", "train")
 
 
-@dataclass(frozen=True)
-class SeriesRef:
-    """Where a series is; ``description`` is one of the three, or as spelled in the CSV where it is none."""
-
-    series_id: str
-    folder: Path
-    description: str
-
-
-@dataclass(frozen=True)
-class StudyRef:
-    """A study to read: its series in the order of the CSV's rows."""
-
-    study_id: str
-    series: tuple[SeriesRef, ...]
-
-
-@dataclass(frozen=True)
-class Competition:
-    """The competition's folder: ``studies`` in the CSV's order, those that only the sample names last;
-    ``sample_ids`` the row ids of ``sample_submission.csv`` in its order, None where there is none."""
-
-    root: Path
-    split: str
-    images: Path
-    studies: tuple[StudyRef, ...]
-    sample_ids: tuple[str, ...] | None
-
-
 @dataclass
 class Study:
     """What could be read of a study; a description without a usable series is absent from ``volumes``."""
@@ -66,17 +40,57 @@ class Study:
     faults: list[Fault] = field(default_factory=list)
 
 
-def find_competition(root: Path | None = None, split: str | None = None) -> Competition:
-    """Find the competition's files and list its studies.
+def find_competition(
+    root: Path | None = None, split: str | None = None, series_map: Path | None = None
+) -> Competition:
+    """Find the competition's files and list its studies; without its tables, what the DICOM headers say.
 
-    :param root: the folder with ``<split>_series_descriptions.csv`` and ``<split>_images``; None looks under
-        ``/kaggle/input``, whatever the mount's style.
+    :param root: the folder with ``<split>_series_descriptions.csv`` and ``<split>_images``, or any folder of
+        DICOM files, or a .zip of either; None looks under ``/kaggle/input``, whatever the mount's style.
     :param split: "test" or "train"; None takes test if it is there (under ``/kaggle/input``: always test).
+    :param series_map: a table like the competition's, whose descriptions overrule all others.
     :raises DataNotFoundError: nothing found, or a file is not what it should be.
     """
     if root is None:
         root = search_folder(KAGGLE_INPUT, table_name(split or "test"))
     root = Path(root)
+    if root.is_file():
+        folder = unpack(root)
+        inside = sorted(path.parent for path in folder.glob("*/*_series_descriptions.csv"))
+        found = find_competition(inside[0] if inside else folder, split, series_map)
+        return replace(found, root=root, images=root)  # the same at every run, unlike where it was unpacked
+    overrules = read_overrules(series_map) if series_map else {}
+    # Not whether they can be read: a damaged table must not be taken for no table.
+    tables = [root / table_name(name) for name in SPLITS] + [root / "sample_submission.csv"]
+    if root.is_dir() and split is None and not any(path.exists() for path in tables):
+        studies, decisions = scan_folder(root, overrules)
+        return Competition(root, "plain", root, studies, None, decisions)
+    found = list_tables(root, split)
+    if series_map is None:
+        return found
+    for key in overrules.keys() - {
+        (study.study_id, s.series_id) for study in found.studies for s in study.series
+    }:
+        logger.warning("%s: study %s, series %s is not in the data", series_map, *key)
+    return replace(found, studies=tuple(overruled(study, overrules) for study in found.studies))
+
+
+def read_overrules(path: Path) -> dict[tuple[str, str], str]:
+    """Return the descriptions of a ``--series`` table by (study id, series id)."""
+    table = read_descriptions(path)
+    rows = zip(*(table[column].tolist() for column in table), strict=True)
+    return {(study_id, series_id): text for study_id, series_id, text in rows}
+
+
+def overruled(study: StudyRef, overrules: dict[tuple[str, str], str]) -> StudyRef:
+    """Return the study with the descriptions that a ``--series`` table has for it."""
+    told = [overrules.get((study.study_id, s.series_id), s.description) for s in study.series]
+    series = tuple(replace(s, description=text) for s, text in zip(study.series, told, strict=True))
+    return replace(study, series=series)
+
+
+def list_tables(root: Path, split: str | None) -> Competition:
+    """List the studies of a competition's folder by its tables, as ``find_competition`` does."""
     wanted = (split,) if split else SPLITS
     found = [name for name in wanted if (root / table_name(name)).is_file()]
     if not found:
@@ -146,8 +160,8 @@ def read_study(ref: StudyRef) -> Study:
 
     Nothing in the files raises: what can't be used, or is odd, is in ``faults``.
     """
-    study = Study(ref.study_id)
-    if not ref.series:
+    study = Study(ref.study_id, faults=list(ref.faults))
+    if not ref.series and not ref.faults:
         message = f"study {ref.study_id}: got no series in the table, expected at least one"
         study.faults.append(Fault(ref.study_id, "no_series", message))
     for series in ref.series:
@@ -179,7 +193,7 @@ def _read_usable(study: Study, refs: list[SeriesRef]) -> list[Series]:
     usable = []
     for ref in refs:
         try:
-            series = read_series(ref.folder, ref.description)
+            series = read_series(ref.folder, ref.description, ref.files, ref.series_id)
         except DicomError as error:
             logger.warning("study %s, series %s left out: %s", study.study_id, ref.series_id, error)
             study.faults += [Fault(str(ref.folder), error.reason, str(error)), *error.faults]
