@@ -2,11 +2,11 @@
 
 import json
 
-import evaluate
 import numpy as np
 import pandas as pd
 import pytest
 
+import evaluate
 from lumbar.sites import DESCRIPTION_SITES, SEVERITIES, SITE_NAMES, SITES
 from lumbar.submission import Submission, study_rows
 from tests.labelled_competition import ROWS, materials_of, write_competition
