@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lumbar.plain_folder import read_headers
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from lumbar.studies import DataNotFoundError, find_competition, read_study
 from tests.dicom_writer import AXIAL, CORONAL, SAGITTAL, enhanced_dataset, picture, write, write_slice
@@ -113,6 +114,28 @@ def test_series_of_one_kind_are_joined_by_their_number(tmp_path):
     (ref,) = find_competition(tmp_path).studies
     assert [s.series_id for s in ref.series] == ["1.2.2", "1.2.1"]
     assert [h.series_id for h in read_study(ref).volumes[SAGITTAL_T2].headers] == ["1.2.2", "1.2.1"] * 3
+
+
+def test_a_dual_echo_series_gives_its_t2(tmp_path):
+    for echo in (20, 90):
+        write_plain(tmp_path, "1.2", "1.2.1", EchoTime=echo, RepetitionTime=3500)
+    assert told(tmp_path) == {"1.2": {"1.2.1": SAGITTAL_T2, "1.2.1-2": "other_sequence"}}
+    assert len(read_study(find_competition(tmp_path).studies[0]).volumes[SAGITTAL_T2]) == 3
+
+
+def test_mutated_headers_are_read_or_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    write_plain(tmp_path, "1.2", "1.2.1", 1, ImageType=["ORIGINAL", "PRIMARY"], **T2)
+    dataset = enhanced_dataset(np.stack([picture(seed=n) for n in range(2)]), True)
+    originals = [next(tmp_path.iterdir()).read_bytes(), write(dataset, tmp_path / "e").read_bytes()]
+    for number in range(200):
+        data = bytearray(originals[number % 2])
+        for place in rng.integers(132, min(len(data), 1200), 1 + number % 8):
+            data[place] = rng.integers(256)
+        (tmp_path / "m").write_bytes(data)
+        headers, faults = read_headers(tmp_path)
+        assert len(headers) + len(faults) in (2, 3)
+    told(tmp_path)
 
 
 def test_folders_stand_for_missing_uids(tmp_path):

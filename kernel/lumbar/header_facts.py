@@ -97,9 +97,9 @@ class FileHeader:
 
 def is_dicom(path: Path) -> bool:
     """Tell whether a regular file has DICOM's mark; what can't be opened counts, so that it is said why."""
-    if not path.is_file():
-        return False
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return file.read(MARK.stop)[MARK] == b"DICM"
     except OSError:
@@ -109,7 +109,7 @@ def is_dicom(path: Path) -> bool:
 def read_header(path: Path) -> FileHeader | None:
     """Read one file's header; None for a DICOMDIR. Raises DicomError as ``instance.parse`` does."""
     dataset = parse(path, TAGS, pixels=False)
-    if str(dataset.file_meta.get("MediaStorageSOPClassUID", "")) == DICOMDIR:
+    if texts(dataset.file_meta, "MediaStorageSOPClassUID") == (DICOMDIR,):
         return None
     notes: Notes = []  # what is malformed is told when the series is read
 

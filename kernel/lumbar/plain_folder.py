@@ -12,7 +12,7 @@ from pathlib import Path
 from lumbar.competition import SeriesRef, StudyRef
 from lumbar.faults import DicomError, Fault
 from lumbar.header_facts import FileHeader, is_dicom, read_header, series_facts
-from lumbar.series_kind import SeriesKind, kind_of
+from lumbar.series_kind import SHORTEST_T2_ECHO, SeriesKind, kind_of
 from lumbar.sites import DESCRIPTIONS
 from lumbar.tables import IDENTIFIER, DataNotFoundError
 
@@ -84,7 +84,11 @@ def read_headers(root: Path) -> tuple[list[FileHeader], list[Fault]]:
 def files_below(root: Path) -> list[Path]:
     """List the files under a folder, hidden ones apart, in sorted order; a folder met by two links is read once."""
     found, met = [], set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+
+    def unreadable(error: OSError) -> None:
+        logger.warning("%s: %s; what is in it is not read", error.filename, error.strerror)
+
+    for folder, subfolders, names in os.walk(root, onerror=unreadable, followlinks=True):
         real = os.path.realpath(folder)
         if real in met:
             subfolders.clear()
@@ -111,9 +115,17 @@ def group(root: Path, headers: list[FileHeader]) -> dict[str, dict[str, list[Fil
     for study_key in sorted(keyed):
         series: dict[str, list[FileHeader]] = {}
         for series_key in sorted(keyed[study_key]):
-            series[plain_id(series_key[0], series)] = keyed[study_key][series_key]
+            for files in echoes(keyed[study_key][series_key]):
+                series[plain_id(series_key[0], series)] = files
         studies[plain_id(study_key[0], studies)] = series
     return studies
+
+
+def echoes(files: list[FileHeader]) -> list[list[FileHeader]]:
+    """Part a dual-echo series (proton density and T2 in one) into its late and its early echoes."""
+    late = [header for header in files if (header.facts.echo or 0) >= SHORTEST_T2_ECHO]
+    early = [header for header in files if (header.facts.echo or SHORTEST_T2_ECHO) < SHORTEST_T2_ECHO]
+    return [late, early] if late and len(late) + len(early) == len(files) and early else [files]
 
 
 def plain_id(text: str, taken: dict) -> str:
