@@ -93,7 +93,8 @@ def test_fitted_weights_find_the_better_member():
     result = fit_weights(labels, {("d", "good"): good, ("d", "bad"): bad})
     assert result["weights"]["good"] > 0.9 and sum(result["weights"].values()) == pytest.approx(1)
     assert max(result["fitted"], result["cross_fitted"]) < result["equal"]
-    assert result["fitted"] <= min(known_mean(labels, good), known_mean(labels, bad)) + 1e-6
+    # The search keeps weights within e**12 of each other: the best member alone is reached up to that.
+    assert result["fitted"] <= min(known_mean(labels, good), known_mean(labels, bad)) + 5 * np.exp(-12)
 
 
 @pytest.mark.parametrize("spoil", ["no study", "row missing", "no labels"])
