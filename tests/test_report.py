@@ -208,7 +208,7 @@ def test_a_resumed_run_keeps_the_pages_that_still_hold(tmp_path):
     first.add_study(study, graded, [])
     page = tmp_path / "studies" / f"{page_name(study.study_id)}.html"
     with_pictures = page.read_bytes()
-    record = json.loads(json.dumps(graded_record(graded, tables=True)))
+    record = json.loads(json.dumps(graded_record(graded, [], tables=True)))
 
     resumed = Report(tmp_path, ABOUT)  # a kill came between
     resumed.add_study(None, record, [])
@@ -229,7 +229,7 @@ def test_a_resumed_run_keeps_the_pages_that_still_hold(tmp_path):
 def test_a_record_tells_what_the_study_told(tmp_path):
     study, graded = graded_study(0)
     found = [Flag("side_swapped", "swapped", -12.0, "mm", "fixed", (SITE_NAMES[5], SITE_NAMES[10]))]
-    record = json.loads(json.dumps(graded_record(graded, tables=True)))
+    record = json.loads(json.dumps(graded_record(graded, [], tables=True)))
     live, journal = Report(tmp_path / "live", ABOUT), Report(tmp_path / "journal", ABOUT)
     live.add_study(study, graded, found)
     journal.add_study(None, record, json.loads(json.dumps([f._asdict() for f in found])))
