@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 import build_dataset
-from dataset.published import read_checkpoint
+from dataset.published import import_classifier_network, read_checkpoint
 from lumbar.bundle import load_bundle
 from lumbar.crops import extract_crops
 from lumbar.detector import neighbours, present_slices
@@ -121,6 +121,16 @@ def test_stage_2_gives_what_the_notebooks_give(bundle, volumes):
         with torch.inference_mode():
             said = member.network(torch.from_numpy(crops)[None])[0].softmax(dim=-1)
         assert np.abs(said.numpy() - expected[f"probabilities_{member.name}"]).max() < 1e-3
+
+
+@needs_golden
+@pytest.mark.parametrize("ending", ["bin", "pth"])
+def test_a_pickled_state_dict_gives_the_same_network(bundle, tmp_path, ending):
+    tensors = safetensors.torch.load_file(GOLDEN / "classifier/classifier.safetensors")
+    torch.save(tensors, tmp_path / f"classifier.{ending}")
+    network = import_classifier_network(tmp_path / f"classifier.{ending}", "level", "stretch")
+    for key, tensor in bundle.classifiers[0].network.state_dict().items():
+        assert torch.equal(network.state_dict()[key], tensor)
 
 
 def test_what_is_not_recognised_is_refused(tmp_path):
