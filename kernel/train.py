@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 from lumbar.device import choose_device
-from lumbar.phantom import write_phantoms
+from lumbar.phantom import TRANSFER_SYNTAXES, write_phantoms
 from lumbar.studies import DataNotFoundError
 from training.export import export_run
 from training.labels import LabelError
@@ -50,6 +50,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     phantoms.add_argument("--seed", type=int, default=0)
     phantoms.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     phantoms.add_argument("--out", type=Path, required=True, help="new folder, in the competition's layout")
+
+    phantoms.add_argument("--split", choices=("train", "test"), default="train", help="names of the files")
+    phantoms.add_argument(
+        "--transfer-syntax",
+        choices=TRANSFER_SYNTAXES,
+        default=TRANSFER_SYNTAXES[0],
+        metavar="UID",
+        help=f"of the files: {', '.join(f'{uid} ({uid.name})' for uid in TRANSFER_SYNTAXES)} (default the first)",
+    )
 
     run = commands.add_parser(
         "recipe", formatter_class=RAW, help="run a whole recipe", description=f"Recipes:\n{recipes}"
@@ -148,7 +157,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         if options.command == "phantoms":
-            write_phantoms(options.out, options.studies, options.seed, options.workers)
+            write_phantoms(
+                options.out,
+                options.studies,
+                options.seed,
+                options.workers,
+                transfer_syntax=options.transfer_syntax,
+                split=options.split,
+            )
             print(describe_bound())
         elif options.command == "export":
             name = options.name or options.run.resolve().name

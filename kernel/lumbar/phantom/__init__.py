@@ -9,10 +9,12 @@ Start reading at ``study.draw_study``. Nothing here has seen a real pixel: only 
 """
 
 from lumbar.phantom.dataset import write_phantoms
+from lumbar.phantom.files import TRANSFER_SYNTAXES
 from lumbar.phantom.grades import draw_grades, posterior, weighted_answer
 from lumbar.phantom.study import PhantomStudy, draw_study, study_truth, write_study
 
 __all__ = [
+    "TRANSFER_SYNTAXES",
     "PhantomStudy",
     "draw_grades",
     "draw_study",
