@@ -28,6 +28,7 @@ from training.labels import (
     read_grades,
     report_faults,
 )
+from training.phantom_bound import best_on_studies
 from training.point_evaluation import point_figures, point_table, squeezed_lengths
 from training.targets import place_targets
 
@@ -79,6 +80,8 @@ def evaluate(options: argparse.Namespace) -> dict:
     studies, probabilities = read_predictions(options.submission, grades)
     labels = grades.of(studies)
     figures = grading_figures(labels, probabilities, grades.labels)
+    if best := best_on_studies(options.data, studies, labels):
+        figures["best_possible"] = best
     if options.members:
         members = read_members(options.members, studies)
         figures["members"] = member_figures(labels, members)

@@ -18,6 +18,8 @@ def evaluation_text(figures: dict) -> str:
     lines = [f"{figures['studies']} studies, {figures['labels']} labels", ""]
     lines.append(f"{'':28s}{'score':>8s}" + "".join(f"{term:>14s}" for term in TERMS))
     rows = {"prediction": figures, "prior": figures["prior"]}
+    if "best_possible" in figures:  # phantoms
+        rows["best possible"] = figures["best_possible"]
     if members := figures.get("members"):
         rows |= {"mean of members": members["mean"], **members["single"]}
     lines += [

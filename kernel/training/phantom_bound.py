@@ -3,12 +3,17 @@
 It belongs beside every figure measured on phantoms (lumbar.phantom.grades says why it is not 0).
 """
 
+import json
+from pathlib import Path
+
 import numpy as np
 
 from lumbar.phantom.grades import draw_grades, posterior, weighted_answer
+from lumbar.sites import SITE_NAMES
 from training.metric import best_constant, score
 
 DRAWN_STUDIES = 2000
+TRUTH_FILE = "truth.json"
 
 
 def phantom_bound(studies: int = DRAWN_STUDIES, seed: int = 0) -> dict[str, dict[str, float]]:
@@ -30,6 +35,18 @@ def phantom_bound(studies: int = DRAWN_STUDIES, seed: int = 0) -> dict[str, dict
         "own_narrowing": score(labels, weighted_answer(posterior(narrowing, own_only=True))),
         "constant": score(labels, constant),
     }
+
+
+def best_on_studies(data: Path, studies: list[str], labels: np.ndarray) -> dict[str, float] | None:
+    """Score the best possible prediction for phantoms of a folder; None where the data are not phantoms.
+
+    labels: (n, 25) of ``studies``, -1 where missing. On few studies the figure scatters around the bound.
+    """
+    if not (data / TRUTH_FILE).is_file():
+        return None
+    truth = json.loads((data / TRUTH_FILE).read_text())["studies"]
+    known = [[truth[study]["sites"][site]["best_possible"] for site in SITE_NAMES] for study in studies]
+    return score(labels, weighted_answer(np.clip(known, 1e-9, 1)))
 
 
 def describe_bound(bound: dict[str, dict[str, float]] | None = None) -> str:
