@@ -107,7 +107,9 @@ def train_classifier(sequence: str, kind: str, crops, labels, steps: int) -> tup
     return network, loss.item()
 
 
-@pytest.mark.parametrize("sequence", SEQUENCES)
+@pytest.mark.parametrize(
+    "sequence", [s if s in ("level", "all") else pytest.param(s, marks=pytest.mark.long) for s in SEQUENCES]
+)
 def test_a_classifier_overfits(sequence):
     _, loss = train_classifier(
         sequence, METRIC if sequence == "level" else PLAIN, *crops_and_labels(4, 0), steps=60
