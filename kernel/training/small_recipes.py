@@ -39,7 +39,7 @@ def small_network(description: str, encoder: str, length: int, schedule: Schedul
         encoder=encoder,
         feature_levels=5,
         decoder_channels=(48, 32, 24, 8, 8),
-        pointer_encoder="lcnet_035",
+        pointer_encoder="mobilenetv4_conv_small_035",
         pointer="lstm",
         hidden=64,
         max_length=length,
@@ -59,9 +59,9 @@ def small_network(description: str, encoder: str, length: int, schedule: Schedul
 
 def small() -> Recipe:
     """Return the shipped bundle's recipe: one set of networks as a fixed and a dynamic detector, two classifiers."""
-    schedule = Schedule(epochs=6, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=3)
+    schedule = Schedule(epochs=8, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=4)
     lengths = {SAGITTAL_T2: 24, SAGITTAL_T1: 24, AXIAL_T2: 112}  # no phantom has to be squeezed
-    networks = tuple(small_network(d, "lcnet_050", lengths[d], schedule) for d in DESCRIPTIONS)
+    networks = tuple(small_network(d, "mobilenetv4_conv_small_050", lengths[d], schedule) for d in DESCRIPTIONS)
     names = tuple(network.name for network in networks)
     step1 = Schedule(epochs=6, batch=4, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=2)
     step2 = Schedule(epochs=30, batch=8, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5)
@@ -77,8 +77,8 @@ def small() -> Recipe:
             imagenet=False,
         )
         for backbone, sequence, detector in (
-            ("lcnet_050", "level", "small_fixed"),
-            ("mobilenetv3_small_050", "level_skip", "small_dynamic"),
+            ("regnetx_002", "level", "small_fixed"),
+            ("test_byobnet", "level_skip", "small_dynamic"),
         )
     )
     detectors = (
@@ -97,7 +97,7 @@ def nfn_small() -> Recipe:
         encoder=lite0,
         feature_levels=5,
         decoder_channels=(64, 48, 32, 16, 8),
-        pointer_encoder="lcnet_035",
+        pointer_encoder="mobilenetv4_conv_small_035",
         pointer="lstm",
         hidden=64,
         max_length=38,
