@@ -13,6 +13,7 @@ from lumbar.device import Device
 from lumbar.ensemble import classify
 from lumbar.sites import CONDITION_SITES, GROUPS, LEVELS, SITES
 from training.classifier_data import ClassifierBatch, ClassifierDataset
+from training.features import image_features
 from training.losses import WeightMeans, grade_loss, metric_loss, scaled_weights
 from training.metric import MISSING, score, severity_auc
 
@@ -20,24 +21,14 @@ PLAIN, WEIGHTED, METRIC = "plain", "weighted", "metric"  # losses: unweighted; w
 
 
 def study_logits(network: ClassifierNetwork, crops: Tensor) -> Tensor:
-    """Return logits (B, 25, 3) of crops (B, 25, 5, 128, 128).
-
-    Zero images, of a missing description or a black slice, are all alike: one goes through the backbone.
-    """
+    """Return logits (B, 25, 3) of crops (B, 25, 5, 128, 128); many of a study's images may be zero."""
     return network.grade(slice_features(network, crops))
 
 
 def slice_features(network: ClassifierNetwork, crops: Tensor) -> Tensor:
     """Return the backbone's features (B, 25, 5, H) of crops (B, 25, 5, 128, 128)."""
     images = crops.flatten(0, 2).unsqueeze(1)
-    filled = images.flatten(1).any(dim=1)
-    position = filled.long().cumsum(0) - 1
-    distinct = images[filled]
-    if not filled.all():
-        distinct = torch.cat([distinct, images[~filled][:1]])
-        position = torch.where(filled, position, len(distinct) - 1)
-    features = network.features(distinct.contiguous(memory_format=torch.channels_last))
-    return features[position].view(*crops.shape[:3], -1)
+    return image_features(network.features, images).view(*crops.shape[:3], -1)
 
 
 def classifier_losses(

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 from lumbar.detector import DetectorNetwork, neighbours, present_slices
 from lumbar.device import Device
 from training.detector_data import DetectorBatch, sample_slices
+from training.features import image_features
 from training.losses import pointer_loss, segmenter_loss, slice_mask, slice_target
 
 
@@ -17,9 +18,8 @@ def detector_losses(
 ) -> dict[str, Tensor]:
     """Return the segmenter's and the pointer's loss and their sum. Source: solution, training stage 1.
 
-    Zero images are all alike, so one of them goes through the pointer's encoder for all of them; slices
-    that no mask counts do not go through the segmenter. slices_per_step: slices of each volume that the
-    segmenter's mean is estimated from, None for all.
+    Slices that no mask counts do not go through the segmenter. slices_per_step: slices of each volume that
+    the segmenter's mean is estimated from, None for all.
     """
     present = present_slices(batch.grid)
     images = neighbours(batch.grid).flatten(0, 1)
@@ -33,21 +33,11 @@ def detector_losses(
         target = slice_target(batch.planes[study], amplitude, xy_target)
         segmenter = segmenter_loss(logits, target, mask.transpose(1, 2).flatten(0, 1)[chosen], weight)
     peak = batch.amplitude * batch.planes.amax(dim=(2, 3))[:, :, None]
-    logits = network.pointer.point(pointer_features(network, images).unflatten(0, present.shape), present)
+    features = image_features(network.pointer.encode, images)
+    logits = network.pointer.point(features.unflatten(0, present.shape), present)
     counted = batch.labelled[:, :, None] & present[:, None]
     pointer = pointer_loss(logits, peak, counted)
     return {"loss": segmenter + pointer, "segmenter": segmenter, "pointer": pointer}
-
-
-def pointer_features(network: DetectorNetwork, images: Tensor) -> Tensor:
-    """Return the pointer's features (N, feature) of images (N, 3, 256, 256); equal zero images go once."""
-    filled = images.flatten(1).any(dim=1)
-    position = filled.long().cumsum(0) - 1
-    distinct = images[filled]
-    if not filled.all():
-        distinct = torch.cat([distinct, images[~filled][:1]])
-        position = torch.where(filled, position, len(distinct) - 1)
-    return network.pointer.encode(channels_last(distinct))[position]
 
 
 def pretraining_losses(network: DetectorNetwork, batch: DetectorBatch) -> dict[str, Tensor]:
