@@ -1,12 +1,16 @@
 """The short ways that a training takes give what the long ways give."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
-from lumbar.classifier import ClassifierConfig, ClassifierNetwork
+from lumbar.classifier import SEQUENCES, ClassifierConfig, ClassifierNetwork
 from lumbar.detector import DetectorNetwork
+from lumbar.device import choose_device
 from lumbar.sites import SAGITTAL_T2
 from tests.labelled_competition import tiny_detector
+from training.classifier_training import freeze_features
 from training.features import image_features
 
 
@@ -44,3 +48,31 @@ def test_zero_images_go_once_and_count_each(stage, zero):
         assert (one is None) == (other is None)
         if one is not None:
             torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("sequence", SEQUENCES)
+def test_heads_on_frozen_features_are_the_whole_network(sequence):
+    torch.manual_seed(0)
+    network = ClassifierNetwork(ClassifierConfig("test_byobnet", sequence, "shift", (0.2, 0.2, 0.2))).eval()
+    studies = [(crops, None, 1.0) for crops in torch.rand(2, 25, 5, 32, 32)]
+    studies[0][0][3:] = 0
+    device = choose_device("cpu", "fp32")
+    frozen = freeze_features(network, LabelledCrops(studies, torch.zeros(2, 25)), device)
+    assert frozen.sites.shape == (2, 25, network.heads[0][1].in_features)
+    with torch.inference_mode():
+        whole = network(torch.stack([crops for crops, *_ in studies]))
+        torch.testing.assert_close(network.head_logits(frozen.sites), whole)
+
+
+@dataclass(frozen=True)
+class LabelledCrops:
+    """A data set of crops made in a test."""
+
+    studies: list
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.studies)
+
+    def __getitem__(self, index: int) -> tuple:
+        return self.studies[index]

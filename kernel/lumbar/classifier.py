@@ -83,11 +83,16 @@ class ClassifierNetwork(nn.Module):
 
     def grade(self, features: Tensor) -> Tensor:
         """Return logits (B, 25, 3) from the features (B, 25, 5, H) of every site's slices."""
-        x = self.relate(features.unflatten(1, (len(GROUPS), len(LEVELS)))).flatten(1, 2)
-        return torch.cat(
-            [head(x[:, sites]) for head, sites in zip(self.heads, CONDITION_SITES.values(), strict=True)],
-            dim=1,
-        )
+        return self.head_logits(self.site_features(features))
+
+    def site_features(self, features: Tensor) -> Tensor:
+        """Return what the heads read: (B, 25, 5, H) -> (B, 25, H), 2H for ``"level_region"``."""
+        return self.relate(features.unflatten(1, (len(GROUPS), len(LEVELS)))).flatten(1, 2)
+
+    def head_logits(self, sites: Tensor) -> Tensor:
+        """Return logits (B, 25, 3) of the sites' features, each condition's by its own head."""
+        heads = zip(self.heads, CONDITION_SITES.values(), strict=True)
+        return torch.cat([head(sites[:, rows]) for head, rows in heads], dim=1)
 
     def relate(self, x: Tensor) -> Tensor:
         """Read along the sequences: (B, group, level, slice, H) -> (B, group, level, H or 2H)."""

@@ -11,7 +11,7 @@ from lumbar.bundle import Classifier
 from lumbar.classifier import ClassifierNetwork
 from lumbar.device import Device
 from lumbar.ensemble import classify
-from lumbar.sites import CONDITION_SITES, GROUPS, LEVELS, SITES
+from lumbar.sites import CONDITION_SITES, SITES
 from training.classifier_data import ClassifierBatch, ClassifierDataset
 from training.features import image_features
 from training.losses import WeightMeans, grade_loss, metric_loss, scaled_weights
@@ -101,7 +101,7 @@ def mean_of_known(values: list[float]) -> float:
 
 @dataclass(frozen=True)
 class FrozenFeatures:
-    """What step 2's heads read when nothing is augmented: (n, 25, H) by study, computed once."""
+    """What step 2's heads read when nothing is augmented, computed once: (n, 25, H or 2H)."""
 
     sites: Tensor
     labels: Tensor
@@ -118,13 +118,5 @@ def freeze_features(network: ClassifierNetwork, dataset: ClassifierDataset, devi
         for index in range(len(dataset)):
             crops = dataset[index][0][None].to(device.torch)
             with device.autocast():
-                features = slice_features(network, crops)
-                grouped = features.unflatten(1, (len(GROUPS), len(LEVELS)))
-                rows.append(network.relate(grouped).flatten(1, 2).float())
+                rows.append(network.site_features(slice_features(network, crops)).float())
     return FrozenFeatures(torch.cat(rows), dataset.labels.to(device.torch))
-
-
-def head_logits(network: ClassifierNetwork, sites: Tensor) -> Tensor:
-    """Return logits (B, 25, 3) of the sites' features (B, 25, H)."""
-    heads = zip(network.heads, CONDITION_SITES.values(), strict=True)
-    return torch.cat([head(sites[:, rows]) for head, rows in heads], dim=1)

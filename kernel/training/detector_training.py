@@ -29,7 +29,7 @@ def detector_losses(
     if len(chosen):
         study = chosen // batch.grid.shape[1]
         amplitude = batch.amplitude.transpose(1, 2).flatten(0, 1)[chosen]
-        logits = network.segmenter(channels_last(images[chosen]))
+        logits = network.segmenter(images[chosen])
         target = slice_target(batch.planes[study], amplitude, xy_target)
         segmenter = segmenter_loss(logits, target, mask.transpose(1, 2).flatten(0, 1)[chosen], weight)
     peak = batch.amplitude * batch.planes.amax(dim=(2, 3))[:, :, None]
@@ -44,13 +44,7 @@ def pretraining_losses(network: DetectorNetwork, batch: DetectorBatch) -> dict[s
     """Return the segmenter's loss on single images, each its own neighbour (grid: (B, 3, 256, 256))."""
     target = slice_target(batch.planes, batch.amplitude[..., 1], "own")
     weight = torch.ones(len(batch.grid), device=batch.grid.device)
-    return {
-        "loss": segmenter_loss(network.segmenter(channels_last(batch.grid)), target, batch.labelled, weight)
-    }
-
-
-def channels_last(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)
+    return {"loss": segmenter_loss(network.segmenter(batch.grid), target, batch.labelled, weight)}
 
 
 def epoch_batches(

@@ -55,7 +55,7 @@ def train_network(
     network = start_detector(recipe.config, shop.imagenet, recipe.imagenet)
     if recipe.start_bias is not None:
         torch.nn.init.constant_(network.segmenter.head.bias, recipe.start_bias)
-    network.to(shop.device.torch, memory_format=torch.channels_last)
+    network.to(shop.device.torch)
     if recipe.pretraining and shop.materials.pretraining_images:
         pretrain(recipe, network, shop, folder / "pretraining")
     materials, description = shop.materials, recipe.config.description
@@ -151,7 +151,7 @@ def collect_points(
             f"{recipe.name}: got networks of folds {sorted(folders)}, expected all of "
             f"{sorted(set(folds.values()))} for points out of fold; train them, or take points='middle_epoch'"
         )
-    network = DetectorNetwork(recipe.config).to(shop.device.torch, memory_format=torch.channels_last)
+    network = DetectorNetwork(recipe.config).to(shop.device.torch)
     found = FoundPoints(recipe.config.description, {})
     for weights, studies in jobs:
         log.info("%s: points of %d studies from %s", recipe.name, len(studies), weights)

@@ -21,7 +21,6 @@ from training.classifier_training import (
     classifier_losses,
     freeze_features,
     grade_figures,
-    head_logits,
     predict_studies,
     read_predictions,
     study_logits,
@@ -55,7 +54,7 @@ def train_classifier(
         return read_predictions(folder / PREDICTIONS), json.loads((folder / RESULT).read_text())
     torch.manual_seed(recipe.seed)
     network = start_classifier(recipe.config, shop.imagenet, recipe.imagenet)
-    network.to(shop.device.torch, memory_format=torch.channels_last)
+    network.to(shop.device.torch)
     judged = classifier_dataset(recipe, validation, points, shop, None)
     dataset = classifier_dataset(recipe, training, points, shop, recipe.augmentation)
     means = weight_means(dataset.labels)
@@ -122,7 +121,7 @@ def heads_task(
         batches = feature_batches(frozen, recipe.step2, recipe.seed)
 
         def losses(batch: tuple[torch.Tensor, ClassifierBatch]) -> dict:
-            return classifier_losses(head_logits(network, batch[0]), batch[1], kind, means)
+            return classifier_losses(network.head_logits(batch[0]), batch[1], kind, means)
     else:
         batches = study_batches(dataset, recipe.step2, recipe.seed, shop)
 
