@@ -70,7 +70,8 @@ def test_faulty_files_are_named_and_the_others_go_on(tmp_path):
 def test_oblique_blocks_are_one_plane(tmp_path):
     write_series(tmp_path / "7", 3, orientation=AXIAL, axis=2)
     tilted = [1.0, 0.0, 0.0, 0.0, 0.82, -0.57]
-    write_slice(tmp_path / "7" / "4.dcm", InstanceNumber=4, ImageOrientationPatient=tilted)
+    geometry = {"ImageOrientationPatient": tilted, "PixelSpacing": [0.5, 0.7]}
+    write_slice(tmp_path / "7" / "4.dcm", InstanceNumber=4, **geometry)
     series = read_series(tmp_path / "7", AXIAL_T2)
     assert len(series.slices) == 4 and not series.faults
 

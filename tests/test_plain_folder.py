@@ -26,6 +26,7 @@ def write_plain(folder: Path, study: str | None, series: str | None, count: int 
         position = [0.0, 0.0, 0.0]
         position[2 if orientation is AXIAL else 0] = 5.0 * n
         where = {"ImagePositionPatient": position, "ImageOrientationPatient": orientation}
+        where |= {"PixelSpacing": [0.5, 0.7]}
         uids = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "InstanceNumber": n + 1}
         name = f"IM{series or ''}{len(list(folder.glob('*'))) if folder.is_dir() else 0:05d}"
         write_slice(folder / name, picture(seed=n), **({"Modality": "MR"} | where | uids | tags))
@@ -68,7 +69,9 @@ def test_files_anywhere_are_grouped_by_uid(tmp_path):
     assert [s.study_id for s in found.studies] == ["1.2.3", "1.2.4"] and found.sample_ids is None
     study = read_study(found.studies[0])
     assert {d: len(v) for d, v in study.volumes.items()} == {SAGITTAL_T1: 4, SAGITTAL_T2: 4, AXIAL_T2: 4}
-    assert {h.series_id for h in study.volumes[AXIAL_T2].headers} == {"1.2.3.3"} and not study.faults
+    assert {h.series_id for h in study.volumes[AXIAL_T2].headers} == {"1.2.3.3"}
+    # The slice in the folder of its own has the first one's number and position.
+    assert {fault.reason for fault in study.faults} == {"same_number", "same_position"}
 
 
 def test_what_is_left_out_is_a_fault_of_its_study(tmp_path, caplog):

@@ -54,7 +54,10 @@ def test_two_joined_series_expand_each_in_its_own(tmp_path):
     series.loc[series["series_id"] == 101002, "study_id"] = 100
     series.to_csv(root / "train_series_descriptions.csv", index=False)
     (root / "train_images/101/101002").rename(root / "train_images/100/101002")
-    target = materials_of(root, tmp_path).targets["100", "Axial T2"]
+    materials = materials_of(root, tmp_path)
+    # The labels of the moved series name its old study. That both lie at one position is no unusable label.
+    assert {fault.reason for fault in materials.faults} == {"no_series"}
+    target = materials.targets["100", "Axial T2"]
     assert target.amplitude.shape == (10, 12)  # two times six slices at the same heights, joined
     for amplitude, point in zip(target.amplitude, target.points, strict=True):
         assert len(np.flatnonzero(amplitude)) <= 5 and amplitude[int(point[0])] == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lumbar.declared import MAX_FRAMES
 from lumbar.faults import DicomError, Fault
-from lumbar.headers import plane_of
+from lumbar.headers import Notes, plane_of
 from lumbar.instance import Slice, read_file
 
 __all__ = ["DicomError", "Series", "Slice", "read_file", "read_series"]
@@ -48,6 +48,7 @@ def read_series(
     slices: list[Slice] = []
     faults: list[Fault] = []
     notes: Counter[tuple[str, str]] = Counter()
+    numbers: list[int | None] = []
     size = 0
     for path in _files(folder) if files is None else files:
         try:
@@ -56,6 +57,7 @@ def read_series(
             faults.append(Fault(str(path), error.reason, str(error)))
             continue
         notes.update(set(file_notes))
+        numbers.append(found[0].instance_number)
         slices += found
         size += sum(s.pixels.nbytes for s in found)
         if size > MAX_SERIES_BYTES or len(slices) > MAX_FRAMES:
@@ -74,7 +76,30 @@ def read_series(
     for (reason, text), count in sorted(notes.items()):
         logger.info("%s: %s (%d files)", folder, text, count)
         faults.append(Fault(str(folder), reason, f"{folder}: {text} ({count} files)"))
-    return Series(series_id or folder.name, description, _in_instance_order(slices), faults)
+    slices = _in_instance_order(slices)
+    for reason, text in _same_numbers(numbers) + _odd_slices(slices):
+        logger.info("%s: got %s", folder, text)
+        faults.append(Fault(str(folder), reason, f"{folder}: got {text}"))
+    return Series(series_id or folder.name, description, slices, faults)
+
+
+def _same_numbers(numbers: list[int | None]) -> Notes:
+    """Say how many files share an instance number with another; frames of one file may."""
+    files = Counter(number for number in numbers if number is not None)
+    shared = sum(count for count in files.values() if count > 1)
+    text = f"{shared} of {len(numbers)} files with another's InstanceNumber; UID or name orders them"
+    return [("same_number", text)] if shared else []
+
+
+def _odd_slices(slices: list[Slice]) -> Notes:
+    """Say how many slices, given in instance order, differ from the first in size or lack what places them."""
+    first, lost = slices[0].pixels.shape, "their points have no place in the patient"
+    odd = (
+        ("mixed_sizes", [s.pixels.shape != first for s in slices], f"not of size {first}; resized to it"),
+        ("no_orientation", [not s.orientation for s in slices], f"without ImageOrientationPatient; {lost}"),
+        ("no_spacing", [not s.spacing for s in slices], f"without PixelSpacing; {lost}"),
+    )
+    return [(reason, f"{sum(are)} of {len(are)} slices {text}") for reason, are, text in odd if any(are)]
 
 
 def _log_faults(folder: Path, faults: list[Fault]) -> None:

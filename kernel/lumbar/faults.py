@@ -47,12 +47,17 @@ HEADER_REASONS = {
     "unknown_sequence": "neither times nor text tell the weighting",
     "second_choice": "STIR, fat-suppressed or with contrast agent, and the study has a plain series",
 }
-# Reasons for oddities that cost no slice; ``file`` is the series' folder.
+# Reasons for oddities that cost no slice; ``file`` is the series' folder, or the study.
 ODDITIES = {
     "malformed_tag": "an optional tag can not be read: treated as missing",
     "assumed_bits": "BitsStored or PixelRepresentation is absent or impossible: the usual value is taken",
     "long_pixel_data": "more pixel data than declared: the rest is ignored",
     "no_position": "not every slice of a volume has a position: ordered by another tag",
+    "same_position": "slices of a volume lie at one position: all are kept",
+    "same_number": "files of a series share an instance number: ordered by another tag",
+    "mixed_sizes": "slices of a series differ in size: resized to the first one's",
+    "no_orientation": "slices do not say how they lie: their points have no place in the patient",
+    "no_spacing": "slices do not say the size of a pixel: their points have no place in the patient",
 }
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -185,7 +186,20 @@ def read_study(ref: StudyRef) -> Study:
             )
             study.faults.append(Fault(f"study {ref.study_id}", "no_position", message))
             logger.warning("%s", message)
+        if shared := same_positions(volume):
+            message = (
+                f"study {ref.study_id}, {description}: got {shared} of {len(volume)} slices at another's"
+                " ImagePositionPatient; all are kept, in the order of their series and instance numbers"
+            )
+            study.faults.append(Fault(f"study {ref.study_id}", "same_position", message))
+            logger.info("%s", message)
     return study
+
+
+def same_positions(volume: Volume) -> int:
+    """Count the slices of a volume that do not have their ImagePositionPatient for themselves."""
+    positions = Counter(header.position for header in volume.headers if header.position is not None)
+    return sum(count for count in positions.values() if count > 1)
 
 
 def _read_usable(study: Study, refs: list[SeriesRef]) -> list[Series]:

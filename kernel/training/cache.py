@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from lumbar.faults import ODDITIES
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
 from lumbar.studies import Competition, StudyRef, read_study
 from lumbar.volume import SliceHeader, Volume
@@ -121,5 +122,10 @@ def header_from_json(values: dict) -> SliceHeader:
 
 
 def study_faults(folder: Path) -> list[LabelFault]:
+    """Return the files that could not be read; an oddity costs no slice, so no label either."""
     faults = json.loads((folder / "study.json").read_text())["faults"]
-    return [LabelFault(reason, f"study {folder.name}: {file}", message) for file, reason, message in faults]
+    return [
+        LabelFault(reason, f"study {folder.name}: {file}", message)
+        for file, reason, message in faults
+        if reason not in ODDITIES
+    ]

@@ -154,7 +154,7 @@ STUDY_FAULTS = {
     "every folder empty": StudyFault(in_every_series(emptied), ("empty_folder",), PRIOR),
     "study without images": StudyFault(no_images, ("folder_missing",), PRIOR),
     "one slice a series": StudyFault(in_every_series(first_only), (), GRADED),
-    "500 slices": StudyFault(folder_harm(many), (), GRADED),
+    "500 slices": StudyFault(folder_harm(many), ("same_position",), GRADED),
     "file names with anything": StudyFault(folder_harm(renamed), (), SAME),
     "hidden file beside": StudyFault(beside(".DS_Store", b"\0\0\0\1Bud1"), (), SAME),
     "text file beside": StudyFault(beside("notes.txt", b"no DICOM " * 99), ("not_dicom",), SAME),
@@ -190,18 +190,18 @@ STUDY_FAULTS = {
     "mixed orientations": StudyFault(
         tags(ImageOrientationPatient=[1, 0, 0, 0, 1, 0]), ("other_orientation",), GRADED
     ),
-    "mixed sizes": StudyFault(on_dataset(smaller), (), GRADED),
+    "mixed sizes": StudyFault(on_dataset(smaller), ("mixed_sizes",), GRADED),
     # tags
     "no position": StudyFault(tags(ImagePositionPatient=None), ("no_position",), GRADED),
     "malformed position": StudyFault(tags(ImagePositionPatient=b"1\\two\\3 "), ("malformed_tag",), GRADED),
     "position of two": StudyFault(tags(ImagePositionPatient=b"1\\2 "), ("malformed_tag",), GRADED),
     "position NaN": StudyFault(tags(ImagePositionPatient=b"NaN\\0\\0 "), ("malformed_tag",), GRADED),
-    "one position for all": StudyFault(same_value("ImagePositionPatient"), (), GRADED),
-    "no orientation": StudyFault(tags(True, ImageOrientationPatient=None), (), SAME),
+    "one position for all": StudyFault(same_value("ImagePositionPatient"), ("same_position",), GRADED),
+    "no orientation": StudyFault(tags(True, ImageOrientationPatient=None), ("no_orientation",), SAME),
     "malformed orientation": StudyFault(
         tags(True, ImageOrientationPatient=b"0\\0\\0\\0\\0\\0 "), ("malformed_tag",), SAME
     ),
-    "no spacing": StudyFault(tags(True, PixelSpacing=None), (), SAME),
+    "no spacing": StudyFault(tags(True, PixelSpacing=None), ("no_spacing",), SAME),
     "malformed spacing": StudyFault(tags(True, PixelSpacing=b"wide "), ("malformed_tag",), SAME),
     "negative spacing": StudyFault(tags(True, PixelSpacing=b"-1\\0 "), ("malformed_tag",), SAME),
     "no rows": StudyFault(tags(Rows=None), ("bad_header",), GRADED),
@@ -210,7 +210,7 @@ STUDY_FAULTS = {
     "7 bits allocated": StudyFault(tags(BitsAllocated=7), ("bad_header",), GRADED),
     "99 bits stored": StudyFault(tags(BitsStored=99), ("assumed_bits",), GRADED),
     "no instance numbers": StudyFault(tags(True, InstanceNumber=None), (), SAME),
-    "one instance number for all": StudyFault(same_value("InstanceNumber"), (), SAME),
+    "one instance number for all": StudyFault(same_value("InstanceNumber"), ("same_number",), SAME),
     "one SOP instance UID for all": StudyFault(same_value("SOPInstanceUID"), (), SAME),
     "malformed slope": StudyFault(tags(True, RescaleSlope=b"steep "), ("malformed_tag",), SAME),
     "HTML in the patient's name": StudyFault(tags(True, PatientName="<script>alert(1)</script>"), (), SAME),
