@@ -5,18 +5,15 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import pytest
 
 from lumbar import studies
-from lumbar.faults import ODDITIES
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES
 from lumbar.studies import DataNotFoundError, find_competition, read_study
-from tests.dicom_writer import AXIAL, SAGITTAL, enhanced_dataset, picture, write, write_series, write_slice
+from tests.dicom_writer import AXIAL, SAGITTAL, write_series, write_slice
 
 REAL = Path(__file__).parents[1] / "../shared/real/studies"
 HEADER = "study_id,series_id,series_description"
-PLACE = ("InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 
 
 def make_competition(
@@ -236,67 +233,6 @@ def test_an_order_without_positions_is_said(tmp_path, tags):
     assert [h.instance_number for h in volume.headers] == [1, 2, 3]
     malformed = {"malformed_tag"} if tags["ImagePositionPatient"] else set()
     assert {fault.reason for fault in study.faults} == {"no_position"} | malformed
-
-
-def oddities_of(root: Path) -> dict[str, str]:
-    """Return the messages of the first study's faults by reason, none twice."""
-    faults = read_study(find_competition(root).studies[0]).faults
-    assert len({fault.reason for fault in faults}) == len(faults)
-    return {fault.reason: fault.message for fault in faults}
-
-
-@pytest.mark.parametrize(
-    ("reason", "told", "tags"),
-    [
-        ("same_number", "2 of 5 files", {"InstanceNumber": 2}),
-        ("same_position", "2 of 5 slices", {"ImagePositionPatient": [12.0, 0.0, 0.0]}),
-        ("no_orientation", "1 of 5 slices", {"ImageOrientationPatient": None}),
-        ("no_spacing", "1 of 5 slices", {"PixelSpacing": None}),
-    ],
-)
-def test_what_slices_share_or_lack_is_said_once_and_costs_none(tmp_path, reason, told, tags):
-    root = make_competition(tmp_path, ["1,10,Sagittal T1"], images=False)
-    folder = root / "test_images/1/10"
-    write_series(folder, 5)
-    assert oddities_of(root) == {}
-    dataset = pydicom.dcmread(folder / "4.dcm")
-    for keyword, value in tags.items():
-        setattr(dataset, keyword, value) if value is not None else delattr(dataset, keyword)
-    write(dataset, folder / "4.dcm")
-    oddities = oddities_of(root)
-    assert list(oddities) == [reason] and reason in ODDITIES
-    assert told in oddities[reason] and "; " in oddities[reason]
-    assert len(read_study(find_competition(root).studies[0]).volumes[SAGITTAL_T1]) == 5
-
-
-def test_slices_of_another_size_than_the_first_are_said(tmp_path):
-    root = make_competition(tmp_path, ["1,10,Sagittal T1"], images=False)
-    write_series(root / "test_images/1/10", 5)
-    for number in (2, 4):
-        path = root / f"test_images/1/10/{number}.dcm"
-        tags = {k: pydicom.dcmread(path)[k].value for k in PLACE}
-        write_slice(path, picture(48, 40), **tags)
-    oddities = oddities_of(root)
-    assert (
-        list(oddities) == ["mixed_sizes"] and "2 of 5 slices not of size (24, 20)" in oddities["mixed_sizes"]
-    )
-
-
-def test_series_of_one_description_may_differ_in_size_and_share_numbers(tmp_path):
-    """Two axial stacks are the competition's usual; one position in both is odd all the same."""
-    root = make_competition(tmp_path, ["1,10,Axial T2", "1,11,Axial T2"], images=False)
-    write_series(root / "test_images/1/10", 3, AXIAL, axis=2)
-    write_series(root / "test_images/1/11", 4, AXIAL, axis=2)
-    oddities = oddities_of(root)
-    assert list(oddities) == ["same_position"] and "6 of 7 slices" in oddities["same_position"]
-
-
-@pytest.mark.parametrize("shared", [True, False])
-def test_frames_of_one_file_share_its_number_without_being_odd(tmp_path, shared):
-    root = make_competition(tmp_path, ["1,10,Axial T2"], images=False)
-    frames = np.stack([picture(seed=n) for n in range(4)])
-    write(enhanced_dataset(frames, shared), root / "test_images/1/10/1.dcm")
-    assert oddities_of(root) == {}
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="../shared/real is not here")
