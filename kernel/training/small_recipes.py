@@ -60,25 +60,28 @@ def small_network(description: str, encoder: str, length: int, schedule: Schedul
 def small() -> Recipe:
     """Return the shipped bundle's recipe: one set of networks as a fixed and a dynamic detector, two classifiers."""
     schedule = Schedule(epochs=8, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=4)
+    # Axial volumes have two to three times the slices, and the level is the slice: fewer epochs do.
+    schedules = {SAGITTAL_T2: schedule, SAGITTAL_T1: schedule, AXIAL_T2: replace(schedule, epochs=5)}
     lengths = {SAGITTAL_T2: 24, SAGITTAL_T1: 24, AXIAL_T2: 112}  # no phantom has to be squeezed
-    networks = tuple(small_network(d, "mobilenetv4_conv_small_050", lengths[d], schedule) for d in DESCRIPTIONS)
+    encoder = "mobilenetv4_conv_small_050"
+    networks = tuple(small_network(d, encoder, lengths[d], schedules[d]) for d in DESCRIPTIONS)
     names = tuple(network.name for network in networks)
-    step1 = Schedule(epochs=6, batch=4, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=2)
+    step1 = Schedule(epochs=4, batch=2, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=2)
     step2 = Schedule(epochs=30, batch=8, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5)
     classifiers = tuple(
         ClassifierRecipe(
             name=f"small-{backbone}-{sequence}",
             config=ClassifierConfig(backbone, sequence, "shift", (0.2, 0.2, 0.2)),
             detector=detector,
-            step1=step1,
+            step1=replace(step1, epochs=epochs),
             step2=step2,
             augmentation=MILD_CROPS,
             augmentation2=None,
             imagenet=False,
         )
-        for backbone, sequence, detector in (
-            ("regnetx_002", "level", "small_fixed"),
-            ("test_byobnet", "level_skip", "small_dynamic"),
+        for backbone, sequence, detector, epochs in (
+            ("regnetx_002", "level", "small_fixed", 4),
+            ("test_byobnet", "level_skip", "small_dynamic", 7),
         )
     )
     detectors = (
