@@ -70,6 +70,7 @@ def test_the_kernel_on_a_plain_folder(tmp_path):
     bundle = write_tiny_bundle(tmp_path / "bundle")
     out, seen = tmp_path / "submission.csv", tmp_path / "seen"
     flags = ["--data", root, "--series", table, "--bundle", bundle, "--out", out, "--dump", seen]
+    flags += ["--report", tmp_path / "report"]
     flags += ["--device", "cpu", "--precision", "fp32", "--workers", "1"]
     assert infer.main(list(map(str, flags))) in (0, 3)
     with out.open(newline="") as file:
@@ -81,3 +82,5 @@ def test_the_kernel_on_a_plain_folder(tmp_path):
             )
     run = json.loads((seen / "run.json").read_text())
     assert {told["why"] for told in run["series"]} == {"--series says so"}
+    pages = [path.read_text("utf-8") for path in (tmp_path / "report/studies").glob("*.html")]
+    assert sorted(page.count("<td>--series says so</td>") for page in pages) == [2, 3, 4]

@@ -1,6 +1,7 @@
 """The report's files: whole, small, safe, telling what the run knows, taken up again after a kill."""
 
 import base64
+import html
 import json
 import re
 from dataclasses import replace
@@ -150,6 +151,31 @@ def test_hostile_names_stay_text(report):
         assert page.source.count("<script>") == 1 and "<b>bundle" not in page.source
     text = page_of(report, HOSTILE).text
     assert "60 cases" in text and "and 20 more, in run.json" in text and "prior, as submitted" in text
+
+
+def test_a_plain_folder_s_series_are_listed_with_why(tmp_path):
+    study, graded = graded_study(0)
+    told = [
+        {"series_id": "1.2.1", "description": AXIAL_T2, "reason": "", "why": "axial by geometry; TE 100 ms"},
+        {"series_id": HOSTILE, "description": None, "reason": "localizer", "why": f"named {HOSTILE}"},
+        {"series_id": "1.3.1", "description": None, "reason": "derived", "why": "another study's"},
+    ]
+    studies = (study.study_id, study.study_id, "another")
+    series = [{"study_id": one, "files": 3} | t for one, t in zip(studies, told, strict=True)]
+    report = Report(tmp_path, ABOUT | {"series": series})
+    report.add_study(study, graded, [])
+    source = page_of(report, study.study_id).source
+    table = re.search(r'<table class="series">.*?</table>', source)[0]
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td></tr>', table)
+    assert [[html.unescape(cell) for cell in row] for row in rows] == [
+        ["1.2.1", AXIAL_T2, "axial by geometry; TE 100 ms"],
+        [HOSTILE, "left out <code>localizer</code>", f"named {HOSTILE}"],
+    ]
+    assert HOSTILE not in source
+
+    with_table = Report(tmp_path / "competition", ABOUT)
+    with_table.add_study(study, graded, [])
+    assert 'class="series"' not in page_of(with_table, study.study_id).source
 
 
 def test_page_names_are_plain_and_never_shared():

@@ -1,4 +1,4 @@
-"""One study's page: what was wrong, the films, the grid, every site."""
+"""One study's page: what was wrong, the films, the grid, the series, every site."""
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from lumbar.report.films import choose_films, film_html, legend_html, study_plac
 from lumbar.report.grid import grid_html
 from lumbar.report.pictures import crop_strips
 from lumbar.report.result import Result
+from lumbar.report.series_table import series_html
 from lumbar.report.site_cards import cards_html
 from lumbar.report.words import DESCRIPTION_ORDER, count, escape, percent, site_words
 from lumbar.sites import AXIAL_T2, SITES
@@ -63,6 +64,7 @@ def assemble(
 {films}
 {probabilities_html(result, about)}
 {apart_html(result)}
+{series_html(result.study_id, about)}
 {sites_html(result, places, strips)}
 </main>"""
     return document(f"Study {result.study_id}", body, "study.js")

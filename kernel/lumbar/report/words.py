@@ -2,7 +2,7 @@
 
 import html
 
-from lumbar.faults import FILE_REASONS, ODDITIES, SERIES_REASONS
+from lumbar.faults import FILE_REASONS, HEADER_REASONS, ODDITIES, SERIES_REASONS
 from lumbar.plausibility import FLAG_REASONS
 from lumbar.sites import AXIAL_T2, LEVELS, SAGITTAL_T1, SAGITTAL_T2, Site
 
@@ -26,6 +26,7 @@ DESCRIPTION_ORDER = (SAGITTAL_T2, SAGITTAL_T1, AXIAL_T2)
 REASON_WORDS = {
     **FILE_REASONS,
     **SERIES_REASONS,
+    **HEADER_REASONS,
     **ODDITIES,
     **FLAG_REASONS,
     "not_finite": "a member gave NaN or infinity, in float32 too: it has no say in this study",
