@@ -14,7 +14,11 @@ from training.losses import pointer_loss, segmenter_loss, slice_mask, slice_targ
 
 
 def detector_losses(
-    network: DetectorNetwork, batch: DetectorBatch, xy_target: str, slices_per_step: int | None
+    network: DetectorNetwork,
+    batch: DetectorBatch,
+    xy_target: str,
+    slices_per_step: int | None,
+    marked_only: bool = False,
 ) -> dict[str, Tensor]:
     """Return the segmenter's and the pointer's loss and their sum. Source: solution, training stage 1.
 
@@ -24,7 +28,10 @@ def detector_losses(
     present = present_slices(batch.grid)
     images = neighbours(batch.grid).flatten(0, 1)
     mask = slice_mask(batch.amplitude, batch.labelled, present, xy_target)
-    chosen, weight = sample_slices(mask.any(dim=1), (batch.amplitude > 0).any(dim=1), slices_per_step)
+    marked = (batch.amplitude > 0).any(dim=1)
+    if marked_only:
+        mask = mask & marked[:, None]
+    chosen, weight = sample_slices(mask.any(dim=1), marked, slices_per_step)
     segmenter = images.sum() * 0
     if len(chosen):
         study = chosen // batch.grid.shape[1]

@@ -52,6 +52,7 @@ def small_network(description: str, encoder: str, length: int, schedule: Schedul
         xy_target="own",
         points="middle_epoch",
         slices_per_step=4,
+        marked_only=True,
         start_bias=-4.0,
         imagenet=False,
     )
@@ -59,9 +60,10 @@ def small_network(description: str, encoder: str, length: int, schedule: Schedul
 
 def small() -> Recipe:
     """Return the shipped bundle's recipe: one set of networks as a fixed and a dynamic detector, two classifiers."""
-    schedule = Schedule(epochs=8, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=4)
+    schedule = Schedule(epochs=7, batch=4, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=2)
     # Axial volumes have two to three times the slices, and the level is the slice: fewer epochs do.
-    schedules = {SAGITTAL_T2: schedule, SAGITTAL_T1: schedule, AXIAL_T2: replace(schedule, epochs=5)}
+    axial = replace(schedule, epochs=4, batch=2)
+    schedules = {SAGITTAL_T2: schedule, SAGITTAL_T1: schedule, AXIAL_T2: axial}
     lengths = {SAGITTAL_T2: 24, SAGITTAL_T1: 24, AXIAL_T2: 112}  # no phantom has to be squeezed
     encoder = "mobilenetv4_conv_small_050"
     networks = tuple(small_network(d, encoder, lengths[d], schedules[d]) for d in DESCRIPTIONS)

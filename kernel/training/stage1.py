@@ -59,21 +59,14 @@ def train_network(
     if recipe.pretraining and shop.materials.pretraining_images:
         pretrain(recipe, network, shop, folder / "pretraining")
     materials, description = shop.materials, recipe.config.description
-    dataset = DetectorDataset(
-        materials.cache,
-        training,
-        materials.targets,
-        description,
-        recipe.config.max_length,
-        recipe.augmentation,
-        recipe.seed,
-        recipe.sigma,
-    )
+    dataset = network_dataset(recipe, training, shop)
     log.info("%s: %d volumes to train on, %d to validate", recipe.name, len(dataset), len(validation))
 
     def losses(batch):
         batch = to_device(batch, shop.device)
-        return detector_losses(network, batch, recipe.xy_target, recipe.slices_per_step)
+        return detector_losses(
+            network, batch, recipe.xy_target, recipe.slices_per_step, recipe.marked_only
+        )
 
     def evaluate() -> dict[str, float]:
         found = predict_points(
@@ -87,6 +80,21 @@ def train_network(
     task = detector_task(network, dataset, recipe.schedule, shop, recipe.seed)
     task = Task(losses=losses, evaluate=evaluate, selection="error", keep_epoch=middle_epoch(recipe), **task)
     return fit(task, recipe.schedule, folder, shop.device, recipe.seed, f"{recipe.name} {folder.name}")
+
+
+def network_dataset(recipe: NetworkRecipe, studies: list[str], shop: Workshop) -> DetectorDataset:
+    """Return what a network is trained on, its labels expanded as the recipe says."""
+    targets = shop.materials.expanded_targets(recipe.decay, recipe.reach)
+    return DetectorDataset(
+        shop.materials.cache,
+        studies,
+        targets,
+        recipe.config.description,
+        recipe.config.max_length,
+        recipe.augmentation,
+        recipe.seed,
+        recipe.sigma,
+    )
 
 
 def detector_task(
