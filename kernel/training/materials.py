@@ -6,6 +6,8 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from lumbar.sites import DESCRIPTIONS
 from lumbar.studies import find_competition
 from lumbar.writing import write_atomically
@@ -48,17 +50,23 @@ class Sources:
 
 @dataclass(frozen=True)
 class Materials:
-    """What was read. targets: by (study_id, description). study_ids: those with grades and images, in
-    the order of ``train.csv``. fingerprint: SHA-256 over the label files and the list of series.
+    """What was read. coordinates: table of ``labels.COORDINATE_COLUMNS``. targets: by (study_id, description).
+    study_ids: those with grades and images, in the order of ``train.csv``. fingerprint: SHA-256 over the
+    label files and the list of series.
     """
 
     cache: Cache
     grades: Grades
+    coordinates: pd.DataFrame
     targets: dict[tuple[str, str], Target]
     study_ids: tuple[str, ...]
     pretraining_images: list[LabelledImage]
     faults: tuple[LabelFault, ...]
     fingerprint: str
+
+    def expanded_targets(self, decay: float, reach: int) -> dict[tuple[str, str], Target]:
+        """Return the targets with labels that fade otherwise over the neighbouring slices."""
+        return place_targets(self.coordinates, self.cache, decay, reach)[0]
 
     def folds(self, count: int, seed: int) -> dict[str, int]:
         """Return the fold in which each study is validated."""
@@ -96,6 +104,7 @@ def read_materials(sources: Sources, out: Path) -> Materials:
     return Materials(
         cache=cache,
         grades=grades,
+        coordinates=coordinates,
         targets=targets,
         study_ids=tuple(study for study in grades.study_ids if study in known),
         pretraining_images=images,
