@@ -64,9 +64,7 @@ def train_network(
 
     def losses(batch):
         batch = to_device(batch, shop.device)
-        return detector_losses(
-            network, batch, recipe.xy_target, recipe.slices_per_step, recipe.marked_only
-        )
+        return detector_losses(network, batch, recipe.xy_target, recipe.slices_per_step, recipe.marked_only)
 
     def evaluate() -> dict[str, float]:
         found = predict_points(
