@@ -23,6 +23,7 @@ ABOUT = {
     "crop_border": "shift",
     "prior": [[0.8, 0.15, 0.05]] * 25,
 }
+SUMMARY = {"seconds": {"total": 12.0}, "fewer_members": {}}
 
 
 def members_of(seed: int) -> dict[tuple[str, str], np.ndarray]:
