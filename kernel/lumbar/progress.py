@@ -119,8 +119,20 @@ class Run:
         try:
             if self.report:
                 self.report.add_study(*page)
-        except Exception:
+        except Exception as error:
             logger.exception("report: a study has no page")
+            self.summary.report_failures.append(f"a study: {type(error).__name__}: {error}")
+
+    def finish_report(self) -> None:
+        """Write the report's index; what failed of the report goes to the summary, before that is written."""
+        if not self.report:
+            return
+        try:
+            self.report.finish(self.summary.as_dict())
+        except Exception as error:
+            logger.exception("report: its index could not be written")
+            self.summary.report_failures.append(f"index: {type(error).__name__}: {error}")
+        self.summary.report_failures += [f"{page}: {why}" for page, why in self.report.failures.items()]
 
     def run_files(self) -> list[Path]:
         return [folder / "run.json" for folder in (self.options.out.parent, self.options.dump) if folder]
@@ -132,14 +144,10 @@ class Run:
             if self.options.dump:
                 dump_tables(self.journal, self.options.dump)
                 write_findings(self.journal, self.summary.about, self.options.dump / "findings")
+            self.finish_report()
             self.summary.write(self.run_files())
             if complete:
                 self.journal.discard()
-            try:
-                if self.report:
-                    self.report.finish(self.summary.as_dict())
-            except Exception:
-                logger.exception("report: its index could not be written")
         return self.summary
 
 

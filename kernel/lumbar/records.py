@@ -122,6 +122,7 @@ class Summary:
         self.faults: list[dict] = []
         self.flags: list[dict] = []
         self.fewer_members: dict[str, dict] = {}
+        self.report_failures: list[str] = []
         self.seconds: Counter[str] = Counter()
 
     def add(self, record: dict) -> None:
@@ -165,6 +166,7 @@ class Summary:
             "faults": self.faults,
             "flags": self.flags,
             "flag_counts": dict(Counter(flag["reason"] for flag in self.flags)),
+            "report_failures": self.report_failures,
             "exit_status": self.exit_status,
         }
 

@@ -1,0 +1,66 @@
+"""A run in progress: what fails beside the grades costs none, and is in run.json."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from lumbar.competition import Competition, StudyRef
+from lumbar.device import Device
+from lumbar.manifest import Manifest
+from lumbar.progress import Run, RunOptions
+from lumbar.records import prior_record
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    """Return a run over two studies that writes a report."""
+    options = RunOptions(
+        data=tmp_path,
+        split=None,
+        series=None,
+        bundle=tmp_path,
+        out=tmp_path / "submission.csv",
+        device="cpu",
+        precision="fp32",
+        dump=None,
+        report=tmp_path / "report",
+        time_limit=None,
+        max_fallback_share=1,
+        workers=1,
+        started=time.monotonic(),
+    )
+    studies = (StudyRef("1", ()), StudyRef("2", ()))
+    manifest = Manifest("none", "nothing", (), (), np.full((25, 3), 1 / 3), "0" * 64)
+    device = Device(torch.device("cpu"), None, "asked for", 1)
+    return Run(options, Competition(tmp_path, "plain", tmp_path, studies, None), manifest, device)
+
+
+def finished(run: Run) -> dict:
+    for study_id in list(run.pending):
+        run.add(prior_record(study_id, "grading_failed", "a bug"))
+    run.finish(complete=True)
+    assert run.options.out.is_file() and not run.journal.path.exists()
+    return json.loads((run.options.out.parent / "run.json").read_text())
+
+
+def test_a_run_without_a_failure_has_none(run):
+    assert finished(run)["report_failures"] == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ("lumbar.report.folder.study_page", ["1: RuntimeError: broken", "2: RuntimeError: broken"]),
+        ("lumbar.report.folder.read_result", ["a study: RuntimeError: broken"] * 2),
+        ("lumbar.report.Report.finish", ["index: RuntimeError: broken"]),
+    ],
+)
+def test_what_fails_of_the_report_is_in_run_json(run, monkeypatch, broken, told):
+    def fail(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(broken, fail)
+    assert finished(run)["report_failures"] == told
