@@ -169,7 +169,7 @@ def build_detector(config: dict, classes: int) -> nn.Module:
 
 
 class Classifier(nn.Module):
-    """Crops (25, 5, 128, 128) -> logits (25, 3) along one of the five sequence axes."""
+    """Crops (25, 5, 128, 128) -> logits (25, 3) along one of the five sequence axes, or each site alone."""
 
     def __init__(self, config: dict):
         super().__init__()
@@ -211,6 +211,8 @@ class Classifier(nn.Module):
             mixed = self.rnn1(by_level.reshape(5, 25, width))[0].reshape(5, 5, 5, width)
             return self.pool(mixed.transpose(0, 1).reshape(25, 5, width))
         pooled = self.pool(self.rnn1(features)[0])
+        if self.sequence == "alone":
+            return pooled
         if self.sequence == "all":
             return self.rnn2(pooled[None])[0][0]
         by_group = pooled.reshape(5, 5, width)  # (group, level, H)

@@ -28,6 +28,7 @@ def test_a_level_reaches_its_own_level_alone(site):
     level = {group * 5 + site % 5 for group in range(5)}
     for sequence in ("level", "level_skip", "level_slices"):
         assert reached(sequence, site) == level
+    assert reached("alone", site) == {site}
     assert reached("all", site) == set(range(25))
     group = {site - site % 5 + number for number in range(5)}
     assert reached("level_region", site) == level | group

@@ -26,7 +26,7 @@ FOUR_LEVELS = {"encoder": "test_efficientnet", "feature_levels": 4, "decoder_cha
 FIVE_LEVELS = {"encoder": "test_byobnet", "feature_levels": 5, "decoder_channels": (16, 8, 8, 8, 8)}
 LSTM = {"pointer_encoder": "test_byobnet", "pointer": "lstm", "hidden": 16}
 TRANSFORMER = {"pointer_encoder": "test_resnet", "pointer": "transformer", "hidden": 32}
-BACKBONES = ("test_convnext", "test_byobnet", "test_convnext", "test_byobnet", "test_byobnet")
+BACKBONES = ("test_convnext", "test_byobnet") * 3
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -52,8 +52,8 @@ def bundle(tmp_path_factory) -> Path:
         for sequence, backbone, border, weight in zip(
             SEQUENCES,
             BACKBONES,
-            ("stretch", "shift", "stretch", "shift", "shift"),
-            (1.0, 0.5, 2.0, 1.0, 0.25),
+            ("stretch", "shift", "stretch", "shift", "shift", "stretch"),
+            (1.0, 0.5, 2.0, 1.0, 0.25, 1.0),
             strict=True,
         )
     ]

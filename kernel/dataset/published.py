@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lumbar.bundle import BundleError, load_strictly
-from lumbar.classifier import ClassifierConfig, ClassifierNetwork
+from lumbar.classifier import ONE_LSTM, ClassifierConfig, ClassifierNetwork
 from lumbar.detector import DetectorConfig, DetectorNetwork
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, class_count
 
@@ -143,7 +143,7 @@ def import_classifier_network(file: Path, sequence: str, border: str) -> Classif
     backbone = recognise(strip(tensors, "backbone."), file, num_classes=0, in_chans=1)
     config = ClassifierConfig(backbone, sequence, border, dropout=(0.2, 0.2, 0.2))
     network = ClassifierNetwork(config)
-    if sequence == "level_slices":  # the checkpoints carry the unused second LSTM
+    if sequence in ONE_LSTM:  # the checkpoints carry the unused second LSTM
         tensors = {k: t for k, t in tensors.items() if not k.startswith("rnn2.")}
     load_strictly(network, tensors, str(file))
     logger.info("%s: recognised as %s", file, config)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from lumbar.sites import CONDITION_SITES, GROUPS, LEVELS, SEVERITIES
 
-SEQUENCES = ("level", "level_skip", "level_slices", "all", "level_region")
+SEQUENCES = ("level", "level_skip", "level_slices", "all", "level_region", "alone")
+ONE_LSTM = ("level_slices", "alone")  # sequences without a second LSTM along the sites
 CROP_SLICES = 5
 
 
@@ -20,9 +21,9 @@ CROP_SLICES = 5
 class ClassifierConfig:
     """What a classifier is made of; stored with its weights.
 
-    backbone: timm name. sequence: along which sites the LSTMs read, one of ``SEQUENCES``. border: the
-    crops' border rule it was trained with, ``"stretch"`` or ``"shift"``. dropout: before the spinal,
-    foraminal and subarticular head.
+    backbone: timm name. sequence: along which sites the LSTMs read, one of ``SEQUENCES``; ``"alone"`` reads
+    every site by itself, to measure what the others tell. border: the crops' border rule it was trained
+    with, ``"stretch"`` or ``"shift"``. dropout: before the spinal, foraminal and subarticular head.
     """
 
     backbone: str
@@ -67,7 +68,7 @@ class ClassifierNetwork(nn.Module):
         width = self.backbone.head_hidden_size  # what it returns: mobilenets widen num_features once more
         self.rnn1 = bidirectional(width)
         self.pool = AttentionPool(width)
-        if config.sequence != "level_slices":
+        if config.sequence not in ONE_LSTM:
             self.rnn2 = bidirectional(width)
         if config.sequence == "level_region":
             self.rnn3 = bidirectional(width)
@@ -101,6 +102,8 @@ class ClassifierNetwork(nn.Module):
             across = read_along(self.rnn1, x.transpose(1, 2).flatten(2, 3))  # (B, level, group * slice, H)
             return self.pool(across.unflatten(2, (len(GROUPS), CROP_SLICES)).transpose(1, 2))
         site = self.pool(read_along(self.rnn1, x))
+        if sequence == "alone":
+            return site
         if sequence == "all":
             return read_along(self.rnn2, site.flatten(1, 2)).unflatten(1, site.shape[1:3])
         level = read_along(self.rnn2, site.transpose(1, 2)).transpose(1, 2)
