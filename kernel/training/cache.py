@@ -7,7 +7,7 @@ left as a hole in the file, so it costs no disk where the file system knows hole
 import dataclasses
 import json
 import logging
-import shutil
+import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from multiprocessing import get_context
@@ -18,13 +18,15 @@ from tqdm import tqdm
 
 from lumbar.faults import ODDITIES
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
-from lumbar.studies import Competition, StudyRef, read_study
+from lumbar.studies import Competition, Study, StudyRef, read_study
 from lumbar.volume import SliceHeader, Volume
+from lumbar.writing import write_atomically
 from training.labels import LabelError, LabelFault
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+STUDY_FILE = "study.json"
 FILE_STEM = {SAGITTAL_T2: "sagittal_t2", SAGITTAL_T1: "sagittal_t1", AXIAL_T2: "axial_t2"}
 
 
@@ -44,17 +46,17 @@ class Cache:
 def build_cache(competition: Competition, folder: Path, workers: int) -> Cache:
     """Decode what is not decoded yet and return the cache.
 
-    workers: processes, 0 for none. A study is written to a side folder and
-    renamed, so a killed run leaves no half study. Raises LabelError if the cache is of other data.
+    workers: processes, 0 for none. A study is written to a side folder and moved into place, so a killed run
+    leaves no half study, and several runs may fill one cache. Raises LabelError if the cache is of other data.
     """
     source = {"format": FORMAT, "data": str(competition.root.resolve())}
     mark = folder / "cache.json"
-    if mark.is_file() and json.loads(mark.read_text()) != source:
+    if not mark.is_file():
+        write_atomically(mark, json.dumps(source))
+    if json.loads(mark.read_text()) != source:
         raise LabelError(f"{mark}: got a cache of {mark.read_text()}, expected {source}; use another --cache")
-    folder.mkdir(parents=True, exist_ok=True)
-    mark.write_text(json.dumps(source))
     studies = competition.studies
-    todo = [(study, folder) for study in studies if not (folder / study.study_id / "study.json").is_file()]
+    todo = [(study, folder) for study in studies if not is_cached(folder / study.study_id)]
     if todo:
         log.info("decoding %d studies into %s", len(todo), folder)
         bar = {"total": len(todo), "desc": "decode", "unit": "study", "mininterval": 1.0}
@@ -72,22 +74,37 @@ def build_cache(competition: Competition, folder: Path, workers: int) -> Cache:
 
 
 def cache_study(ref: StudyRef, folder: Path) -> None:
-    """Decode one study and write its grids; what can't be read is recorded, not raised."""
+    """Decode one study and write its grids, unless another run was faster; what can't be read is recorded."""
+    target = folder / ref.study_id
+    if is_cached(target):
+        return
     study = read_study(ref)
-    target, side = folder / ref.study_id, folder / f".{ref.study_id}.part"
-    shutil.rmtree(side, ignore_errors=True)
-    side.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=f".{ref.study_id}.") as scratch:
+        side = Path(scratch) / "study"
+        side.mkdir()
+        write_volumes(side, study)
+        try:
+            side.rename(target)
+        except OSError:  # a folder that is not empty is never replaced
+            if not is_cached(target):
+                raise
+
+
+def is_cached(folder: Path) -> bool:
+    return (folder / STUDY_FILE).is_file()
+
+
+def write_volumes(folder: Path, study: Study) -> None:
+    """Write a study's grids, and what else is known of it, into its folder."""
     record: dict = {"volumes": {}, "faults": [[str(part) for part in fault] for fault in study.faults]}
     for description, volume in study.volumes.items():
         for grid, size in ((volume.grid256, 256), (volume.grid512, 512)):
-            write_with_holes(side / f"{FILE_STEM[description]}_{size}.npy", grid)
+            write_with_holes(folder / f"{FILE_STEM[description]}_{size}.npy", grid)
         record["volumes"][description] = {
             "order_key": volume.order_key,
             "headers": [dataclasses.asdict(header) for header in volume.headers],
         }
-    (side / "study.json").write_text(json.dumps(record, default=float))
-    shutil.rmtree(target, ignore_errors=True)
-    side.rename(target)
+    (folder / STUDY_FILE).write_text(json.dumps(record, default=float))
 
 
 def write_with_holes(file: Path, grid: np.ndarray) -> None:
@@ -101,7 +118,7 @@ def write_with_holes(file: Path, grid: np.ndarray) -> None:
 
 @lru_cache(maxsize=64)  # every mapped file holds a file descriptor
 def cached_volumes(folder: Path) -> dict[str, Volume]:
-    record = json.loads((folder / "study.json").read_text())
+    record = json.loads((folder / STUDY_FILE).read_text())
     volumes = {}
     for description in DESCRIPTIONS:
         if description in record["volumes"]:
@@ -123,7 +140,7 @@ def header_from_json(values: dict) -> SliceHeader:
 
 def study_faults(folder: Path) -> list[LabelFault]:
     """Return the files that could not be read; an oddity costs no slice, so no label either."""
-    faults = json.loads((folder / "study.json").read_text())["faults"]
+    faults = json.loads((folder / STUDY_FILE).read_text())["faults"]
     return [
         LabelFault(reason, f"study {folder.name}: {file}", message)
         for file, reason, message in faults

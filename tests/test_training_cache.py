@@ -1,0 +1,73 @@
+"""A cache is whole whoever fills it: one run, two at a time, one that was killed."""
+
+import numpy as np
+import pytest
+
+from lumbar.sites import DESCRIPTIONS
+from lumbar.studies import find_competition, read_study
+from tests.labelled_competition import write_competition
+from training import cache
+from training.labels import LabelError
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_competition(tmp_path_factory.mktemp("cache") / "data", studies=2)
+
+
+def build(data, folder) -> cache.Cache:
+    return cache.build_cache(find_competition(data, "train"), folder, workers=0)
+
+
+def check_whole(built: cache.Cache, data) -> None:
+    """The studies are as read, and nothing else is in the folder."""
+    assert {path.name for path in built.folder.iterdir()} == {"cache.json", "100", "101"}
+    for ref in find_competition(data, "train").studies:
+        read, cached = read_study(ref).volumes, built.volumes(ref.study_id)
+        assert set(read) == set(cached) == set(DESCRIPTIONS)
+        for description, volume in read.items():
+            assert np.array_equal(cached[description].grid256, volume.grid256)
+            assert np.array_equal(cached[description].grid512, volume.grid512)
+            assert cached[description].headers == volume.headers
+
+
+def test_two_runs_on_one_cache_do_not_trip_over_each_other(data, tmp_path, monkeypatch):
+    """While one run has the first study in hand, another comes and fills the whole cache."""
+    started = []
+
+    def overtaken(ref):
+        started.append(ref.study_id)
+        if len(started) == 1:
+            build(data, tmp_path)
+        return read_study(ref)
+
+    monkeypatch.setattr(cache, "read_study", overtaken)
+    check_whole(build(data, tmp_path), data)
+    assert started == ["100", "100", "101"]  # the slower run saw that the second was done
+
+
+def test_a_run_that_dies_leaves_no_half_study(data, tmp_path, monkeypatch):
+    writing = cache.write_with_holes
+
+    def die(file, grid):
+        if "axial" in file.name:
+            raise KeyboardInterrupt
+        writing(file, grid)
+
+    monkeypatch.setattr(cache, "write_with_holes", die)
+    with pytest.raises(KeyboardInterrupt):
+        build(data, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["cache.json"]
+    monkeypatch.setattr(cache, "write_with_holes", writing)
+    check_whole(build(data, tmp_path), data)
+
+
+def test_the_mark_is_written_once_and_refuses_other_data(data, tmp_path):
+    build(data, tmp_path)
+    mark = (tmp_path / "cache.json").stat()
+    build(data, tmp_path)
+    again = (tmp_path / "cache.json").stat()
+    assert (mark.st_ino, mark.st_mtime_ns) == (again.st_ino, again.st_mtime_ns)
+    other = write_competition(tmp_path / "other", studies=1)
+    with pytest.raises(LabelError, match="use another --cache"):
+        build(other, tmp_path)
