@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from lumbar.detector import DetectorNetwork, neighbours, present_slices
@@ -12,6 +13,8 @@ from training.detector_data import DetectorBatch, sample_slices
 from training.features import image_features
 from training.losses import pointer_loss, segmenter_loss, slice_mask, slice_target
 
+AROUND = torch.arange(3)  # of a slice in the volume that is padded by one: it and its neighbours
+
 
 def detector_losses(
     network: DetectorNetwork,
@@ -19,32 +22,43 @@ def detector_losses(
     xy_target: str,
     slices_per_step: int | None,
     marked_only: bool = False,
+    pointer_share: float = 1.0,
 ) -> dict[str, Tensor]:
     """Return the segmenter's and the pointer's loss and their sum. Source: solution, training stage 1.
 
     Slices that no mask counts do not go through the segmenter. slices_per_step: slices of each volume that
-    the segmenter's mean is estimated from, None for all.
+    the segmenter's mean is estimated from, None for all. marked_only: leave slices without any label out of
+    it. pointer_share: the chance that the pointer, which reads every slice, learns from this batch as well;
+    its figure is divided by it, so that an epoch's mean is the pointer's loss.
     """
     present = present_slices(batch.grid)
-    images = neighbours(batch.grid).flatten(0, 1)
     mask = slice_mask(batch.amplitude, batch.labelled, present, xy_target)
     marked = (batch.amplitude > 0).any(dim=1)
     if marked_only:
         mask = mask & marked[:, None]
     chosen, weight = sample_slices(mask.any(dim=1), marked, slices_per_step)
-    segmenter = images.sum() * 0
+    segmenter = batch.grid.sum() * 0
     if len(chosen):
-        study = chosen // batch.grid.shape[1]
-        amplitude = batch.amplitude.transpose(1, 2).flatten(0, 1)[chosen]
-        logits = network.segmenter(images[chosen])
+        study, place = chosen // batch.grid.shape[1], chosen % batch.grid.shape[1]
+        images = F.pad(batch.grid, (0, 0, 0, 0, 1, 1))[study[:, None], place[:, None] + AROUND.to(place)]
+        amplitude = batch.amplitude[study, :, place]
+        logits = network.segmenter(images)
         target = slice_target(batch.planes[study], amplitude, xy_target)
-        segmenter = segmenter_loss(logits, target, mask.transpose(1, 2).flatten(0, 1)[chosen], weight)
-    peak = batch.amplitude * batch.planes.amax(dim=(2, 3))[:, :, None]
-    features = image_features(network.pointer.encode, images)
+        segmenter = segmenter_loss(logits, target, mask[study, :, place], weight)
+    if pointer_share < 1 and torch.rand(()) >= pointer_share:
+        return {"loss": segmenter, "segmenter": segmenter, "pointer": torch.zeros(())}
+    pointer = pointer_loss(*pointer_logits(network, batch, present))
+    return {"loss": segmenter + pointer, "segmenter": segmenter, "pointer": pointer / pointer_share}
+
+
+def pointer_logits(
+    network: DetectorNetwork, batch: DetectorBatch, present: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the pointer's logits, the labels' largest value on each slice, and what counts: all (B, C, D)."""
+    features = image_features(network.pointer.encode, neighbours(batch.grid).flatten(0, 1))
     logits = network.pointer.point(features.unflatten(0, present.shape), present)
-    counted = batch.labelled[:, :, None] & present[:, None]
-    pointer = pointer_loss(logits, peak, counted)
-    return {"loss": segmenter + pointer, "segmenter": segmenter, "pointer": pointer}
+    peak = batch.amplitude * batch.planes.amax(dim=(2, 3))[:, :, None]
+    return logits, peak, batch.labelled[:, :, None] & present[:, None]
 
 
 def pretraining_losses(network: DetectorNetwork, batch: DetectorBatch) -> dict[str, Tensor]:

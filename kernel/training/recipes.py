@@ -21,9 +21,11 @@ class NetworkRecipe:
 
     xy_target: ``"own"`` or ``"union_of_levels"``. slices_per_step: slices of a volume from which the
     segmenter's loss is estimated, None for all. marked_only: the segmenter learns from slices with a label
-    alone, as the union target has it; a small one otherwise stays at "nothing anywhere". start_bias: the
-    segmenter head's first bias, None for torch's; a logit near the share of marked pixels saves a small
-    training its first epochs. pretraining: epochs on external images, where there are some.
+    alone, as the union target has it; a small one otherwise stays at "nothing anywhere". pointer_share: the
+    share of the steps from which the pointer, which reads every slice, learns. start_from: a network of the
+    same recipe and make whose weights it starts with, but for the heads. start_bias: the segmenter head's
+    first bias, None for torch's; a logit near the share of marked pixels saves a small training its first
+    epochs. pretraining: epochs on external images, where there are some.
     points: where stage 2's training points come from: ``"out_of_fold"``; ``"middle_epoch"``, the first fold's
     network, a middle epoch for its training studies and the chosen one for the others (family A);
     ``"first_fold"``, its chosen epoch for all (family B's axial). sigma: of the labels' gaussian, pixels of the
@@ -38,6 +40,8 @@ class NetworkRecipe:
     points: str
     slices_per_step: int | None = None
     marked_only: bool = False
+    pointer_share: float = 1.0
+    start_from: str | None = None
     start_bias: float | None = None
     pretraining: int = 0
     imagenet: bool = True

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch.utils.data import Dataset
 
 from lumbar.detector import DetectorNetwork
@@ -55,6 +56,8 @@ def train_network(
     network = start_detector(recipe.config, shop.imagenet, recipe.imagenet)
     if recipe.start_bias is not None:
         torch.nn.init.constant_(network.segmenter.head.bias, recipe.start_bias)
+    if recipe.start_from:
+        start_from(network, folder.parents[1] / recipe.start_from / folder.name / BEST)
     network.to(shop.device.torch)
     if recipe.pretraining and shop.materials.pretraining_images:
         pretrain(recipe, network, shop, folder / "pretraining")
@@ -64,7 +67,14 @@ def train_network(
 
     def losses(batch):
         batch = to_device(batch, shop.device)
-        return detector_losses(network, batch, recipe.xy_target, recipe.slices_per_step, recipe.marked_only)
+        return detector_losses(
+            network,
+            batch,
+            recipe.xy_target,
+            recipe.slices_per_step,
+            recipe.marked_only,
+            recipe.pointer_share,
+        )
 
     def evaluate() -> dict[str, float]:
         found = predict_points(
@@ -93,6 +103,16 @@ def network_dataset(recipe: NetworkRecipe, studies: list[str], shop: Workshop) -
         recipe.seed,
         recipe.sigma,
     )
+
+
+def start_from(network: DetectorNetwork, file: Path) -> None:
+    """Take over the weights of another network wherever name and shape are the same: all but the heads."""
+    if not file.is_file():
+        raise LabelError(f"{file}: got no such file; train the network that this one starts from first")
+    mine = network.state_dict()
+    taken = {k: v for k, v in load_file(file).items() if k in mine and mine[k].shape == v.shape}
+    network.load_state_dict(mine | taken)
+    log.info("%d of %d tensors start from %s", len(taken), len(mine), file)
 
 
 def detector_task(
