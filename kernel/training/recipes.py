@@ -28,7 +28,8 @@ class NetworkRecipe:
     epochs. pretraining: epochs on external images, where there are some.
     points: where stage 2's training points come from: ``"out_of_fold"``; ``"middle_epoch"``, the first fold's
     network, a middle epoch for its training studies and the chosen one for the others (family A);
-    ``"first_fold"``, its chosen epoch for all (family B's axial). sigma: of the labels' gaussian, pixels of the
+    ``"first_fold"``, its chosen epoch for all (family B's axial); ``"labels"``, the labelled points, to which the
+    crops' jitter adds the errors. sigma: of the labels' gaussian, pixels of the
     256 grid; decay, reach: how it fades a slice away, and over how many slices.
     """
 

@@ -51,7 +51,7 @@ def small_network(description: str, length: int, schedule: Schedule) -> NetworkR
         schedule=schedule,
         augmentation=MILD,
         xy_target="own",
-        points="first_fold",
+        points="labels",
         marked_only=True,
         start_bias=-4.0,
         imagenet=False,
@@ -90,7 +90,7 @@ def small() -> Recipe:
             detector=detector,
             step1=replace(step1, epochs=epochs),
             step2=step2,
-            augmentation=MILD_CROPS,
+            augmentation=replace(MILD_CROPS, z_jitter=1, xy_jitter=3),
             augmentation2=None,
             imagenet=False,
         )

@@ -21,6 +21,7 @@ from training.points import (
     FoundPoints,
     draw_sample_slices,
     error_figures,
+    labelled_points,
     point_errors,
     predict_points,
     read_points,
@@ -161,6 +162,10 @@ def collect_points(
     """
     if file.is_file():
         return read_points(file, recipe.config.description)
+    if recipe.points == "labels":
+        found = labelled_points(shop.materials.targets, recipe.config)
+        found.write(file)
+        return found
     jobs: list[tuple[Path, list[str]]] = []
     first = min(folders)
     for fold, folder in folders.items():
