@@ -11,6 +11,7 @@ from lumbar.budget import Budget, Plan
 from lumbar.bundle import load_bundle
 from lumbar.classifier import SEQUENCES
 from lumbar.device import choose_device
+from lumbar.fusion import fuse
 from lumbar.grading import GradedStudy, grade_study
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SAGITTAL_T1, SAGITTAL_T2
 from lumbar.studies import find_competition, read_study
@@ -63,7 +64,7 @@ def bundle(tmp_path_factory) -> Path:
 def grade_fast(root: Path, study_id: str, bundle: Path, plan: Plan) -> GradedStudy:
     (ref,) = [study for study in find_competition(root).studies if study.study_id == study_id]
     device = choose_device("cpu", "fp32")
-    return grade_study(read_study(ref), load_bundle(bundle), plan, device, Budget(None, time.monotonic()))
+    return grade_study(read_study(ref), fuse(load_bundle(bundle)), plan, device, Budget(None, time.monotonic()))
 
 
 def assert_parity(root: Path, study_id: str, bundle: Path, plan: Plan) -> None:

@@ -43,6 +43,7 @@ class DecoderBlock(nn.Module):
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int):
         super().__init__()
+        self.skip_channels = skip_channels
         self.conv1 = conv_norm_relu(in_channels + skip_channels, out_channels)
         self.conv2 = conv_norm_relu(out_channels, out_channels)
 

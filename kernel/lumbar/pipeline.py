@@ -20,6 +20,7 @@ from lumbar.bundle import Bundle, load_bundle
 from lumbar.device import Device, choose_device, is_out_of_memory, try_cuda
 from lumbar.faults import Fault
 from lumbar.findings import study_findings
+from lumbar.fusion import fuse
 from lumbar.grading import GradedStudy, grade_study, move
 from lumbar.manifest import read_manifest
 from lumbar.plausibility import Flag, flags
@@ -63,7 +64,7 @@ def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Sum
 
 def grade_all(device: Device, budget: Budget, state: Run) -> None:
     """Grade the studies as the readers bring them, each with the members that the time allows."""
-    bundle = load_bundle(state.options.bundle)
+    bundle = fuse(load_bundle(state.options.bundle))
     move(bundle, device.torch)
     names = [member.name for member in bundle.detectors], [member.name for member in bundle.classifiers]
     studies = read_ahead(list(state.pending.values()), state.options.workers)
@@ -80,7 +81,7 @@ def grade_all(device: Device, budget: Budget, state: Run) -> None:
                     record = graded_or_prior(study, bundle, plan, device, budget, state)
                 except DeviceLostError as error:
                     logger.error("%s; the CPU from here on", error)
-                    bundle, device = load_bundle(state.options.bundle), choose_device("cpu", "fp32")
+                    bundle, device = fuse(load_bundle(state.options.bundle)), choose_device("cpu", "fp32")
                     record = graded_or_prior(study, bundle, plan, device, budget, state)
             state.add(record)
             bar.update()
