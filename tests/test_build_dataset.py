@@ -1,26 +1,22 @@
-"""A build is what was asked for, the same every time, whole or not there; and what Kaggle refuses is refused."""
+"""A build is what was asked for, the same every time, whole or not there."""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
-import time
-import zipfile
 from pathlib import Path
 
 import nbformat
 import pytest
 
 import build_dataset
-from dataset import building, metadata, verifying, wheels
+from dataset import building, verifying, wheels
 from lumbar.bundle import load_bundle
 from lumbar.manifest import read_manifest
 from lumbar.sites import AXIAL_T2
 from lumbar.weights import BundleError
-from tests.tiny_bundle import copy_checkout, downloaded_wheels, write_tiny_bundle
-
-OWNER, SLUG = "someone", "lumbar-5th-place"
+from tests.tiny_bundle import OWNER, SLUG, build, copy_checkout, downloaded_wheels, write_tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +38,6 @@ def checkout(tmp_path, monkeypatch) -> Path:
     folder = copy_checkout(tmp_path / "checkout")
     monkeypatch.setattr(building, "CHECKOUT", folder)
     return folder
-
-
-def build(out: Path, bundle: Path, *more: str) -> int:
-    given = ["--owner", OWNER, "--slug", SLUG, "--bundle", str(bundle), "--out", str(out)]
-    wheels_flag = [] if "--wheels" in more else ["--no-wheels"]
-    return build_dataset.main(["build", *given, *wheels_flag, *more])
 
 
 @pytest.fixture
@@ -166,91 +156,6 @@ def test_only_a_build_is_replaced(tmp_path, bundle, dist, capsys):
     said = capsys.readouterr().err
     assert "mine.txt" in said and "thesis.tex" in said
     assert (dist / "dataset/mine.txt").exists() and (tmp_path / "home/thesis.tex").exists()
-
-
-@pytest.mark.parametrize(
-    ("flags", "reason"),
-    [
-        (["--owner", "some one"], "user name"),
-        (["--slug", "short"], "6 to 50"),
-        (["--slug", "x" * 51], "6 to 50"),
-        (["--slug", "Lumbar_Spine"], "small letters"),
-        (["--slug", "lumbar--spine"], "single dashes"),
-        (["--title", "short"], "6 to 50"),
-        (["--title", "x" * 51], "6 to 50"),
-        (["--title", "   pad   "], "6 to 50"),
-        (["--subtitle", "x" * 19], "20 to 80"),
-        (["--subtitle", "x" * 81], "20 to 80"),
-        (["--licence", "MIT"], "expected one of CC0-1.0"),
-    ],
-)
-def test_what_kaggle_refuses_is_refused_first(tmp_path, bundle, flags, reason, capsys):
-    assert build(tmp_path / "dist", bundle, *flags) == 4
-    assert reason in capsys.readouterr().err
-    assert not (tmp_path / "dist").exists()
-
-
-def test_longest_and_shortest_slug_make_valid_metadata():
-    for slug in ("a-b-cd", "lumbar-5th-place", "x" * 50, "1-2-3-4"):
-        described = metadata.dataset_metadata(OWNER, slug, None, building.SUBTITLE, "CC0-1.0", "text")
-        assert metadata.dataset_faults(described) == []
-        assert metadata.notebook_faults(metadata.notebook_metadata(OWNER, slug)) == []
-    assert metadata.title_of("lumbar-5th-place") == "Lumbar 5th Place"
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("enable_internet", None),
-        ("enable_internet", True),
-        ("enable_internet", "false"),
-        ("machine_shape", "NvidiaTeslaP100"),
-        ("title", "Something else"),
-        ("competition_sources", []),
-        ("dataset_sources", []),
-        ("code_file", "other.ipynb"),
-        ("id", "no-owner"),
-        ("id", f"{OWNER}/{SLUG}/3"),
-        ("surplus", 1),
-    ],
-)
-def test_notebook_metadata_is_checked(field, value):
-    content = metadata.notebook_metadata(OWNER, SLUG) | {field: value}
-    if value is None:
-        del content[field]
-    assert any(field in fault or "slug" in fault for fault in metadata.notebook_faults(content))
-
-
-@pytest.mark.parametrize("licences", [[], None, [{"name": "CC0-1.0"}, {"name": "other"}], ["CC0-1.0"]])
-def test_exactly_one_licence(licences):
-    described = metadata.dataset_metadata(OWNER, SLUG, None, building.SUBTITLE, "other", "")
-    assert metadata.dataset_faults(described | {"licenses": licences})
-
-
-def test_limits_of_kaggle(dist, monkeypatch):
-    dataset = dist / "dataset"
-    assert verifying.limit_faults(dataset) == []
-    for number in range(50):
-        (dataset / f"{number}.txt").write_text("x")
-    (dataset / "dataset-cover-image.png").write_text("x")
-    (dataset / "kernel/.cache").mkdir()
-    (dataset / "kernel/.cache/x").write_text("x")
-    monkeypatch.setattr(verifying, "MOST_BYTES", 10)
-    said = " ".join(verifying.limit_faults(dataset))
-    for part in ("at most 50", "GB, expected at most", "dataset-cover-image.png", ".cache/x"):
-        assert part in said
-
-
-@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone can't be set here")
-def test_zip_of_the_command_line_takes_the_times_everywhere(dist, tmp_path, monkeypatch):
-    """zip knows no time before 1980, and counts in local time."""
-    for zone in ("Pacific/Honolulu", "Pacific/Auckland"):
-        monkeypatch.setenv("TZ", zone)
-        time.tzset()
-        with zipfile.ZipFile(tmp_path / "kernel.zip", "w") as archive:
-            archive.write(dist / "dataset/kernel/infer.py", "infer.py")
-    monkeypatch.delenv("TZ")
-    time.tzset()
 
 
 def test_commands_are_complete(tmp_path, bundle, capsys):

@@ -1,4 +1,4 @@
-"""A checkout and a bundle of tiny random networks to build data sets from."""
+"""A checkout and a bundle of tiny random networks to build data sets from, and the build."""
 
 import shutil
 import subprocess
@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+import build_dataset
 from dataset import wheels
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from tests.random_bundle import random_classifier, random_detector, write_random_bundle
 
+OWNER, SLUG = "someone", "lumbar-5th-place"
 REPOSITORY = Path(__file__).resolve().parents[1]
 NETWORK = {
     "encoder": "test_byobnet",
@@ -39,6 +41,13 @@ def copy_checkout(folder: Path) -> Path:
     shutil.copytree(REPOSITORY / "kernel", folder / "kernel", ignore=ignored)
     shutil.copy(REPOSITORY / "requirements.txt", folder)
     return folder
+
+
+def build(out: Path, bundle: Path, *more: str) -> int:
+    """Run ``build_dataset.py build``, without wheels unless they are asked for; return its exit status."""
+    given = ["--owner", OWNER, "--slug", SLUG, "--bundle", str(bundle), "--out", str(out)]
+    wheels_flag = [] if "--wheels" in more else ["--no-wheels"]
+    return build_dataset.main(["build", *given, *wheels_flag, *more])
 
 
 def downloaded_wheels(config: pytest.Config) -> Path | None:
