@@ -23,9 +23,10 @@ from pathlib import Path
 
 import torch
 
-from lumbar.device import choose_device
+from lumbar.device import DeviceError, choose_device
 from lumbar.phantom import TRANSFER_SYNTAXES, write_phantoms
 from lumbar.studies import DataNotFoundError
+from lumbar.weights import BundleError
 from training.export import export_run
 from training.labels import LabelError
 from training.loop import TrainingError
@@ -46,11 +47,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     recipes = "\n".join(f"  {recipe.name:10s} {recipe.purpose}" for recipe in RECIPES.values())
 
     phantoms = commands.add_parser("phantoms", help="write synthetic studies with known points and grades")
-    phantoms.add_argument("--studies", type=int, default=300)
+    phantoms.add_argument("--studies", type=count, default=300)
     phantoms.add_argument("--seed", type=int, default=0)
-    phantoms.add_argument("--workers", type=int, default=2, help="processes (default 2)")
+    phantoms.add_argument("--workers", type=count, default=2, help="processes (default 2)")
     phantoms.add_argument("--out", type=Path, required=True, help="new folder, in the competition's layout")
-
     phantoms.add_argument("--split", choices=("train", "test"), default="train", help="names of the files")
     phantoms.add_argument(
         "--transfer-syntax",
@@ -76,6 +76,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     export.add_argument("run", type=Path, metavar="RUN")
     export.add_argument("--out", type=Path, required=True, metavar="BUNDLE")
     export.add_argument("--name", help="of the bundle (default: the run's folder name)")
+    export.add_argument(
+        "--weights",
+        default="weights",
+        metavar="FOLDER",
+        help="of the members, in BUNDLE (default: %(default)s)",
+    )
     export.add_argument("--trained-on", required=True, help="what the weights have seen, for the manifest")
 
     imagenet = commands.add_parser("imagenet", help="turn a downloaded file into a folder for --imagenet")
@@ -106,7 +112,13 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
     parser.add_argument("--precision", choices=("auto", "amp", "fp32"), default="auto")
     parser.add_argument("--workers", type=int, help="loader processes (default: 0 on a CPU, 4 beside a GPU)")
-    parser.add_argument("--threads", type=int, help="CPU threads of the networks (default: all cores)")
+    parser.add_argument("--threads", type=count, help="CPU threads of the networks (default: all cores)")
+
+
+def count(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
 
 
 def train(options: argparse.Namespace) -> None:
@@ -132,21 +144,32 @@ def train(options: argparse.Namespace) -> None:
     networks = recipe.networks
     if options.command == "detector":
         classifiers = ()
-        networks = tuple(n for n in networks if options.network in (None, n.name))
+        networks = named(networks, options.network, "--network") if options.network else networks
     elif options.command == "classifier":
-        classifiers = tuple(c for c in classifiers if c.name == options.classifier)
+        classifiers = named(classifiers, options.classifier, "--classifier")
     shop = Workshop(read_materials(sources, options.out), device, workers, options.imagenet)
     about = run_recipe(recipe, shop, options.out, networks, classifiers)
     report(about)
 
 
+def named(members: tuple, name: str, flag: str) -> tuple:
+    """Return the members of a recipe that have this name; LabelError if none has."""
+    found = tuple(member for member in members if member.name == name)
+    if not found:
+        raise LabelError(f"{flag}: got {name!r}, expected one of {[member.name for member in members]}")
+    return found
+
+
 def report(about: dict) -> None:
-    """Print the figures of a run, one line a member."""
-    for name, figures in about["figures"].items():
-        shown = figures.get("figures") or figures.get("best") or figures.get("members") or {}
-        print(f"{name:40s}", "  ".join(f"{k} {v:.4g}" for k, v in shown.items() if isinstance(v, float)))
+    """Print the figures of a run, one line a member; those that are not known are left out."""
+    shown = {
+        name: figures.get("figures") or figures.get("best") or figures.get("members") or {}
+        for name, figures in about["figures"].items()
+    }
     if prior := about["figures"].get("ensemble", {}).get("prior"):
-        print(f"{'prior':40s}", "  ".join(f"{k} {v:.4g}" for k, v in prior.items()))
+        shown["prior"] = prior
+    for name, figures in shown.items():
+        print(f"{name:40s}", "  ".join(f"{k} {v:.4g}" for k, v in figures.items() if isinstance(v, float)))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -168,12 +191,12 @@ def main(arguments: list[str] | None = None) -> int:
             print(describe_bound())
         elif options.command == "export":
             name = options.name or options.run.resolve().name
-            print(export_run(options.run, options.out, name, options.trained_on))
+            print(export_run(options.run, options.out, name, options.trained_on, options.weights))
         elif options.command == "imagenet":
             print(convert_lite0(options.file, options.out))
         else:
             train(options)
-    except (LabelError, TrainingError, DataNotFoundError, FileExistsError, FileNotFoundError) as error:
+    except (LabelError, TrainingError, BundleError, DataNotFoundError, DeviceError, OSError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     return 0

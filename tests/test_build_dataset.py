@@ -12,7 +12,7 @@ import pytest
 
 import build_dataset
 from dataset import building, verifying, wheels
-from lumbar.bundle import load_bundle
+from lumbar.bundle import load_bundle, write_bundle
 from lumbar.manifest import read_manifest
 from lumbar.sites import AXIAL_T2
 from lumbar.weights import BundleError
@@ -76,6 +76,19 @@ def test_dataset_holds_known_files_alone_and_loads(tmp_path, bundle, checkout):
     assert names == sources | own | building.member_files(read_manifest(bundle))
     assert load_bundle(dataset).fingerprint == load_bundle(bundle).fingerprint
     assert "random" in (dataset / "README.md").read_text()
+
+
+def test_a_checkout_that_ships_a_bundle_needs_no_flag(tmp_path, bundle, checkout):
+    """The manifest lies on top, the weights under kernel/; one that the manifest does not name stays behind."""
+    write_bundle(load_bundle(bundle), checkout, weights="kernel/weights")
+    (checkout / "kernel/weights/of_an_older_bundle.safetensors").write_bytes(b"x")
+    given = ["--owner", OWNER, "--slug", SLUG, "--no-wheels", "--out", str(tmp_path / "dist")]
+    assert build_dataset.main(["build", *given]) == 0
+    dataset = tmp_path / "dist/dataset"
+    packed = {name for name in verifying.listed_files(dataset) if name.endswith(".safetensors")}
+    assert packed == building.member_files(read_manifest(checkout))
+    assert {str(Path(name).parent) for name in packed} == {"kernel/weights"}
+    assert load_bundle(dataset).fingerprint == load_bundle(checkout).fingerprint
 
 
 def test_sums_are_those_of_sha256sum_and_verify_sees_every_difference(dist, capsys):

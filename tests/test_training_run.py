@@ -1,23 +1,29 @@
 """A whole tiny recipe: trains, skips what is done, goes on after a kill, exports what inference runs."""
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+import train
 import training.stage1 as stage1
+from dataset.building import member_files
 from lumbar.bundle import load_bundle
+from lumbar.demo import find_bundle
 from lumbar.ensemble import detect, site_windows
+from lumbar.manifest import MANIFEST, read_manifest
 from lumbar.sites import SITES
 from tests.labelled_competition import SCHEDULE, materials_of, tiny_recipe, workshop, write_competition
 from training.classifier_data import ClassifierDataset
 from training.export import export_run
 from training.labels import LabelError
 from training.points import read_points
-from training.run import detector_points, run_recipe
+from training.run import RUN_FILE, detector_points, run_recipe
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +113,74 @@ def test_an_unfinished_run_is_not_exported(finished, tmp_path):
     run_recipe(recipe, shop, tmp_path / "run", (), ())
     with pytest.raises(LabelError, match="not trained to its end"):
         export_run(tmp_path / "run", tmp_path / "bundle", "none", "nothing")
+
+
+@pytest.fixture
+def command(finished, monkeypatch, capsys):
+    """Give a training command for the finished run's data; return its status, run.json and what it printed."""
+    recipe, shop, run, _ = finished
+    monkeypatch.setitem(train.RECIPES, recipe.name, recipe)
+
+    def give(name: str, out, *flags: str) -> tuple[int, dict, str]:
+        given = [name, recipe.name, "--data", str(run.parent / "data"), "--out", str(out), *flags]
+        status = train.main([*given, "--cache", str(shop.materials.cache.folder), "--device", "cpu"])
+        return status, json.loads((out / RUN_FILE).read_text()), capsys.readouterr().out
+
+    return give
+
+
+def test_the_detector_command_trains_networks_alone(finished, command, tmp_path):
+    recipe = finished[0]
+    name = recipe.networks[0].name
+    status, about, said = command("detector", tmp_path / "run", "--network", name)
+    assert status == 0 and set(about["figures"]) == {f"{name}/fold0"} and said.startswith(f"{name}/fold0 ")
+    assert (tmp_path / "run/points" / f"{name}.npz").is_file()
+    assert not (tmp_path / "run/classifiers").exists()
+
+
+def test_the_classifier_command_trains_one_behind_its_detector(finished, command, tmp_path):
+    recipe, _, run, about = finished
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("cache", "classifiers"))
+    first, second = (classifier.name for classifier in recipe.classifiers)
+    status, again, said = command("classifier", tmp_path / "run", "--classifier", second)
+    assert status == 0 and f"{second}/fold0" in said
+    assert [path.name for path in (tmp_path / "run/classifiers").iterdir()] == [second]
+    for name in (first, second):  # the same seed and data: what was trained anew is what was trained before
+        assert again["figures"][f"{name}/fold0"]["figures"] == about["figures"][f"{name}/fold0"]["figures"]
+
+
+def test_a_finished_run_given_again_prints_its_figures(finished, command):
+    status, about, said = command("recipe", finished[2])
+    assert status == 0 and about["figures"] == finished[3]["figures"]
+    printed = [line.split()[0] for line in said.splitlines()]
+    assert printed == [*about["figures"], "prior"]
+
+
+def test_the_shipped_layout_has_its_manifest_on_top(finished, tmp_path, capsys):
+    """``export --weights kernel/weights`` into a checkout is what infer.py and the demo find there."""
+    given = ["export", str(finished[2]), "--trained-on", "synthetic dots"]
+    checkout = tmp_path / "checkout"
+    shipped = ["--out", str(checkout), "--name", "shipped", "--weights", "kernel/weights"]
+    assert train.main([*given, *shipped]) == 0
+    assert capsys.readouterr().out.strip() == str(checkout / MANIFEST)
+    files = {path.relative_to(checkout).as_posix() for path in checkout.rglob("*") if path.is_file()}
+    manifest = read_manifest(checkout)
+    assert manifest.name == "shipped" and manifest.trained_on == "synthetic dots"
+    assert files == {MANIFEST, *member_files(manifest)}
+    assert {str(Path(file).parent) for file in member_files(manifest)} == {"kernel/weights"}
+    assert find_bundle(checkout, tmp_path / "demo") == (checkout, "")
+    shipped = load_bundle(checkout)
+    assert train.main([*given, "--out", str(tmp_path / "plain")]) == 0
+    plain = load_bundle(tmp_path / "plain")
+    assert plain.name == "run" and (tmp_path / "plain/weights").is_dir()
+    for a, b in zip(shipped.classifiers, plain.classifiers, strict=True):
+        assert all(map(torch.equal, a.network.state_dict().values(), b.network.state_dict().values()))
+
+
+@pytest.mark.parametrize("weights", ["../weights", "/weights"])
+def test_weights_stay_inside_the_bundle(finished, tmp_path, weights, capsys):
+    out = tmp_path / "inner/bundle"
+    given = ["export", str(finished[2]), "--out", str(out), "--trained-on", "dots", "--weights", weights]
+    assert train.main(given) == 2
+    assert f"got the folder {weights}, expected one inside" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -168,8 +168,13 @@ def write_bundle(bundle: Bundle, folder: Path, weights: str = "weights", figures
 
     A network that several detectors share is written once. figures: what is known of each member by name
     (cross-validation scores, provenance), kept in the manifest for people. Floats become float16, which
-    inference reads back into float32; the bundle's own fingerprint is not used.
+    inference reads back into float32; the bundle's own fingerprint is not used. Raises BundleError for
+    weights beyond float16 and for a ``weights`` folder outside the bundle.
     """
+    if Path(weights).is_absolute() or ".." in Path(weights).parts:
+        raise BundleError(
+            f"weights: got the folder {weights}, expected one inside {folder}; give a path relative to it"
+        )
     figures = figures or {}
     written: dict[int, dict] = {}
 

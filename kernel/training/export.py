@@ -15,12 +15,15 @@ from training.run import RUN_FILE
 MIN_SHARE = 1e-3  # the manifest keeps four digits of the prior, none may become 0
 
 
-def export_run(run: Path, folder: Path, name: str, trained_on: str) -> Path:
+def export_run(run: Path, folder: Path, name: str, trained_on: str, weights: str = "weights") -> Path:
     """Write the bundle of a run and return its manifest's path.
 
     A fold is a member: with several, names end in ``-foldK``. Detectors share the networks they have in
-    common. Raises LabelError naming the first member that is not trained yet.
+    common. weights: the weights' folder in the bundle. Raises LabelError where there is no run, or naming
+    the first member that is not trained yet.
     """
+    if not (run / RUN_FILE).is_file():
+        raise LabelError(f"{run / RUN_FILE}: no such file, expected a recipe's run folder; check RUN")
     about = json.loads((run / RUN_FILE).read_text())
     recipe = about["recipe"]
     networks = {
@@ -57,7 +60,7 @@ def export_run(run: Path, folder: Path, name: str, trained_on: str) -> Path:
         prior=prior / prior.sum(axis=1, keepdims=True),
         fingerprint="",
     )
-    return write_bundle(bundle, folder, figures=figures)
+    return write_bundle(bundle, folder, weights, figures)
 
 
 def load_network(run: Path, entry: dict, fold: int) -> DetectorNetwork:
@@ -69,9 +72,9 @@ def load_network(run: Path, entry: dict, fold: int) -> DetectorNetwork:
 
 def load_classifier(run: Path, entry: dict, fold: int) -> ClassifierNetwork:
     step = "step1" if entry["step2"] is None else "step2"
-    folder = finished(run / "classifiers" / entry["name"] / f"fold{fold}" / step)
+    folder = finished(run / "classifiers" / entry["name"] / f"fold{fold}")
     network = ClassifierNetwork(config_of(ClassifierConfig, entry["config"]))
-    load_tensors(network, folder / BEST)
+    load_tensors(network, folder / step / BEST)
     return network.eval()
 
 
