@@ -20,8 +20,9 @@ class NetworkRecipe:
     """One network of stage 1, trained once a fold.
 
     xy_target: ``"own"`` or ``"union_of_levels"``. slices_per_step: slices of a volume from which the
-    segmenter's loss is estimated, None for all. marked_only: the segmenter learns from slices with a label
-    alone, as the union target has it; a small one otherwise stays at "nothing anywhere". pointer_share: the
+    segmenter's loss is estimated, None for all. segmented: ``"all"`` slices, the ``"labelled"`` ones, or
+    the ``"peaks"``, those that hold a point; a small training on all of them learns no more than that there is
+    next to nothing. pointer_share: the
     share of the steps from which the pointer, which reads every slice, learns. start_from: a network of the
     same recipe and make whose weights it starts with, but for the heads. start_bias: the segmenter head's
     first bias, None for torch's; a logit near the share of marked pixels saves a small training its first
@@ -40,7 +41,7 @@ class NetworkRecipe:
     xy_target: str
     points: str
     slices_per_step: int | None = None
-    marked_only: bool = False
+    segmented: str = "all"
     pointer_share: float = 1.0
     start_from: str | None = None
     start_bias: float | None = None
