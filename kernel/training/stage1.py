@@ -73,7 +73,7 @@ def train_network(
             batch,
             recipe.xy_target,
             recipe.slices_per_step,
-            recipe.marked_only,
+            recipe.segmented,
             recipe.pointer_share,
         )
 
