@@ -70,7 +70,7 @@ def small() -> Recipe:
     )
     sagittal_t1 = replace(
         small_network(SAGITTAL_T1, 24, replace(schedule, epochs=20)),
-        slices_per_step=2,
+        slices_per_step=1,
         pointer_share=0.3,
         augmentation=MILDER,
         start_from=sagittal_t2.name,
@@ -107,7 +107,7 @@ def small() -> Recipe:
         )
         for backbone, sequence, detector, epochs in (
             ("regnetx_002", "level", "small_fixed", 4),
-            ("test_byobnet", "level_skip", "small_dynamic", 7),
+            ("test_byobnet", "level_skip", "small_dynamic", 5),
         )
     )
     detectors = (
