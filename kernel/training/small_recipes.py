@@ -69,7 +69,7 @@ def small() -> Recipe:
         small_network(SAGITTAL_T2, 24, schedule), slices_per_step=1, pointer_share=0.2, augmentation=MILDER
     )
     sagittal_t1 = replace(
-        small_network(SAGITTAL_T1, 24, replace(schedule, epochs=20)),
+        small_network(SAGITTAL_T1, 24, replace(schedule, epochs=12, evaluate_every=6)),
         slices_per_step=1,
         pointer_share=0.3,
         augmentation=MILDER,
@@ -107,7 +107,7 @@ def small() -> Recipe:
         )
         for backbone, sequence, detector, epochs in (
             ("regnetx_002", "level", "small_fixed", 4),
-            ("test_byobnet", "level_skip", "small_dynamic", 5),
+            ("test_byobnet", "level_skip", "small_dynamic", 4),
         )
     )
     detectors = (
