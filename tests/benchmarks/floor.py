@@ -2,8 +2,8 @@
 
 Necessary are, with exact results: the pointer's encoder on every real slice and on the two kinds of padded
 slice; the segmenter on the slices whose pointer probability reaches a class's best heatmap value (the kernel
-looks at them best first, so it looks at no others); the backbone on every distinct image among the crops;
-the LSTMs. Reading is no part of it.
+looks at them best first, so it looks at no others), its decoder's first convolutions before the enlargement;
+the backbone on every distinct image among the crops; the LSTMs. Reading is no part of it.
 """
 
 import time
@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lumbar.bundle import load_bundle
 from lumbar.device import Device
+from lumbar.fusion import fuse
 from lumbar.sites import DESCRIPTIONS
 
 MATRIX = 4096  # rows and columns of the product whose rate is measured
@@ -34,7 +35,7 @@ def matrix_rate(device: Device) -> float:
 
 def image_flops(bundle: Path) -> dict[str, float]:
     """Return FLOPs of one image through each network of the first members, and of what comes once a study."""
-    members = load_bundle(bundle)
+    members = fuse(load_bundle(bundle))
     networks = [members.detectors[0].networks[d] for d in DESCRIPTIONS if d in members.detectors[0].networks]
     detector, classifier = networks[0], members.classifiers[0].network
     slice_of_three, crop = torch.rand(1, 3, 256, 256), torch.rand(1, 1, 128, 128)
