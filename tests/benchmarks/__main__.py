@@ -13,12 +13,10 @@ import json
 import logging
 import os
 import platform
-import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REAL = REPOSITORY.parent / "shared" / "real" / "studies"
-sys.path.insert(0, str(REPOSITORY / "kernel"))
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from lumbar.bundle import Detector
+from lumbar.detector import DetectorNetwork
 from lumbar.device import choose_device
 from lumbar.phantom.dataset import write_phantoms
 from lumbar.sites import DESCRIPTIONS
@@ -25,7 +26,7 @@ from tests.random_bundle import (
     random_detector,
     write_random_bundle,
 )
-from training.loop import Schedule
+from training.loop import BEST, Schedule, load_tensors
 from training.materials import Sources, read_materials
 from training.recipes import NetworkRecipe, family_a
 from training.stage1 import Workshop, train_network
@@ -76,11 +77,11 @@ def learnt_members(device: str) -> Path:
         studies = list(shop.materials.study_ids)
         networks = {}
         for recipe in recipes:
-            network, result = train_network(
-                recipe, studies[VALIDATION:], studies[:VALIDATION], shop, folder / recipe.name
-            )
+            training, validation = studies[VALIDATION:], studies[:VALIDATION]
+            result = train_network(recipe, training, validation, shop, folder / recipe.name)
             logger.info("%s: %s", recipe.name, result["best"])
-            networks[recipe.config.description] = network.float().cpu().eval()
+            network = networks[recipe.config.description] = DetectorNetwork(recipe.config).eval()
+            load_tensors(network, folder / recipe.name / BEST)
         detector = Detector("learnt", "fixed", {d: networks[d] for d in DESCRIPTIONS})
         torch.manual_seed(0)
         write_random_bundle(
