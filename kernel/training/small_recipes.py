@@ -96,7 +96,7 @@ def small() -> Recipe:
         )
         for backbone, sequence, detector, epochs in (
             ("regnetx_002", "level", "small_fixed", 4),
-            ("test_byobnet", "level_skip", "small_dynamic", 4),
+            ("test_byobnet", "level_skip", "small_dynamic", 3),
         )
     )
     detectors = (
