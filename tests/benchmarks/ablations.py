@@ -1,0 +1,124 @@
+"""What the solution's ideas are worth: small networks with and without each, the same seeds on both sides.
+
+    python -m tests.benchmarks.ablations --data runs/phantoms --out runs/ablations --cache runs/cache
+
+gaussian    a detector's labels: fading over neighbouring pixels and slices, against one voxel a point. Sagittal T2.
+level_wise  a classifier's second LSTM: along the conditions of a level, against none. Crops at the labelled points,
+            jittered.
+tta         three detectors: each one's crops graded and the probabilities averaged, against their points averaged,
+            and against one detector. Detectors and classifiers of the other two; the labelled points elsewhere.
+
+Every fourth study is held out. No epoch is chosen by it: the last one counts. What is trained stays in RUN, so a
+killed command goes on. Two cores take about 25 minutes.
+"""
+
+import argparse
+import logging
+import os
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tests.benchmarks.arms import ARMS, STUDIES, Bench, lay_out, train
+from tests.benchmarks.averaging import average
+from tests.benchmarks.paired import compare, lines
+from training.classifier_data import seen_labels
+from training.classifier_training import grade_figures
+from training.figures import write_json
+from training.materials import Sources
+from training.metric import TERMS, best_constant
+
+# By ablation: kind and arm of what is trained; the solution's arm first.
+TRAININGS = {
+    "gaussian": (("detector", "expanding"), ("detector", "single_voxel")),
+    "level_wise": (("classifier", "level"), ("classifier", "alone")),
+    "tta": (("detector", "expanding"), ("classifier", "level")),
+}
+POINT_FIGURES = ("error", "z", "y", "x", "beyond_8px")
+GRADE_FIGURES = (*TERMS, "mean_loss")
+
+
+def main(arguments: list[str] | None = None) -> dict:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.ablations",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="the competition's folder, or phantoms")
+    add("--out", type=Path, required=True, metavar="RUN", help="run folder; may exist, goes on")
+    add("--cache", type=Path, help="decoded studies, to share between runs (default RUN/cache)")
+    add("--seeds", type=int, default=3, help="of each network (default: %(default)s)")
+    add("--only", choices=TRAININGS, help="one of the ablations")
+    add("--studies", type=int, default=STUDIES, help="the first so many (default: %(default)s)")
+    add("--workers", type=int, default=os.cpu_count(), help="trainings side by side (default: %(default)s)")
+    add("--json", type=Path, help="where to write all figures")
+    options = parser.parse_args(arguments)
+    log_progress()
+    sources = Sources(
+        options.data, options.cache or options.out / "cache", None, None, options.workers, strict=False
+    )
+    bench = lay_out(sources, options.out, options.studies)
+    result = measure(
+        bench, [options.only] if options.only else list(TRAININGS), options.seeds, options.workers
+    )
+    for name, comparison in result.items():
+        print("\n".join(lines(name, comparison)))
+        for row, figures in comparison.get("beside", {}).items():
+            print(f"  {row}: " + ", ".join(f"{figure} {value:.3f}" for figure, value in figures.items()))
+    if options.json:
+        write_json(options.json, result)
+    return result
+
+
+def measure(bench: Bench, names: list[str], seeds: int, workers: int) -> dict[str, dict]:
+    """Train what the ablations need, side by side, and return their comparisons by name."""
+    jobs = list(
+        dict.fromkeys((*arm, seed) for name in names for arm in TRAININGS[name] for seed in range(seeds))
+    )
+    if workers > 1:
+        with ProcessPoolExecutor(workers, get_context("spawn"), start_worker) as pool:
+            trained = list(pool.map(train, repeat(bench), *zip(*jobs, strict=True)))
+    else:
+        trained = [train(bench, *job) for job in jobs]
+    by_job = dict(zip(jobs, trained, strict=True))
+    result = {}
+    for name in names:
+        arms = {arm: [by_job[kind, arm, seed] for seed in range(seeds)] for kind, arm in TRAININGS[name]}
+        if name == "gaussian":
+            result[name] = compare(arms, POINT_FIGURES)
+        elif name == "level_wise":
+            result[name] = compare(arms, GRADE_FIGURES) | {"beside": constant_figures(bench)}
+        else:
+            arms, errors = average(bench, ARMS["detector"]["expanding"], ARMS["classifier"]["level"], seeds)
+            result[name] = compare(arms, GRADE_FIGURES) | {"beside": errors}
+    return result
+
+
+def constant_figures(bench: Bench) -> dict[str, dict[str, float]]:
+    """Return what the training studies' best constant gets: what a classifier has to beat."""
+    grades = bench.shop.materials.grades
+    labels = seen_labels(grades.of(bench.held_out), bench.held_out, bench.points)
+    constant = best_constant(grades.of(bench.training))
+    figures = grade_figures(labels, np.broadcast_to(constant, (len(labels), *constant.shape)))
+    return {"best constant": {name: figures[name] for name in GRADE_FIGURES}}
+
+
+def log_progress() -> None:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
+    )
+
+
+def start_worker() -> None:
+    """Prepare a process of its own: one thread each gives more than two that wait for each other."""
+    torch.set_num_threads(1)
+    log_progress()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The small networks of the ablations, how each is trained, and on which studies."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from lumbar.classifier import ClassifierConfig
+from lumbar.device import choose_device
+from lumbar.sites import SAGITTAL_T2
+from tests.benchmarks.true_points import true_points
+from training.augmentation import DetectorAugmentation
+from training.crop_augmentation import NO_AFFINE
+from training.figures import write_json
+from training.loop import Schedule
+from training.materials import Sources, read_materials
+from training.recipes import ClassifierRecipe
+from training.run import RUN_FILE, check_same_run
+from training.small_recipes import MILD, MILD_CROPS, small_network
+from training.stage1 import Workshop, train_network
+from training.stage2 import PointsByStudy, train_classifier
+
+STUDIES, HELD_OUT = 108, 4  # every fourth
+# Evaluated once, after the last epoch.
+DETECTING = Schedule(epochs=20, batch=12, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=20)
+GRADING = Schedule(epochs=4, batch=2, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=4)
+NETWORK = replace(
+    small_network(SAGITTAL_T2, 24, DETECTING),
+    name="ablation",
+    slices_per_step=1,
+    pointer_share=0.25,
+    augmentation=DetectorAugmentation(NO_AFFINE, MILD.brightness),  # a warp would smear a single voxel
+)
+CLASSIFIER = ClassifierRecipe(
+    name="ablation",
+    config=ClassifierConfig("test_byobnet", "level", "shift", (0.2, 0.2, 0.2)),
+    detector="labels",
+    step1=GRADING,
+    step2=None,
+    augmentation=replace(MILD_CROPS, z_jitter=1, xy_jitter=4),  # about a detector's errors
+    augmentation2=None,
+    class_weights=True,
+    imagenet=False,
+)
+ARMS = {
+    "detector": {
+        "expanding": NETWORK,
+        # A pixel away exp(-50) is left; each arm starts near the logit of its share of marked pixels.
+        "single_voxel": replace(NETWORK, sigma=0.1, reach=0, start_bias=-11.0),
+    },
+    "classifier": {
+        "level": CLASSIFIER,
+        "alone": replace(CLASSIFIER, config=replace(CLASSIFIER.config, sequence="alone")),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all trainings share. points: the labelled ones, which classifiers are trained on. out: RUN."""
+
+    shop: Workshop
+    training: list[str]
+    held_out: list[str]
+    points: PointsByStudy
+    out: Path
+
+    def folder(self, kind: str, arm: str, seed: int) -> Path:
+        return self.out / kind / arm / f"seed{seed}"
+
+
+def lay_out(sources: Sources, out: Path, count: int) -> Bench:
+    """Read the data and split it; LabelError if the folder holds trainings of other sizes or data."""
+    materials = read_materials(sources, out)
+    studies = list(materials.study_ids[:count])
+    sizes = {kind: {arm: asdict(recipe) for arm, recipe in arms.items()} for kind, arms in ARMS.items()}
+    identity = json.loads(json.dumps({"sizes": sizes, "data": materials.fingerprint, "studies": studies}))
+    check_same_run(out / RUN_FILE, identity)
+    write_json(out / RUN_FILE, identity)
+    shop = Workshop(materials, choose_device("cpu", "fp32"), workers=0, imagenet=None)
+    held_out = studies[::HELD_OUT]
+    return Bench(shop, [s for s in studies if s not in held_out], held_out, true_points(materials), out)
+
+
+def train(bench: Bench, kind: str, arm: str, seed: int) -> dict[str, float]:
+    """Train one network, if that is not done, and return its figures on the held-out studies."""
+    recipe, folder = replace(ARMS[kind][arm], seed=seed), bench.folder(kind, arm, seed)
+    if kind == "detector":
+        figures = train_network(recipe, bench.training, bench.held_out, bench.shop, folder)["best"]
+    else:
+        _, result = train_classifier(recipe, bench.training, bench.held_out, bench.points, bench.shop, folder)
+        figures = result["figures"]
+    # A figure that does not exist is null in a result that is read again.
+    return {name: float("nan") if value is None else value for name, value in figures.items()}

@@ -1,0 +1,71 @@
+"""Several detectors, one classifier: probabilities averaged, points averaged, or one detector alone."""
+
+from dataclasses import replace
+from statistics import mean
+
+import numpy as np
+
+from lumbar.classifier import ClassifierNetwork
+from lumbar.detector import DetectorNetwork
+from lumbar.ensemble import weighted_mean
+from tests.benchmarks.arms import Bench
+from training.classifier_data import ClassifierDataset, SitePoints
+from training.classifier_training import grade_figures, predict_studies
+from training.loop import BEST, load_tensors
+from training.points import FoundPoints, error_figures, point_errors, predict_points
+from training.recipes import ClassifierRecipe, NetworkRecipe
+from training.stage2 import classifier_dataset
+
+
+def average(
+    bench: Bench, detector: NetworkRecipe, classifier: ClassifierRecipe, seeds: int
+) -> tuple[dict[str, list[dict]], dict[str, dict[str, float]]]:
+    """Return the grades' figures of the three arms, one entry a classifier's seed, and the points' errors.
+
+    The held-out studies are graded at the points of the detectors of all seeds; of "one detector" each is
+    taken in turn and the figures are averaged.
+    """
+    found = [find(bench, detector, seed) for seed in range(seeds)]
+    ways = [*found, mean_points(found)]
+    crops = [crops_at(bench, classifier, way, detector.config.max_length) for way in ways]
+    labels = crops[0].labels.numpy().astype(np.int8)
+    arms: dict[str, list[dict]] = {"probabilities averaged": [], "points averaged": [], "one detector": []}
+    for seed in range(seeds):
+        network = ClassifierNetwork(classifier.config)
+        load_tensors(network, bench.folder("classifier", "level", seed) / "step1" / BEST)
+        *each, at_mean = [predict_studies(network, way, bench.shop.device).probabilities for way in crops]
+        single = [grade_figures(labels, probabilities) for probabilities in each]
+        arms["probabilities averaged"].append(grade_figures(labels, weighted_mean(each, [1.0] * len(each))))
+        arms["points averaged"].append(grade_figures(labels, at_mean))
+        arms["one detector"].append({name: mean(figures[name] for figures in single) for name in single[0]})
+    targets, length = bench.shop.materials.targets, detector.config.max_length
+    errors = [error_figures(point_errors(way, targets, length)) for way in ways]
+    one = {name: mean(figures[name] for figures in errors[:-1]) for name in errors[0]}
+    return arms, {"points of one detector": one, "points averaged": errors[-1]}
+
+
+def find(bench: Bench, detector: NetworkRecipe, seed: int) -> FoundPoints:
+    network = DetectorNetwork(detector.config)
+    load_tensors(network, bench.folder("detector", "expanding", seed) / BEST)
+    return predict_points(network, bench.shop.materials.cache, bench.held_out, bench.shop.device)
+
+
+def mean_points(found: list[FoundPoints]) -> FoundPoints:
+    """Return the mean of several detectors' fixed points, study by study, halves rounded up."""
+    studies = {}
+    for study in found[0].studies:
+        all_points = [one.studies[study]["fixed"] for one in found]
+        points = np.floor(np.mean([one.points for one in all_points], axis=0) + 0.5).astype(np.int64)
+        studies[study] = {"fixed": replace(all_points[0], points=points)}
+    return FoundPoints(found[0].description, studies)
+
+
+def crops_at(
+    bench: Bench, classifier: ClassifierRecipe, found: FoundPoints, length: int
+) -> ClassifierDataset:
+    """Return the held-out studies at these points; the other descriptions' are the labelled ones."""
+    points = {
+        study: bench.points[study] | {found.description: SitePoints(kinds["fixed"], length)}
+        for study, kinds in found.studies.items()
+    }
+    return classifier_dataset(classifier, bench.held_out, bench.points | points, bench.shop, None)
