@@ -3,13 +3,18 @@
 import csv
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
+from lumbar.sites import SAGITTAL_T2
+from tests.benchmarks import price, training
 from tests.benchmarks.floor import floor_seconds, flops, lstm_flops
 from tests.benchmarks.ratio import figures
 from tests.benchmarks.scaling import repeat_study
 from tests.benchmarks.sides import Measured
+from tests.benchmarks.training_flops import DetectorPasses, Pass, count_pass
+from tests.labelled_competition import materials_of, tiny_recipe, workshop, write_competition
 from tests.small_study import write_studies
 
 IMAGE = {"segmenter": 4e9, "pointer": 1e9, "backbone": 2e9, "sequence 1": 0.0, "sequence 2": 0.0}
@@ -66,3 +71,57 @@ def test_repeated_studies_are_the_same_study(tmp_path):
         assert {f.name: f.read_bytes() for f in copied.iterdir()} == {
             f.name: f.read_bytes() for f in original.iterdir()
         }
+
+
+def test_training_flops_are_the_closed_formula():
+    """A gradient costs what its forward pass costs; the image's own is not wanted. Grouped convolutions count
+    their groups."""
+    layers = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 4, 1)
+    )
+    network, images = layers.to("meta"), torch.empty(1, 3, 16, 16, device="meta")
+    each = [2 * 16 * 16 * weights for weights in (8 * 3 * 9, 8 * 9, 4 * 8)]
+    found = count_pass(network, lambda: network(images))
+    assert found.forward == sum(each)
+    assert found.both == 2 * each[0] + 3 * each[1] + 3 * each[2]
+    assert found.kept == 4 * 16 * 16 * (3 + 8 + 8)  # what goes into each convolution, float32
+    up = nn.ConvTranspose2d(8, 4, 2, stride=2).to("meta")
+    one = 2 * 16 * 16 * (8 * 4 * 4)
+    assert count_pass(up, lambda: up(torch.empty(1, 8, 16, 16, device="meta"))).both == 2 * one
+
+
+def test_an_lstm_costs_as_much_at_every_slice():
+    lstm = nn.LSTM(8, 4, batch_first=True, bidirectional=True).to("meta")
+    one, five = (
+        count_pass(lstm, lambda n=n: lstm(torch.empty(1, n, 8, device="meta", requires_grad=True))[0])
+        for n in (1, 5)
+    )
+    assert one.forward == lstm_flops(lstm) and five.forward == 5 * one.forward
+    assert five.both <= 3 * five.forward
+
+
+def test_a_price_is_samples_times_their_flops(monkeypatch):
+    passes = DetectorPasses(100, Pass(2, 6, 400), Pass(10, 30, 40), Pass(1, 3, 8))
+    monkeypatch.setattr(price, "detector_passes", lambda config: passes)
+    monkeypatch.setattr(price, "STUDIES", 10)
+    monkeypatch.setattr(price, "SLICES", {SAGITTAL_T2: 6})
+    recipe = tiny_recipe()  # batch 2, two epochs, both evaluated; two slices a step; one fold of five
+    found = price.network_price(recipe.networks[0], recipe)
+    volume = 2 * 6 + 6 * 30 + 3
+    assert found.step_flops == 2 * volume and found.steps == 2 * 4
+    assert found.flops == 2 * 8 * volume + 3 * 2 * (6 * (2 + 10) + 1)
+    assert found.memory == 16 * 100 + 2 * (2 * 400 + 6 * 40 + 8) / 2 and found.weights == 200
+
+
+@pytest.mark.long
+def test_every_member_of_a_recipe_is_timed(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "REPEATS", 1)
+    monkeypatch.setattr(training, "STEPS", 1)
+    recipe = tiny_recipe()
+    shop = workshop(materials_of(write_competition(tmp_path / "data"), tmp_path))
+    result = training.measure(recipe, shop)
+    assert list(result) == [member.name for member in (*recipe.networks, *recipe.classifiers)]
+    for rates in result.values():
+        ratio = rates["loader"]["median"] / rates["step"]["median"]
+        assert rates["step"]["low"] > 0 and rates["loader / step"] == ratio
+    assert len(training.lines(result)) == 1 + len(result)

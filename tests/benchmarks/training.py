@@ -1,0 +1,160 @@
+"""Whether loading starves the device: samples a second of the loader alone and of the training step alone.
+
+    python -m tests.benchmarks.training --data runs/phantoms --cache runs/cache --recipe small
+
+Every network and classifier of a recipe, from cached studies, as its training loads and steps; a sample is one
+volume or one study. With workers the loader runs beside the device and starves it where loader / step is below 1;
+without, both take turns. Classifiers' crops lie at the labelled points. Step 2 on cached features loads nothing.
+"""
+
+import argparse
+import logging
+import tempfile
+import time
+from collections import deque
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import torch
+
+from lumbar.classifier import ClassifierNetwork
+from lumbar.detector import DetectorNetwork
+from lumbar.device import choose_device
+from tests.benchmarks.paired import spread
+from tests.benchmarks.true_points import true_points
+from training.classifier_training import PLAIN, classifier_losses, study_logits
+from training.detector_training import detector_losses, to_device
+from training.figures import write_json
+from training.loop import Task, train_one_epoch
+from training.losses import weight_means
+from training.materials import Sources, read_materials
+from training.recipes import ClassifierRecipe, NetworkRecipe
+from training.small_recipes import RECIPES
+from training.stage1 import Workshop, detector_task, network_dataset
+from training.stage2 import PointsByStudy, classifier_dataset, on_device, study_batches
+
+STUDIES = 16  # the first so many
+REPEATS = 3  # timed, after one to warm up
+STEPS = 10  # of the same batch in a row
+
+
+def main(arguments: list[str] | None = None) -> dict:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.training",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="the competition's folder, or phantoms")
+    add("--cache", type=Path, help="decoded studies (default: decoded to a temporary folder)")
+    add("--recipe", choices=RECIPES, default="small", help="default: %(default)s")
+    add("--workers", type=int, default=0, help="loader processes (default: %(default)s)")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+    add("--json", type=Path, help="where to write all figures")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING)
+    with tempfile.TemporaryDirectory() as scratch:
+        cache = options.cache or Path(scratch) / "cache"
+        sources = Sources(options.data, cache, None, None, max(1, options.workers), strict=False)
+        device = choose_device(options.device, "fp32" if options.device == "cpu" else "auto")
+        shop = Workshop(read_materials(sources, Path(scratch)), device, options.workers, None)
+        result = measure(RECIPES[options.recipe], shop)
+    about = {"recipe": options.recipe, "workers": options.workers, "device": device.reason}
+    about |= {"precision": device.precision, "threads": torch.get_num_threads()}
+    print(", ".join(f"{key} {value}" for key, value in about.items()), *lines(result), sep="\n")
+    if options.json:
+        write_json(options.json, about | {"members": result})
+    return result
+
+
+def measure(recipe, shop: Workshop) -> dict[str, dict]:
+    """Return each member's rates: samples a second of the loader and of the step, and their ratio."""
+    studies = list(shop.materials.study_ids[:STUDIES])
+    points = true_points(shop.materials)
+    result = {}
+    for network in recipe.networks:
+        result[network.name] = rates(network_task(network, studies, shop), shop)
+    for classifier in recipe.classifiers:
+        result[classifier.name] = rates(classifier_task(classifier, studies, points, shop), shop)
+    return result
+
+
+def network_task(recipe: NetworkRecipe, studies: list[str], shop: Workshop) -> Task:
+    network = DetectorNetwork(recipe.config).to(shop.device.torch)
+    steps = count()
+    parts = detector_task(network, network_dataset(recipe, studies, shop), recipe.schedule, shop, recipe.seed)
+
+    def losses(batch) -> dict:
+        step, share = next(steps), recipe.pointer_share
+        pointed = float(int((step + 1) * share) > int(step * share))  # as many steps as on average
+        batch = to_device(batch, shop.device)
+        return detector_losses(
+            network, batch, recipe.xy_target, recipe.slices_per_step, recipe.segmented, pointed
+        )
+
+    return Task(losses=losses, evaluate=dict, selection="loss", **parts)
+
+
+def classifier_task(
+    recipe: ClassifierRecipe, studies: list[str], points: PointsByStudy, shop: Workshop
+) -> Task:
+    network = ClassifierNetwork(recipe.config).to(shop.device.torch)
+    dataset = classifier_dataset(recipe, studies, points, shop, recipe.augmentation)
+    means = weight_means(dataset.labels)
+    batches = study_batches(dataset, recipe.step1, recipe.seed, shop)
+
+    def losses(batch) -> dict:
+        batch = on_device(batch, shop)
+        return classifier_losses(study_logits(network, batch.crops), batch, PLAIN, means)
+
+    steps = -(-len(dataset) // recipe.step1.batch)
+    return Task(network, batches, steps, losses, dict, "loss", network.train)
+
+
+def rates(task: Task, shop: Workshop) -> dict:
+    """Time a task's epochs of loading, then steps on one batch, both as in ``training.loop``."""
+    samples = len(task.batches(0).dataset)
+    loader = [samples / seconds for seconds in timed(lambda epoch: deque(task.batches(epoch), maxlen=0))]
+    batch = next(iter(task.batches(0)))
+    size = len(next(iter(vars(batch).values())))
+    stepping = replace(task, batches=lambda epoch: [batch] * STEPS, steps=STEPS)
+    optimizer = torch.optim.AdamW(task.network.parameters())
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    scaler = torch.amp.GradScaler(shop.device.torch.type, enabled=shop.device.autocast_type == torch.float16)
+
+    def step(epoch: int) -> None:
+        train_one_epoch(stepping, optimizer, scheduler, scaler, shop.device, epoch, "step")
+
+    stepped = [STEPS * size / seconds for seconds in timed(step)]
+    figures = {"loader": spread(loader), "step": spread(stepped)}
+    return figures | {"loader / step": figures["loader"]["median"] / figures["step"]["median"]}
+
+
+def timed(function) -> list[float]:
+    """Return the seconds of ``REPEATS`` calls after one to warm up; the call's number is the epoch."""
+    seconds = []
+    for repeat in range(REPEATS + 1):
+        start = time.perf_counter()
+        function(repeat)
+        seconds.append(time.perf_counter() - start)
+    return seconds[1:]
+
+
+def lines(result: dict[str, dict]) -> list[str]:
+    head = f"{'member':36}{'loader, samples/s':>26}{'step, samples/s':>26}{'loader / step':>15}"
+    return [
+        head,
+        *(
+            f"{name:36}{cell(rates['loader'])}{cell(rates['step'])}{rates['loader / step']:15.2f}"
+            for name, rates in result.items()
+        ),
+    ]
+
+
+def cell(rate: dict) -> str:
+    return f"{rate['median']:.2f} ({rate['low']:.2f} to {rate['high']:.2f})".rjust(26)
+
+
+if __name__ == "__main__":
+    main()
