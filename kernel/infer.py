@@ -127,7 +127,6 @@ def grade(args: argparse.Namespace) -> int:
         if args.demo:
             args.data, args.split = demo.make_studies(DEMO), "train"
             args.out, args.dump, args.report = DEMO / "submission.csv", DEMO, DEMO / "report"
-            args.bundle, note = (args.bundle, "") if args.bundle else demo.find_bundle(CHECKOUT, DEMO)
         options = RunOptions(
             data=args.data,
             split=args.split,
@@ -153,7 +152,7 @@ def grade(args: argparse.Namespace) -> int:
     except OSError as error:
         return fail(f"{error}; make room, or correct the path, and run the same command again", EXIT_DATA)
     if args.demo:
-        say("\n".join([demo.compare(args.data, args.out), note]), sys.stdout)
+        say(demo.compare(args.data, args.out), sys.stdout)
     say(summary.text(), sys.stdout)
     return summary.exit_status
 

@@ -1,20 +1,10 @@
-"""The demo: three phantom studies, graded beside the truth they were made from.
-
-It runs the bundle that the checkout ships; a checkout without one runs small untrained networks, and says so.
-"""
+"""The demo: three phantom studies, graded beside the truth they were made from."""
 
 import csv
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from lumbar.bundle import Bundle, Classifier, Detector, write_bundle
-from lumbar.classifier import ClassifierConfig, ClassifierNetwork
-from lumbar.detector import DetectorConfig, DetectorNetwork
-from lumbar.manifest import MANIFEST
 from lumbar.phantom import write_phantoms
-from lumbar.sites import DESCRIPTIONS, GROUPS, LEVELS, SEVERITY_LABELS, SITE_NAMES
+from lumbar.sites import GROUPS, LEVELS, SEVERITY_LABELS, SITE_NAMES
 from lumbar.submission import read_submission
 
 STUDIES, SEED = 3, 2024
@@ -27,30 +17,6 @@ def make_studies(folder: Path) -> Path:
     if not (studies / "train.csv").is_file():
         write_phantoms(studies, STUDIES, SEED)
     return studies
-
-
-def find_bundle(checkout: Path, folder: Path) -> tuple[Path, str]:
-    """Return the shipped bundle's folder, or that of a fresh untrained one, and what to say about it."""
-    if (checkout / MANIFEST).is_file():
-        return checkout, ""
-    torch.manual_seed(SEED)
-    networks = {
-        description: DetectorNetwork(
-            DetectorConfig(description, "lcnet_050", 5, (32, 24, 16, 8, 8), "lcnet_035", "lstm", 32, 48)
-        )
-        for description in DESCRIPTIONS
-    }
-    config = ClassifierConfig("lcnet_050", "level", "shift", (0.2, 0.2, 0.2))
-    detectors = (
-        Detector("untrained-fixed", "fixed", networks),
-        Detector("untrained-dynamic", "dynamic", networks),
-    )
-    classifiers = (Classifier("untrained-level", 1.0, ClassifierNetwork(config)),)
-    prior = np.full((len(SITE_NAMES), len(SEVERITY_LABELS)), 1 / len(SEVERITY_LABELS))
-    bundle = Bundle("untrained", "nothing: random weights", detectors, classifiers, prior, "")
-    write_bundle(bundle, folder / "untrained")
-    note = "This checkout ships no trained weights: UNTRAINED networks ran, the grades above mean nothing."
-    return folder / "untrained", note
 
 
 def compare(studies: Path, submission: Path) -> str:
