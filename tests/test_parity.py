@@ -64,7 +64,9 @@ def bundle(tmp_path_factory) -> Path:
 def grade_fast(root: Path, study_id: str, bundle: Path, plan: Plan) -> GradedStudy:
     (ref,) = [study for study in find_competition(root).studies if study.study_id == study_id]
     device = choose_device("cpu", "fp32")
-    return grade_study(read_study(ref), fuse(load_bundle(bundle)), plan, device, Budget(None, time.monotonic()))
+    return grade_study(
+        read_study(ref), fuse(load_bundle(bundle)), plan, device, Budget(None, time.monotonic())
+    )
 
 
 def assert_parity(root: Path, study_id: str, bundle: Path, plan: Plan) -> None:
