@@ -2,6 +2,8 @@
 
 from statistics import mean, median
 
+CELL = 27  # characters of a figure with its spread
+
 
 def compare(arms: dict[str, list[dict[str, float]]], names: tuple[str, ...]) -> dict:
     """Return each arm's figures over its seeds and the other arms' less the first one's, seed by seed.
@@ -41,9 +43,9 @@ def lines(title: str, comparison: dict) -> list[str]:
     rows = comparison["arms"] | comparison["differences"]
     names = list(next(iter(rows.values())))
     width = max(len(row) for row in rows)
-    head = f"{title:{width}}  " + "  ".join(f"{name:>22}" for name in names)
+    head = f"{title:{width}}  " + "  ".join(f"{name:>{CELL}}" for name in names)
     return [head, *(f"{row:{width}}  " + "  ".join(map(cell, rows[row].values())) for row in rows)]
 
 
 def cell(figure: dict) -> str:
-    return f"{figure['mean']:8.3f} ({figure['low']:.3f} to {figure['high']:.3f})".rjust(22)
+    return f"{figure['mean']:8.3f} ({figure['low']:.3f} to {figure['high']:.3f})".rjust(CELL)

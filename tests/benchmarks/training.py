@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> dict:
         device = choose_device(options.device, "fp32" if options.device == "cpu" else "auto")
         shop = Workshop(read_materials(sources, Path(scratch)), device, options.workers, None)
         result = measure(RECIPES[options.recipe], shop)
-    about = {"recipe": options.recipe, "workers": options.workers, "device": device.reason}
+    about = {"recipe": options.recipe, "workers": options.workers, "device": str(device.torch)}
     about |= {"precision": device.precision, "threads": torch.get_num_threads()}
     print(", ".join(f"{key} {value}" for key, value in about.items()), *lines(result), sep="\n")
     if options.json:
