@@ -48,8 +48,7 @@ def fuse(bundle: Bundle) -> Bundle:
 
 def fuse_detector(network: DetectorNetwork) -> DetectorNetwork:
     """Return the network with both branches rewritten."""
-    fused = copy.copy(network)  # the modules below are replaced, not changed
-    fused._modules = dict(network._modules)
+    fused = copy_modules(network)
     image = noise(3, GRID)
     fused.segmenter = checked(network.segmenter, fuse_segmenter, image, lambda branch: branch)
     fused.pointer = checked(network.pointer, fold_batch_norms, image, lambda branch: branch.encode)
@@ -62,6 +61,12 @@ def fuse_classifier(network: ClassifierNetwork) -> ClassifierNetwork:
     return checked(network, fold_batch_norms, image, lambda whole: whole.features)
 
 
+def copy_modules(network: nn.Module) -> nn.Module:
+    """Return a copy whose modules may be changed; tensors are shared, so an ensemble is never there twice."""
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    return copy.deepcopy(network, shared)
+
+
 def noise(channels: int, size: int) -> Tensor:
     return torch.rand(1, channels, size, size, generator=torch.Generator().manual_seed(0))
 
@@ -72,7 +77,7 @@ def checked(network: nn.Module, rewrite: Callable, image: Tensor, function: Call
     function: network -> what of it is rewritten, a callable of ``image``. A bundle may name any of timm's
     networks: one whose convolution feeds more than its batch norm must not be folded.
     """
-    fused = copy.deepcopy(network)
+    fused = copy_modules(network)
     with torch.inference_mode():
         expected = function(network)(image)
         rewrite(fused, function(fused), image)
@@ -152,16 +157,16 @@ class FusedDecoderBlock(nn.Module):
         return self.conv2(y.relu_())
 
 
+# Rows (and columns) of a 3 x 3 kernel that meet the first and the second small pixel, by a (and b).
+MET = (((0,), (1, 2)), ((0, 1), (2,)))
+
+
 def phase_kernel(weight: Tensor, a: int, b: int) -> Tensor:
     """Add up the taps of 3 x 3 kernels that meet the same small pixel: (out, in, 3, 3) -> (out, in, 2, 2)."""
-    rows = ((0,), (1, 2)) if a == 0 else ((0, 1), (2,))
-    columns = ((0,), (1, 2)) if b == 0 else ((0, 1), (2,))
-    return torch.stack(
-        [torch.stack([weight[:, :, r][..., c].sum(dim=(2, 3)) for c in columns], dim=-1) for r in rows],
-        dim=-2,
-    )
+    rows = torch.stack([weight[:, :, met].sum(dim=2) for met in MET[a]], dim=2)
+    return torch.stack([rows[..., met].sum(dim=3) for met in MET[b]], dim=3)
 
 
 def parameter(tensor: Tensor) -> nn.Parameter:
-    tensor = tensor.detach().contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
-    return nn.Parameter(tensor.detach().clone(memory_format=torch.preserve_format), requires_grad=False)
+    layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+    return nn.Parameter(tensor.detach().clone(memory_format=layout), requires_grad=False)
