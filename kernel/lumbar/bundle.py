@@ -23,7 +23,7 @@ from lumbar.crops import BORDERS, CROP_SIZE
 from lumbar.detector import GRID, DetectorConfig, DetectorNetwork
 from lumbar.manifest import FORMAT, MANIFEST, check_fields, read_manifest
 from lumbar.sites import DESCRIPTION_KEYS, DESCRIPTIONS, SEVERITIES, SITES, class_count
-from lumbar.weights import BundleError, load_strictly, read_weights
+from lumbar.weights import BundleError, leaves_folder, load_strictly, read_weights
 from lumbar.writing import write_atomically
 
 INTENDED_USE = "research; not for clinical use"
@@ -171,7 +171,7 @@ def write_bundle(bundle: Bundle, folder: Path, weights: str = "weights", figures
     inference reads back into float32; the bundle's own fingerprint is not used. Raises BundleError for
     weights beyond float16 and for a ``weights`` folder outside the bundle.
     """
-    if Path(weights).is_absolute() or ".." in Path(weights).parts:
+    if leaves_folder(Path(weights)):
         raise BundleError(
             f"weights: got the folder {weights}, expected one inside {folder}; give a path relative to it"
         )

@@ -23,9 +23,9 @@ def read_weights(folder: Path, member: dict, where: str) -> dict[str, Tensor]:
         )
     relative = Path(member["file"])
     path = folder / relative
-    inside = not relative.is_absolute() and path.resolve().is_relative_to(folder.resolve())
+    inside = not leaves_folder(relative) and path.resolve().is_relative_to(folder.resolve())
     steps = [folder.joinpath(*relative.parts[: i + 1]) for i in range(len(relative.parts))]
-    if not inside or ".." in relative.parts or any(step.is_symlink() for step in steps):
+    if not inside or any(step.is_symlink() for step in steps):
         raise BundleError(
             f"{where}: got file {member['file']!r}, expected a path inside the bundle that is no link; refused"
         )
@@ -43,6 +43,11 @@ def read_weights(folder: Path, member: dict, where: str) -> dict[str, Tensor]:
         return safetensors.torch.load(raw)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise BundleError(f"{where}: {path} is not a safetensors file ({error}); export it again") from error
+
+
+def leaves_folder(relative: Path) -> bool:
+    """Tell whether a path that should be relative to a folder is absolute or has a step up."""
+    return relative.is_absolute() or ".." in relative.parts
 
 
 def load_strictly(network: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
