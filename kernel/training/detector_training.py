@@ -13,7 +13,7 @@ from training.detector_data import DetectorBatch, sample_slices
 from training.features import image_features
 from training.losses import pointer_loss, segmenter_loss, slice_mask, slice_target
 
-ALL, LABELLED, PEAKS = "all", "labelled", "peaks"  # slices that the segmenter learns from
+ALL, PEAKS = "all", "peaks"  # slices that the segmenter learns from
 AROUND = torch.arange(3)  # of a slice in the volume that is padded by one: it and its neighbours
 
 
@@ -29,7 +29,7 @@ def detector_losses(
 
     Slices that no mask counts do not go through the segmenter. slices_per_step: slices of each volume that
     the segmenter's mean is estimated from, None for all. segmented: which slices it is the mean of,
-    ``"all"`` present ones, those ``"labelled"`` at all, or those that hold the ``"peaks"`` of a class.
+    ``"all"`` present ones or those that hold the ``"peaks"`` of a class.
     pointer_share: the chance that the pointer, which reads every slice, learns from this batch as well; its
     figure is divided by it, so that an epoch's mean is the pointer's loss.
     """
@@ -39,8 +39,6 @@ def detector_losses(
     if segmented == PEAKS:
         largest = batch.amplitude.amax(dim=2, keepdim=True)
         mask = mask & ((batch.amplitude == largest) & (largest > 0)).any(dim=1, keepdim=True)
-    elif segmented == LABELLED:
-        mask = mask & marked[:, None]
     chosen, weight = sample_slices(mask.any(dim=1), marked, slices_per_step)
     segmenter = batch.grid.sum() * 0
     if len(chosen):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lumbar.heatmap import DECAY, REACH
 from lumbar.sites import DESCRIPTIONS
 from lumbar.studies import find_competition
 from lumbar.writing import write_atomically
@@ -65,7 +66,9 @@ class Materials:
     fingerprint: str
 
     def expanded_targets(self, decay: float, reach: int) -> dict[tuple[str, str], Target]:
-        """Return the targets with labels that fade otherwise over the neighbouring slices."""
+        """Return the targets with labels that fade so over the neighbouring slices."""
+        if (decay, reach) == (DECAY, REACH):
+            return self.targets
         return place_targets(self.coordinates, self.cache, decay, reach)[0]
 
     def folds(self, count: int, seed: int) -> dict[str, int]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from lumbar.bundle import POINT_KINDS
-from lumbar.detector import DetectorConfig, DetectorNetwork
+from lumbar.detector import DetectorNetwork
 from lumbar.device import Device
 from lumbar.heatmap import CROP_OFFSETS
 from lumbar.search import Points, find_points
@@ -79,18 +79,18 @@ def predict_points(
     return FoundPoints(config.description, found)
 
 
-def labelled_points(targets: dict[tuple[str, str], Target], config: DetectorConfig) -> FoundPoints:
+def labelled_points(targets: dict[tuple[str, str], Target], description: str, max_length: int) -> FoundPoints:
     """Return the labels themselves as points of both kinds; a study counts if all its classes are labelled."""
     found = {}
-    for (study, description), target in targets.items():
-        target = squeezed_target(target, config.max_length)
-        if description != config.description or np.isnan(target.points).any():
+    for (study, described), target in targets.items():
+        if described != description or np.isnan(target.points).any():
             continue
+        target = squeezed_target(target, max_length)
         points = np.rint(np.repeat(target.points[:, None], len(CROP_OFFSETS), axis=1)).astype(np.int64)
         points[..., 0] += np.array(CROP_OFFSETS)
         values, slices = np.ones(points.shape[:2], np.float32), target.amplitude.shape[1]
         found[study] = {kind: Points(points, values, slices, kind, segmented=0) for kind in POINT_KINDS}
-    return FoundPoints(config.description, found)
+    return FoundPoints(description, found)
 
 
 def point_errors(found: FoundPoints, targets: dict[tuple[str, str], Target], max_length: int) -> np.ndarray:

@@ -20,17 +20,18 @@ class NetworkRecipe:
     """One network of stage 1, trained once a fold.
 
     xy_target: ``"own"`` or ``"union_of_levels"``. slices_per_step: slices of a volume from which the
-    segmenter's loss is estimated, None for all. segmented: ``"all"`` slices, the ``"labelled"`` ones, or the
-    ``"peaks"``, those that hold a point. pointer_share: the share of the steps from which the pointer, which
-    reads every slice, learns. start_from: a network of the same recipe and make whose weights it starts with,
-    but for the heads. start_bias: the segmenter head's first bias, None for torch's. Take the logit of the
-    share of marked pixels: from one much above it all of the last features first learn to push down, and
-    none is left to rise at the points. pretraining: epochs on external images, where there are some.
+    segmenter's loss is estimated, None for all. segmented: ``"all"`` slices or the ``"peaks"``, those that hold
+    a point. pointer_share: the share of the steps from which the pointer, which reads every slice, learns.
+    start_from: a network of the same recipe and make, named before it, whose weights it starts with (heads for
+    another number of classes are its own). start_bias: the segmenter head's first bias, None for torch's. Take
+    the logit of the share of marked pixels: from one much above it all of the last features first learn to
+    push down, and none is left to rise at the points. pretraining: epochs on external images, where there
+    are some.
     points: where stage 2's training points come from: ``"out_of_fold"``; ``"middle_epoch"``, the first fold's
     network, a middle epoch for its training studies and the chosen one for the others (family A);
     ``"first_fold"``, its chosen epoch for all (family B's axial); ``"labels"``, the labelled points, to which the
-    crops' jitter adds the errors. sigma: of the labels' gaussian, pixels of the
-    256 grid; decay, reach: how it fades a slice away, and over how many slices.
+    crops' jitter adds the errors. sigma: of the labels' gaussian, pixels of the 256 grid; decay, reach: how it
+    fades a slice away, and over how many slices.
     """
 
     name: str

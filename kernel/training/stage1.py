@@ -107,7 +107,7 @@ def network_dataset(recipe: NetworkRecipe, studies: list[str], shop: Workshop) -
 
 
 def start_from(network: DetectorNetwork, file: Path) -> None:
-    """Take over the weights of another network wherever name and shape are the same: all but the heads."""
+    """Take over the weights of another network wherever name and shape are the same."""
     if not file.is_file():
         raise LabelError(f"{file}: got no such file; train the network that this one starts from first")
     mine = network.state_dict()
@@ -163,7 +163,7 @@ def collect_points(
     if file.is_file():
         return read_points(file, recipe.config.description)
     if recipe.points == "labels":
-        found = labelled_points(shop.materials.targets, recipe.config)
+        found = labelled_points(shop.materials.targets, recipe.config.description, recipe.config.max_length)
         found.write(file)
         return found
     jobs: list[tuple[Path, list[str]]] = []

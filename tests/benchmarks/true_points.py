@@ -1,12 +1,9 @@
 """Labelled coordinates as if a detector had found them: a classifier's crops without any detector."""
 
-from dataclasses import replace
-
 from lumbar.sites import DESCRIPTIONS
 from training.classifier_data import SitePoints
 from training.materials import Materials
 from training.points import labelled_points
-from training.recipes import family_b
 from training.stage2 import PointsByStudy
 
 LONGEST = 192  # slices; no volume is squeezed
@@ -18,9 +15,8 @@ def true_points(materials: Materials) -> PointsByStudy:
     Other volumes are left out, and so count as missing: their crops are zero and their grades unknown.
     """
     points: PointsByStudy = {study: {} for study in materials.study_ids}
-    config = replace(family_b().networks[0].config, max_length=LONGEST)
     for description in DESCRIPTIONS:
-        found = labelled_points(materials.targets, replace(config, description=description))
+        found = labelled_points(materials.targets, description, LONGEST)
         for study, kinds in found.studies.items():
             if study in points:
                 points[study][description] = SitePoints(kinds["fixed"], LONGEST)
