@@ -94,16 +94,9 @@ def network_price(recipe: NetworkRecipe, whole: Recipe) -> Price:
     training, held_out = split(whole)
     volume = parts[0].both + recipe.pointer_share * (parts[1].both + parts[2].both)
     looks = evaluations(schedule) + 1  # and once for the points
-    return Price(
-        recipe.name,
-        len(whole.folds),
-        passes.parameters,
-        schedule.batch * volume,
-        ceil(training / schedule.batch) * schedule.epochs,
-        len(whole.folds) * (schedule.epochs * training * volume + looks * held_out * searched),
-        16 * passes.parameters + schedule.batch * sum(part.kept for part in parts) / 2,
-        2 * passes.parameters * len(whole.folds),
-    )
+    flops = schedule.epochs * training * volume + looks * held_out * searched
+    kept = sum(part.kept for part in parts)
+    return priced(recipe, whole, schedule, passes.parameters, volume, flops, kept)
 
 
 def classifier_price(recipe: ClassifierRecipe, whole: Recipe) -> Price:
@@ -116,15 +109,30 @@ def classifier_price(recipe: ClassifierRecipe, whole: Recipe) -> Price:
     if recipe.step2 is not None:
         epochs = recipe.step2.epochs if recipe.augmentation2 else 1
         seen += (epochs * training + evaluations(recipe.step2) * held_out) * graded
+    kept = images.kept + passes.study.kept
+    return priced(recipe, whole, schedule, passes.parameters, study, seen, kept)
+
+
+def priced(
+    recipe: NetworkRecipe | ClassifierRecipe,
+    whole: Recipe,
+    schedule: Schedule,
+    parameters: int,
+    sample: float,
+    flops: float,
+    kept: float,
+) -> Price:
+    """Return a member's price. sample: FLOPs of a sample in training. flops: of a fold. kept: bytes a sample."""
+    folds = len(whole.folds)
     return Price(
-        recipe.name,
-        len(whole.folds),
-        passes.parameters,
-        schedule.batch * study,
-        ceil(training / schedule.batch) * schedule.epochs,
-        len(whole.folds) * seen,
-        16 * passes.parameters + schedule.batch * (images.kept + passes.study.kept) / 2,
-        2 * passes.parameters * len(whole.folds),
+        member=recipe.name,
+        trainings=folds,
+        parameters=parameters,
+        step_flops=schedule.batch * sample,
+        steps=ceil(split(whole)[0] / schedule.batch) * schedule.epochs,
+        flops=folds * flops,
+        memory=16 * parameters + schedule.batch * kept / 2,
+        weights=2 * parameters * folds,
     )
 
 
