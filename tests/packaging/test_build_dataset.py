@@ -14,22 +14,8 @@ import build_dataset
 from dataset import building, verifying, wheels
 from lumbar.bundle import load_bundle, write_bundle
 from lumbar.manifest import read_manifest
-from lumbar.sites import AXIAL_T2
 from lumbar.weights import BundleError
-from tests.tiny_bundle import OWNER, SLUG, build, copy_checkout, downloaded_wheels, write_tiny_bundle
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory) -> Path:
-    return write_tiny_bundle(tmp_path_factory.mktemp("bundle"), {AXIAL_T2: 6})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def copied_checkout(tmp_path_factory):
-    """Build from a copy, which nobody changes while the tests run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(building, "CHECKOUT", copy_checkout(tmp_path_factory.mktemp("checkout")))
-        yield
+from tests.tiny_bundle import OWNER, SLUG, build, copy_checkout, downloaded_wheels
 
 
 @pytest.fixture
@@ -38,12 +24,6 @@ def checkout(tmp_path, monkeypatch) -> Path:
     folder = copy_checkout(tmp_path / "checkout")
     monkeypatch.setattr(building, "CHECKOUT", folder)
     return folder
-
-
-@pytest.fixture
-def dist(tmp_path, bundle) -> Path:
-    assert build(tmp_path / "dist", bundle) == 0
-    return tmp_path / "dist"
 
 
 def snapshot(folder: Path) -> dict[str, tuple]:
