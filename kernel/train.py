@@ -110,7 +110,12 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pretraining", type=Path, metavar="FOLDER", help="folder of coords_pretrain.csv")
     parser.add_argument("--strict", action="store_true", help="stop at labels that can't be used")
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
-    parser.add_argument("--precision", choices=("auto", "amp", "fp32"), default="auto")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "amp", "fp32"),
+        default="auto",
+        help="auto: amp on a GPU, fp32 on a CPU; amp on a CPU is bfloat16 where its hardware has it",
+    )
     parser.add_argument("--workers", type=int, help="loader processes (default: 0 on a CPU, 4 beside a GPU)")
     parser.add_argument("--threads", type=count, help="CPU threads of the networks (default: all cores)")
 
@@ -126,8 +131,8 @@ def train(options: argparse.Namespace) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     device = choose_device(options.device, options.precision)
-    if device.torch.type == "cpu":
-        device = replace(device, autocast_type=None)  # training in bfloat16 without a scaler is untested
+    if device.torch.type == "cpu" and options.precision == "auto":
+        device = replace(device, autocast_type=None)  # bfloat16 helps some networks and slows others
     logging.info("device %s (%s), precision %s", device.torch, device.reason, device.precision)
     workers = options.workers if options.workers is not None else 4 * (device.torch.type == "cuda")
     cache = options.cache or options.out / "cache"

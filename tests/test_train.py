@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import train
+from lumbar import device
 from tests.labelled_competition import tiny_recipe, write_competition
 from training.small_recipes import RECIPES
 
@@ -82,3 +83,16 @@ def test_input_that_can_not_be_used_is_one_line_and_status_2(line, reason, tmp_p
     assert said.err.startswith("train.py: ") and said.err.count("\n") == 1 and not said.out
     assert reason.format(**places) in said.err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "bfloat16", "expected"),
+    [("", True, "fp32"), ("--precision fp32", True, "fp32"), ("--precision amp", True, "bfloat16"), ("--precision amp", False, "fp32")],
+)  # fmt: skip
+def test_precision_on_a_cpu(flags, bfloat16, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(device, "cpu_has_bf16", lambda: bfloat16)
+    monkeypatch.setattr(train, "read_materials", lambda sources, out: None)
+    shops = []
+    monkeypatch.setattr(train, "run_recipe", lambda recipe, shop, *rest: shops.append(shop) or {"figures": {}})
+    assert train.main(f"recipe small --data {tmp_path} --out {tmp_path} --device cpu {flags}".split()) == 0
+    assert shops[0].device.precision == expected

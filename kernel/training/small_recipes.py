@@ -65,17 +65,18 @@ def small() -> Recipe:
     second sagittal network starts from the first. An axial slice does not tell its level, so that its segmenter
     learns the sides alone.
     """
-    schedule = Schedule(epochs=20, batch=12, lr=3e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5)
-    sagittal_t2 = replace(small_network(SAGITTAL_T2, 24, schedule), slices_per_step=1, pointer_share=0.4)
+    schedule = Schedule(epochs=16, batch=12, lr=3e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=4)
+    sagittal_t2 = replace(small_network(SAGITTAL_T2, 24, schedule), slices_per_step=1, pointer_share=0.25)
     sagittal_t1 = replace(
-        small_network(SAGITTAL_T1, 24, replace(schedule, epochs=12, evaluate_every=6)),
+        small_network(SAGITTAL_T1, 24, replace(schedule, epochs=12)),
         slices_per_step=1,
-        pointer_share=0.5,
+        pointer_share=0.3,
         start_from=sagittal_t2.name,
     )
     axial = replace(
-        small_network(AXIAL_T2, 112, replace(schedule, epochs=8, batch=4, evaluate_every=2)),
+        small_network(AXIAL_T2, 112, replace(schedule, epochs=10, batch=4, evaluate_every=2)),
         slices_per_step=3,
+        pointer_share=0.5,
         xy_target="union_of_levels",
         augmentation=MILD,
     )
