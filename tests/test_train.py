@@ -87,12 +87,19 @@ def test_input_that_can_not_be_used_is_one_line_and_status_2(line, reason, tmp_p
 
 @pytest.mark.parametrize(
     ("flags", "bfloat16", "expected"),
-    [("", True, "fp32"), ("--precision fp32", True, "fp32"), ("--precision amp", True, "bfloat16"), ("--precision amp", False, "fp32")],
-)  # fmt: skip
+    [
+        ("", True, "fp32"),
+        ("--precision fp32", True, "fp32"),
+        ("--precision amp", True, "bfloat16"),
+        ("--precision amp", False, "fp32"),
+    ],
+)
 def test_precision_on_a_cpu(flags, bfloat16, expected, tmp_path, monkeypatch):
     monkeypatch.setattr(device, "cpu_has_bf16", lambda: bfloat16)
     monkeypatch.setattr(train, "read_materials", lambda sources, out: None)
     shops = []
-    monkeypatch.setattr(train, "run_recipe", lambda recipe, shop, *rest: shops.append(shop) or {"figures": {}})
+    monkeypatch.setattr(
+        train, "run_recipe", lambda recipe, shop, *rest: shops.append(shop) or {"figures": {}}
+    )
     assert train.main(f"recipe small --data {tmp_path} --out {tmp_path} --device cpu {flags}".split()) == 0
     assert shops[0].device.precision == expected
