@@ -65,7 +65,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     one = {
         "detector": commands.add_parser("detector", help="train a recipe's networks of stage 1 only"),
-        "classifier": commands.add_parser("classifier", help="train one classifier, after its detector"),
+        "classifier": commands.add_parser(
+            "classifier", help="train one classifier, after its detector if it learns from that one's points"
+        ),
     }
     for command in (run, *one.values()):
         add_training_arguments(command)
@@ -152,6 +154,7 @@ def train(options: argparse.Namespace) -> None:
         networks = named(networks, options.network, "--network") if options.network else networks
     elif options.command == "classifier":
         classifiers = named(classifiers, options.classifier, "--classifier")
+        networks = tuple(network for network in networks if network.points != "labels")
     shop = Workshop(read_materials(sources, options.out), device, workers, options.imagenet)
     about = run_recipe(recipe, shop, options.out, networks, classifiers)
     report(about)

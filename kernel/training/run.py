@@ -42,7 +42,8 @@ def run_recipe(
 ) -> dict:
     """Train what is not done yet of a recipe; return what run.json holds.
 
-    networks, classifiers: the recipe's own, or the part of them that is wanted now.
+    networks, classifiers: the recipe's own, or the part of them that is wanted now; classifiers need all
+    networks, but for those whose points are the labels.
     Raises LabelError if the folder is another recipe's or other data's.
     """
     identity = {"recipe": as_json(recipe), "data": shop.materials.fingerprint}
@@ -56,16 +57,17 @@ def run_recipe(
     save = partial(write_json, out / RUN_FILE, about)
     save()
     found = {}
-    for network in networks:
+    for network in recipe.networks:
         folders = {fold: out / "networks" / network.name / f"fold{fold}" for fold in recipe.folds}
-        for fold, folder in folders.items():
+        for fold, folder in folders.items() if network in networks else ():
             training, validation = shop.split(fold, folds)
             result = train_network(network, training, validation, shop, folder)
             about["figures"][f"{network.name}/fold{fold}"] = result
             save()
-        found[network.name] = collect_points(
-            network, folders, folds, shop, out / "points" / f"{network.name}.npz"
-        )
+        if network in networks or classifiers:
+            found[network.name] = collect_points(
+                network, folders, folds, shop, out / "points" / f"{network.name}.npz"
+            )
     lengths = {network.name: network.config.max_length for network in recipe.networks}
     predictions = {}
     for classifier in classifiers:

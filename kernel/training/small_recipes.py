@@ -82,7 +82,7 @@ def small() -> Recipe:
     )
     networks = (sagittal_t2, sagittal_t1, axial)  # the lengths: no phantom has to be squeezed
     names = tuple(network.name for network in networks)
-    step1 = Schedule(epochs=4, batch=2, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=2)
+    step1 = Schedule(epochs=9, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=3)
     step2 = Schedule(epochs=30, batch=8, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5)
     classifiers = tuple(
         ClassifierRecipe(
@@ -93,11 +93,12 @@ def small() -> Recipe:
             step2=step2,
             augmentation=replace(MILD_CROPS, z_jitter=1, xy_jitter=3),
             augmentation2=None,
+            class_weights=True,
             imagenet=False,
         )
         for backbone, sequence, detector, epochs in (
-            ("regnetx_002", "level", "small_fixed", 4),
-            ("test_byobnet", "level_skip", "small_dynamic", 3),
+            ("regnetx_002", "level", "small_fixed", 9),
+            ("test_byobnet", "level_skip", "small_dynamic", 15),
         )
     )
     detectors = (
