@@ -1,6 +1,7 @@
 """The arithmetic of the benchmarks, on made-up measurements; seconds are never asserted."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from lumbar.sites import SAGITTAL_T2
-from tests.benchmarks import price, training
+from tests.benchmarks import held_out, price, training
 from tests.benchmarks.floor import floor_seconds, flops, lstm_flops
 from tests.benchmarks.ratio import figures
 from tests.benchmarks.scaling import repeat_study
@@ -125,3 +126,19 @@ def test_every_member_of_a_recipe_is_timed(tmp_path, monkeypatch):
         ratio = rates["loader"]["median"] / rates["step"]["median"]
         assert rates["step"]["low"] > 0 and rates["loader / step"] == ratio
     assert len(training.lines(result)) == 1 + len(result)
+
+
+def test_held_out_studies_are_the_first_folds_and_nothing_else_is_shown(tmp_path):
+    data, run, shown = write_competition(tmp_path / "data", studies=5), tmp_path / "run", tmp_path / "shown"
+    run.mkdir()
+    recipe = {"fold_count": 5, "fold_seed": 42, "folds": [1]}
+    (run / "run.json").write_text(json.dumps({"recipe": recipe}))
+    shop = workshop(materials_of(data, tmp_path / "work"))
+    training, validation = shop.split(1, shop.materials.folds(5, 42))
+    assert held_out.held_out_studies(data, run) == set(validation) and len(training) == 4
+    held_out.lay_out(data, set(validation), shown)
+    assert {folder.name for folder in (shown / "train_images").iterdir()} == set(validation)
+    assert (shown / "train.csv").read_bytes() == (data / "train.csv").read_bytes()
+    for name in held_out.TABLES:
+        with (shown / name).open() as file:
+            assert {row["study_id"] for row in csv.DictReader(file)} == set(validation)

@@ -125,10 +125,10 @@ def nfn_small() -> Recipe:
     network = NetworkRecipe(
         name="nfn-sagittal_t1",
         config=config,
-        schedule=Schedule(epochs=5, batch=4, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=1),
+        schedule=Schedule(epochs=5, batch=4, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5),
         augmentation=replace(MILD, affine=Affine(shift=0.0625, scale=0.1, rotate=15, p=0.75)),
         xy_target="own",
-        points="middle_epoch",
+        points="labels",
         slices_per_step=2,
         start_bias=-6.5,
     )
@@ -136,9 +136,11 @@ def nfn_small() -> Recipe:
         name="nfn-lite0-level",
         config=ClassifierConfig(lite0, "level", "shift", (0.2, 0.2, 0.2)),
         detector="nfn",
-        step1=Schedule(epochs=5, batch=8, lr=4e-4, weight_decay=1e-2, warmup=0.1, evaluate_every=2),
+        step1=Schedule(epochs=4, batch=8, lr=5e-4, weight_decay=1e-2, warmup=0.1, evaluate_every=2),
         step2=Schedule(epochs=20, batch=16, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5),
-        augmentation=replace(MILD_CROPS, affine=Affine(shift=0.0625, scale=0.1, rotate=15, p=0.75)),
+        augmentation=replace(
+            MILD_CROPS, affine=Affine(shift=0.0625, scale=0.1, rotate=15, p=0.75), z_jitter=1, xy_jitter=2
+        ),
         augmentation2=None,
         class_weights=True,
     )
