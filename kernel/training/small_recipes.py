@@ -98,7 +98,7 @@ def small() -> Recipe:
         )
         for backbone, sequence, detector, epochs in (
             ("regnetx_002", "level", "small_fixed", 9),
-            ("test_byobnet", "level_skip", "small_dynamic", 15),
+            ("test_byobnet", "level_skip", "small_dynamic", 13),
         )
     )
     detectors = (
