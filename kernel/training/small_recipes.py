@@ -125,11 +125,11 @@ def nfn_small() -> Recipe:
     network = NetworkRecipe(
         name="nfn-sagittal_t1",
         config=config,
-        schedule=Schedule(epochs=5, batch=4, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5),
+        schedule=Schedule(epochs=6, batch=8, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=6),
         augmentation=replace(MILD, affine=Affine(shift=0.0625, scale=0.1, rotate=15, p=0.75)),
         xy_target="own",
         points="labels",
-        slices_per_step=2,
+        slices_per_step=1,
         start_bias=-6.5,
     )
     classifier = ClassifierRecipe(
