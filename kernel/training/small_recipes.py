@@ -63,7 +63,7 @@ def small() -> Recipe:
 
     The segmenter learns from a few slices a step, the pointer, which costs more, from a share of the steps; the
     second sagittal network starts from the first. An axial slice does not tell its level, so that its segmenter
-    learns the sides alone.
+    learns the sides alone; its pointer, which has to count them, goes on alone after the segmenter is done.
     """
     schedule = Schedule(epochs=16, batch=12, lr=3e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=4)
     sagittal_t2 = replace(small_network(SAGITTAL_T2, 24, schedule), slices_per_step=1, pointer_share=0.25)
@@ -73,15 +73,24 @@ def small() -> Recipe:
         pointer_share=0.3,
         start_from=sagittal_t2.name,
     )
-    axial = replace(
+    axial_start = replace(
         small_network(AXIAL_T2, 112, replace(schedule, epochs=10, batch=4, evaluate_every=2)),
+        name="small-axial_t2-start",
         slices_per_step=3,
         pointer_share=0.5,
         xy_target="union_of_levels",
         augmentation=MILD,
     )
-    networks = (sagittal_t2, sagittal_t1, axial)  # the lengths: no phantom has to be squeezed
-    names = tuple(network.name for network in networks)
+    axial = replace(
+        axial_start,
+        name=f"small-{SHORT[AXIAL_T2]}",
+        schedule=replace(axial_start.schedule, epochs=5, lr=1.5e-3, evaluate_every=1),
+        start_from=axial_start.name,
+        slices_per_step=0,
+        pointer_share=1.0,
+    )
+    networks = (sagittal_t2, sagittal_t1, axial_start, axial)  # the lengths: no phantom has to be squeezed
+    names = (sagittal_t2.name, sagittal_t1.name, axial.name)
     step1 = Schedule(epochs=9, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=3)
     step2 = Schedule(epochs=30, batch=8, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5)
     classifiers = tuple(
