@@ -12,7 +12,6 @@ import torch
 
 import train
 import training.stage1 as stage1
-from dataset.building import member_files
 from lumbar.bundle import load_bundle
 from lumbar.ensemble import detect, site_windows
 from lumbar.manifest import MANIFEST, read_manifest
@@ -165,8 +164,8 @@ def test_the_shipped_layout_has_its_manifest_on_top(finished, tmp_path, capsys):
     files = {path.relative_to(checkout).as_posix() for path in checkout.rglob("*") if path.is_file()}
     manifest = read_manifest(checkout)
     assert manifest.name == "shipped" and manifest.trained_on == "synthetic dots"
-    assert files == {MANIFEST, *member_files(manifest)}
-    assert {str(Path(file).parent) for file in member_files(manifest)} == {"kernel/weights"}
+    assert files == {MANIFEST, *manifest.files}
+    assert {str(Path(file).parent) for file in manifest.files} == {"kernel/weights"}
     shipped = load_bundle(checkout)
     assert train.main([*given, "--out", str(tmp_path / "plain")]) == 0
     plain = load_bundle(tmp_path / "plain")

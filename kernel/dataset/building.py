@@ -91,7 +91,7 @@ def fill_dataset(
     sources = {name: CHECKOUT / name for name in kernel_files(CHECKOUT)}
     sources |= {name: CHECKOUT / name for name in OPTIONAL_FILES if (CHECKOUT / name).is_file()}
     sources |= {"requirements.txt": CHECKOUT / "requirements.txt", MANIFEST: bundle / MANIFEST}
-    for name in sorted(member_files(manifest)):
+    for name in sorted(manifest.files):
         check_name(name, bundle)
         if not name.endswith(".safetensors"):  # so that none takes the place of a file of the kernel
             raise BundleError(f"{bundle}: got the member file {name!r}, expected a .safetensors file")
@@ -145,12 +145,6 @@ def kernel_files(checkout: Path) -> list[str]:
             check_name((here / file).as_posix(), checkout)
             names.append((here / file).as_posix())
     return sorted(names)
-
-
-def member_files(manifest: Manifest) -> set[str]:
-    """Return the paths of all members' files, relative to the manifest."""
-    networks = [member for detector in manifest.detectors for member in detector["networks"].values()]
-    return {member["file"] for member in [*networks, *manifest.classifiers]}
 
 
 def check_name(name: str, where: Path) -> None:
