@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def commands_like(pattern: str) -> list[str]:
 def walk(tmp_path_factory):
     """A folder in which the README's commands were run, from phantoms to what is to be uploaded."""
     folder = tmp_path_factory.mktemp("walk")
-    recipe = tiny_recipe(name="small", fold_count=2)
+    recipe = replace(tiny_recipe(fold_count=2), name="small")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setitem(train.RECIPES, "small", recipe)

@@ -150,8 +150,12 @@ def test_the_classifier_command_trains_one_behind_its_detector(finished, command
 def test_a_finished_run_given_again_prints_its_figures(finished, command):
     status, about, said = command("recipe", finished[2])
     assert status == 0 and about["figures"] == finished[3]["figures"]
-    printed = [line.split()[0] for line in said.splitlines()]
-    assert printed == [*about["figures"], "prior"]
+    lines = said.splitlines()
+    assert [line.split()[0] for line in lines[:-5]] == [*about["figures"], "prior"]
+    assert lines[-5].startswith("4 studies in ") and lines[-5].endswith(" on cpu, fp32")
+    assert lines[-4] == "3 networks and 2 classifiers of 'tiny', of 1 fold"
+    assert lines[-3] == "faults: 0" and lines[-2] == f"run: {finished[2]}"
+    assert lines[-1].startswith(f"next: python kernel/train.py export {finished[2]} --out ")
 
 
 def test_the_shipped_layout_has_its_manifest_on_top(finished, tmp_path, capsys):

@@ -65,6 +65,11 @@ def test_a_checkout_that_ships_a_bundle_needs_no_flag(tmp_path, bundle, checkout
     given = ["--owner", OWNER, "--slug", SLUG, "--no-wheels", "--out", str(tmp_path / "dist")]
     assert build_dataset.main(["build", *given]) == 0
     dataset = tmp_path / "dist/dataset"
+    described = json.loads((dataset / "dataset-metadata.json").read_text())
+    assert (
+        described["licenses"] == [{"name": "apache-2.0"}]
+        and "Licence: apache-2.0" in described["description"]
+    )
     packed = {name for name in verifying.listed_files(dataset) if name.endswith(".safetensors")}
     assert packed == read_manifest(checkout).files
     assert {str(Path(name).parent) for name in packed} == {"kernel/weights"}
