@@ -18,6 +18,7 @@ done is skipped. It prints nothing secret and reaches for no network unless --im
 import argparse
 import logging
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,8 +157,10 @@ def train(options: argparse.Namespace) -> None:
         classifiers = named(classifiers, options.classifier, "--classifier")
         networks = tuple(network for network in networks if network.points != "labels")
     shop = Workshop(read_materials(sources, options.out), device, workers, options.imagenet)
+    started = time.monotonic()
     about = run_recipe(recipe, shop, options.out, networks, classifiers)
     report(about)
+    print(closing(about, options.out, time.monotonic() - started))
 
 
 def named(members: tuple, name: str, flag: str) -> tuple:
@@ -178,6 +181,29 @@ def report(about: dict) -> None:
         shown["prior"] = prior
     for name, figures in shown.items():
         print(f"{name:40s}", "  ".join(f"{k} {v:.4g}" for k, v in figures.items() if isinstance(v, float)))
+
+
+def closing(about: dict, out: Path, seconds: float) -> str:
+    """Return the closing summary: members, studies, device, faults, where the files are and what comes next."""
+    figures, folds = about["figures"], len(about["recipe"]["folds"])
+    networks = sum(
+        f"{entry['name']}/fold" in name for entry in about["recipe"]["networks"] for name in figures
+    )
+    classifiers = len(figures) - networks - ("ensemble" in figures)
+    faults = max(0, len((out / "faults.csv").read_text("utf-8").splitlines()) - 1)
+    minutes = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+    lines = [
+        f"{about['counts']['studies']} studies in {minutes} on {about['device']}, {about['precision']}",
+        f"{networks} networks and {classifiers} classifiers of {about['recipe']['name']!r}, of {folds} fold"
+        + "s" * (folds > 1),
+        f"faults: {faults}" + f", see {out / 'faults.csv'}" * (faults > 0),
+        f"run: {out}",
+    ]
+    if "ensemble" in figures:
+        lines.append(
+            f'next: python kernel/train.py export {out} --out BUNDLE --trained-on "WHAT IT HAS SEEN"'
+        )
+    return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:

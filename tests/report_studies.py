@@ -5,7 +5,7 @@ import numpy as np
 from lumbar.budget import Plan
 from lumbar.faults import Fault
 from lumbar.grading import GradedStudy
-from lumbar.sites import AXIAL_T2, DESCRIPTIONS
+from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
 from lumbar.studies import Study
 from tests.spine import detection_of, phantom_spine
 
@@ -24,6 +24,35 @@ ABOUT = {
     "prior": [[0.8, 0.15, 0.05]] * 25,
 }
 SUMMARY = {"seconds": {"total": 12.0}, "fewer_members": {}}
+
+
+def decisions_of(study_id: str) -> list[dict]:
+    """Return what a plain folder's scan would say of a study's series, uids as long as real ones."""
+    told = [
+        (HOSTILE, None, "localizer", f"the text {HOSTILE!r} names a localizer"),
+        (
+            "t2_tse_sag_320",
+            SAGITTAL_T2,
+            "",
+            "sagittal by ImageOrientationPatient; T2 by TE 100 ms, TR 3500 ms",
+        ),
+        ("", None, "unknown_sequence", "got no TE and TR, the text ''; neither tells the weighting"),
+        ("t1_tse_sag", SAGITTAL_T1, "", "sagittal by ImageOrientationPatient; T1 by TE 10 ms, TR 600 ms"),
+        ("t2_tse_tra_msma", AXIAL_T2, "", "axial by ImageOrientationPatient; T2 by TE 95 ms, TR 4000 ms"),
+    ]
+    return [
+        {
+            "study_id": study_id,
+            "series_id": f"1.3.12.2.1107.5.2.43.66021.20230911091544{number:017d}.0.0.0",
+            "number": number if text else None,
+            "text": text,
+            "description": description,
+            "reason": reason,
+            "why": why,
+            "files": 15,
+        }
+        for number, (text, description, reason, why) in enumerate(told, start=1)
+    ]
 
 
 def members_of(seed: int) -> dict[tuple[str, str], np.ndarray]:

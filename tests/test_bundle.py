@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +151,20 @@ def test_weights_that_float16_can_not_hold_are_refused(pristine, tmp_path):
         bundle.classifiers[0].network.heads[0][1].bias.fill_(1e5)
     with pytest.raises(BundleError, match="65504"):
         write_bundle(bundle, tmp_path)
+
+
+def test_writing_again_removes_the_weights_of_members_that_are_gone(bundle, tmp_path):
+    first = load_bundle(bundle)
+    renamed = replace(first, classifiers=(replace(first.classifiers[0], name="renamed"),))
+    (bundle / "weights/mine.safetensors").write_bytes(b"no member's")
+    (tmp_path / "outside.safetensors").write_bytes(b"x")
+    edit(bundle, lambda m: m["detectors"].append(m["detectors"][0] | {"name": "old", "networks": {
+        "Axial T2": first_network(m) | {"file": "../outside.safetensors"}}}))  # fmt: skip
+    write_bundle(renamed, bundle)
+    left = {path.name for path in (bundle / "weights").iterdir()}
+    assert "level.safetensors" not in left and {"renamed.safetensors", "mine.safetensors"} < left
+    assert (tmp_path / "outside.safetensors").exists()
+    assert [member.name for member in load_bundle(bundle).classifiers] == ["renamed"]
+    (bundle / MANIFEST).write_text("{}")  # nobody's: nothing is known of what lies there
+    write_bundle(first, bundle)
+    assert (bundle / "weights/renamed.safetensors").exists()

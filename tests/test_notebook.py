@@ -15,6 +15,7 @@ from pydicom.uid import RLELossless
 import build_dataset
 from dataset import building
 from dataset.notebook import FIND
+from lumbar.manifest import read_manifest
 from lumbar.sites import SITE_NAMES
 from lumbar.submission import read_submission
 from tests import kaggle_machine
@@ -115,6 +116,24 @@ def test_notebook_submits_what_the_kernel_gives(tmp_path, dist, competition, exp
     for part in (f"bundle: /kaggle/input/{MOUNTS[style][1]}", "3 studies in", "75 rows", "normal_mild"):
         assert part in said
     assert ("wheels: fast RLE decoding" in said) == (dist / "dataset/wheels").is_dir()
+
+
+def test_the_shipped_weights_go_all_the_way(tmp_path, competition):
+    """``build`` without ``--bundle`` -> the notebook, offline -> a submission by every member."""
+    if not (building.CHECKOUT / "weights_manifest.json").is_file():
+        pytest.skip("this checkout ships no bundle")
+    given = ["build", "--owner", OWNER, "--slug", SLUG, "--no-wheels", "--out", str(tmp_path / "dist")]
+    assert build_dataset.main(given) == 0
+    kaggle = lay_out(tmp_path, "new", tmp_path / "dist", competition)
+    done = kaggle_machine.execute_notebook(
+        tmp_path / "dist/notebook/submission.ipynb", kaggle, ONE_THREAD | {"KAGGLE_IS_COMPETITION_RERUN": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    ids, rows = read_submission(kaggle / "working/submission.csv")
+    manifest = read_manifest(building.CHECKOUT)
+    assert len(ids) == 75 and not (rows[:25] == manifest.prior).all()
+    run = json.loads((kaggle / "working/run.json").read_text())
+    assert run["bundle_sha256"] == manifest.fingerprint and run["fewer_members"] == {}
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,23 @@ def test_what_is_left_out_is_a_fault_of_its_study(tmp_path, caplog):
     assert "TE 100 ms" in caplog.text and "names 'cspine'" in caplog.text
 
 
+def test_a_whole_study_is_not_blamed_for_what_it_holds_besides(tmp_path):
+    """Every patient's folder has a localizer: told among the decisions, it is no fault as long as nothing lacks."""
+    for number, tags in enumerate((T1, T2, T2 | {"ImageOrientationPatient": AXIAL}), start=1):
+        write_plain(tmp_path, "1.2", f"1.2.{number}", SeriesNumber=number, SeriesDescription="x", **tags)
+    write_plain(tmp_path, "1.2", "1.2.4", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], **T2)
+    write_plain(tmp_path, "1.2", "1.2.5", ImageOrientationPatient=CORONAL, **T2)
+    found = find_competition(tmp_path)
+    assert found.studies[0].faults == ()
+    assert [d["reason"] for d in found.decisions] == ["", "", "", "localizer", "other_plane"]
+    assert [d["number"] for d in found.decisions] == [1, 2, 3, None, None]
+    assert [d["files"] for d in found.decisions] == [3] * 5
+    assert found.decisions[0]["text"] == "x" and str(tmp_path) not in found.decisions[3]["why"]
+    write_plain(tmp_path, "1.2", "1.2.6")  # what it is nobody knows: to be looked at
+    (ref,) = find_competition(tmp_path).studies
+    assert [fault.reason for fault in ref.faults] == ["unknown_sequence"]
+
+
 def test_localizers_and_copies_inside_a_series(tmp_path):
     write_plain(tmp_path / "a", "1.2", "1.2.1", **T2)
     write_plain(tmp_path / "a", "1.2", "1.2.1", 1, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], **T2)

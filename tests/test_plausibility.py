@@ -1,13 +1,17 @@
 """Flags are silent on anatomy as it is and speak, with figures, when it is harmed on purpose."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from lumbar.plausibility import FLAG_REASONS, flags, level_shift
+from lumbar.findings import study_findings
+from lumbar.grading import GradedStudy
+from lumbar.plausibility import FLAG_REASONS, Flag, flags, level_shift
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES
 from lumbar.volume import squeeze
+from tests.benchmarks.plausibility import false_alarms, judge
 from tests.spine import detection_of, phantom_spine, with_points
 
 
@@ -170,3 +174,28 @@ def test_level_shift_says_by_how_many_and_where_to():
     assert level_shift(canal - 35, canal) == 1 and level_shift(canal + 35, canal) == -1
     assert level_shift(canal + 8, canal) == 0 and level_shift(canal - 90, canal) == 0
     assert level_shift(np.full(5, np.nan), canal) == 0
+
+
+def test_the_benchmark_tells_right_flags_from_false_ones(tmp_path):
+    """Of two flags one names a site that was found elsewhere; of two far points one is named."""
+    study, sites = phantom_spine(0)
+    harmed = sites.copy()
+    harmed[3] += [0, 0, 30]
+    harmed[20] += [0, 20, 0]
+    graded = GradedStudy(study.study_id, detections={"a": detection_of(study, harmed)})
+    (tmp_path / "findings").mkdir()
+    content = {"findings": study_findings(study, graded)}
+    (tmp_path / f"findings/{study.study_id}.json").write_text(json.dumps(content))
+    raised = [
+        Flag(reason, "", 1.0, "mm", "a", (SITE_NAMES[site],))._asdict()
+        for reason, site in (("level_distance", 3), ("black_place", 7))
+    ]
+    flagged = [{"study_id": study.study_id} | flag for flag in raised]
+    (tmp_path / "run.json").write_text(json.dumps({"flags": flagged}))
+    assert judge(tmp_path, seed=1, most=2).splitlines() == [
+        "1 studies, 1 with a flag; 25 points, 2 beyond 10 mm",
+        "  level_distance: 1, right 1",
+        "  black_place: 1, right 0",
+        "of the far points 1 are named by a flag",
+    ]
+    assert false_alarms(seed=1, studies=1).total() == 0

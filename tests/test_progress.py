@@ -14,8 +14,7 @@ from lumbar.progress import Run, RunOptions
 from lumbar.records import prior_record
 
 
-@pytest.fixture
-def run(tmp_path) -> Run:
+def start(tmp_path) -> Run:
     """Return a run over two studies that writes a report."""
     options = RunOptions(
         data=tmp_path,
@@ -38,12 +37,27 @@ def run(tmp_path) -> Run:
     return Run(options, Competition(tmp_path, "plain", tmp_path, studies, None), manifest, device)
 
 
+@pytest.fixture
+def run(tmp_path) -> Run:
+    return start(tmp_path)
+
+
 def finished(run: Run) -> dict:
     for study_id in list(run.pending):
         run.add(prior_record(study_id, "grading_failed", "a bug"))
     run.finish(complete=True)
     assert run.options.out.is_file() and not run.journal.path.exists()
     return json.loads((run.options.out.parent / "run.json").read_text())
+
+
+def test_a_run_taken_up_again_does_not_count_what_was_there(run, tmp_path):
+    run.add(prior_record("1", "grading_failed", "a bug"))
+    assert run.summary.text().startswith("1 studies in ")
+    run.journal.close()
+    again = start(tmp_path)
+    assert again.summary.text().startswith("1 studies, 1 of them before, in ")
+    again.add(prior_record("2", "grading_failed", "a bug"))
+    assert again.summary.text().startswith("2 studies, 1 of them before, in ")
 
 
 def test_a_run_without_a_failure_has_none(run):

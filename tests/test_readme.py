@@ -1,7 +1,19 @@
-"""The README's commands are ones that the programs take, and its files are there."""
+"""The README, tried as a new user would: its commands run in its order, at a small size.
 
+Training comes first, on phantoms and with tiny networks; what it exports is then run at home, built for Kaggle,
+sent through the real Kaggle command line (the network apart) and executed as a notebook, offline. Elsewhere:
+``import`` in test_published.py, the shipped weights in test_notebook.py; pip and the tests themselves in .ci/run.
+"""
+
+import importlib.util
+import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,33 +22,167 @@ import build_dataset
 import evaluate
 import infer
 import train
+from lumbar.bundle import load_bundle
+from lumbar.submission import read_submission
+from tests import kaggle_machine
+from tests.labelled_competition import tiny_recipe
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
-COMMANDS = [
-    command.strip()
-    for block in BLOCKS
-    for line in block.splitlines()
-    for command in line.split("&&")
-    if re.match(r"\s*(\.venv/bin/)?python3? (kernel/\w+|build_dataset)\.py", command)
-]
+LINES = [command.strip() for block in BLOCKS for line in block.splitlines() for command in line.split("&&")]
+PROGRAM = r"(\.venv/bin/)?python3? ((kernel/\w+|build_dataset)\.py)"
+COMMANDS = [line for line in LINES if re.match(PROGRAM, line)]
+INLINE = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", README.replace("```", ""))]
+KAGGLE = [line for line in (*LINES, *INLINE) if line.startswith("kaggle ")]
+OTHERS = r"(\.venv/bin/)?(python3? -m (venv|pytest)|pip install) "  # .ci/run runs these
 PARSERS = {
     "kernel/infer.py": infer.arguments,
     "kernel/train.py": train.parse,
     "kernel/evaluate.py": evaluate.parse,
     "build_dataset.py": build_dataset.parse,
 }
+PROGRAMS = {
+    "kernel/infer.py": infer.main,
+    "kernel/train.py": train.main,
+    "kernel/evaluate.py": evaluate.main,
+    "build_dataset.py": build_dataset.main,
+}
+OWNER, SLUG = "someone", "lumbar-spine-kernel"
+SMALL = {
+    "--studies 240": "--studies 2",
+    "--studies 100": "--studies 1",
+    "--owner NAME --slug SLUG": f"--owner {OWNER} --slug {SLUG} --no-wheels",
+    "NAME/SLUG": f"{OWNER}/{SLUG}",
+    "--data DIR": "--data runs/unseen",
+    "-v N": "-v 1",
+}
 
 
-def test_there_are_commands_of_every_program():
+def small(command: str) -> str:
+    """Return a command of the README with its sizes made small and its placeholders filled."""
+    for written, meant in SMALL.items():
+        command = command.replace(written, meant)
+    return command
+
+
+def run(command: str) -> None:
+    _, program, *flags = shlex.split(small(command))
+    assert PROGRAMS[program](flags) == 0, command
+
+
+def commands_like(pattern: str) -> list[str]:
+    found = [command for command in COMMANDS if re.search(pattern, command)]
+    assert found, f"the README has no command like {pattern!r}"
+    return found
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory):
+    """A folder in which the README's commands were run, from phantoms to what is to be uploaded."""
+    folder = tmp_path_factory.mktemp("walk")
+    recipe = replace(tiny_recipe(fold_count=2), name="small")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setitem(train.RECIPES, "small", recipe)
+        (unseen,) = [code for code in INLINE if code.startswith("train.py phantoms --out runs/unseen")]
+        run(f"python kernel/{unseen}")
+        for command in commands_like(r"train\.py (phantoms|recipe|export)|bundles/small|evaluate\.py"):
+            run(command)
+        shutil.copytree("runs", "training", ignore=shutil.ignore_patterns("unseen", "cache", "small"))
+        shutil.copytree("bundles/small", "bundles/authors")  # as if they had been imported
+        for command in commands_like(r"--bundle bundles/authors|build_dataset\.py verify"):
+            run(command)
+    return folder
+
+
+def test_there_are_commands_of_every_program_and_none_of_another():
     assert {shlex.split(command)[1] for command in COMMANDS} == set(PARSERS)
+    shell = [line for line in LINES if re.match(r"(\.venv/bin/)?(python3?|pip|kaggle) ", line)]
+    assert not [line for line in shell if line not in COMMANDS + KAGGLE and not re.match(OTHERS, line)]
+    named = [word for line in shell for word in re.findall(r"-r (\S+\.txt)", line)]
+    assert {"requirements.txt", "tests/requirements.txt"} == set(named)
+    assert all((REPOSITORY / name).is_file() for name in named)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_one_that_its_program_takes(command):
     _, program, *flags = shlex.split(command)
     PARSERS[program](flags)
+
+
+def test_every_command_is_run_somewhere():
+    walked = r"runs/phantoms|runs/small|bundles/small|bundles/authors|verify dist|runs/unseen"
+    elsewhere = r"infer\.py( --demo)?$|build_dataset\.py import"  # below, test_notebook.py; test_published.py
+    assert not [command for command in COMMANDS if not re.search(f"{walked}|{elsewhere}", command)]
+
+
+def test_training_ends_in_a_bundle_that_grades_what_it_has_not_seen(walk):
+    assert load_bundle(walk / "bundles/small").name == "small"
+    ids, rows = read_submission(walk / "training/submission.csv")
+    assert len(ids) == 25 and (rows > 0).all()
+    seen = {path.name for path in (walk / "training/seen").iterdir()}
+    assert {"points.csv", "members.csv", "run.json", "findings"} <= seen
+
+
+def test_the_demo_ends_in_pages_to_look_at(tmp_path, monkeypatch, capsys, walk):
+    """With the README's command and its three studies; made from the walk's one to save a minute."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(walk / "runs/unseen", tmp_path / "demo/studies")
+    (command,) = commands_like("--demo")
+    run(f"{command} --bundle {walk / 'bundles/small'}")
+    said = capsys.readouterr().out
+    assert "graded (truth):" in said and "report: demo/report/index.html" in said
+    assert len(list((tmp_path / "demo/report/studies").glob("*.html"))) == 1
+
+
+@pytest.mark.parametrize("command", dict.fromkeys(KAGGLE))
+def test_kaggle_s_own_client_takes_the_commands(walk, command, tmp_path):
+    if importlib.util.find_spec("kaggle") is None:
+        pytest.skip("the Kaggle command line is not installed: pip install kaggle")
+    account = {"KAGGLE_USERNAME": OWNER, "KAGGLE_KEY": "none", "HOME": str(tmp_path)}
+    path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.kaggle_client", *shlex.split(small(command))[1:]],
+        cwd=walk,
+        env=os.environ | account | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "rror" not in done.stdout, done.stderr[-2000:] + done.stdout[-2000:]
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    uploads = {one["upload"]: one["names"] for one in told if "upload" in one}
+    fields = next((one["fields"] for one in told if "request" in one), {})
+    if "-p dist/dataset" in command:
+        assert "infer.py" in uploads["kernel.zip"] and "weights_manifest.json" in uploads
+        assert "dataset-metadata.json" not in uploads and "SHA256SUMS" in uploads
+    elif "push" in command:
+        assert fields["enable_internet"] is False and fields["is_private"] is True
+        assert fields["dataset_data_sources"] == [f"{OWNER}/{SLUG}"]
+    elif "submit" in command:
+        assert (fields["kernel_owner"], fields["kernel_slug"]) == (OWNER, SLUG)
+        assert fields["kernel_version"] == 1 and fields["file_name"] == "submission.csv"
+
+
+@pytest.mark.skipif(
+    not kaggle_machine.can_be_had(), reason="needs namespaces, or to be allowed to make /kaggle"
+)
+def test_the_notebook_submits_what_the_bundle_gave_at_home(walk, tmp_path):
+    """Without a network, the data set read-only: the last step before the competition."""
+    kaggle = tmp_path / "kaggle"
+    test = kaggle / "input/competitions/rsna-2024-lumbar-spine-degenerative-classification"
+    shutil.copytree(walk / "runs/unseen/train_images", test / "test_images")
+    table = "series_descriptions.csv"
+    shutil.copy(walk / f"runs/unseen/train_{table}", test / f"test_{table}")
+    shutil.copytree(walk / "dist/dataset", kaggle / f"input/datasets/{OWNER}/{SLUG}")
+    (kaggle / "working").mkdir()
+    notebook = walk / "dist/notebook/submission.ipynb"
+    done = kaggle_machine.execute_notebook(notebook, kaggle, {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-3000:]
+    ids, rows = read_submission(kaggle / "working/submission.csv")
+    home_ids, home_rows = read_submission(walk / "training/submission.csv")
+    assert ids == home_ids and abs(rows - home_rows).max() < 1e-3
+    assert (kaggle / "working/report/index.html").is_file()
 
 
 def test_the_files_of_the_map_are_there():

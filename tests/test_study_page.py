@@ -17,7 +17,7 @@ from lumbar.report.study_page import LIMIT
 from lumbar.report.words import percent
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SITE_NAMES
 from tests.report_page import page_of
-from tests.report_studies import ABOUT, HOSTILE, SUMMARY, graded_study
+from tests.report_studies import ABOUT, HOSTILE, SUMMARY, decisions_of, graded_study
 
 
 @pytest.fixture
@@ -108,22 +108,25 @@ def test_a_page_stays_small_whatever_the_pictures(report):
 
 def test_a_plain_folder_s_series_are_listed_with_why(tmp_path):
     study, graded = graded_study(0)
-    told = [
-        {"series_id": "1.2.1", "description": AXIAL_T2, "reason": "", "why": "axial by geometry; TE 100 ms"},
-        {"series_id": HOSTILE, "description": None, "reason": "localizer", "why": f"named {HOSTILE}"},
-        {"series_id": "1.3.1", "description": None, "reason": "derived", "why": "another study's"},
-    ]
-    studies = (study.study_id, study.study_id, "another")
-    series = [{"study_id": one, "files": 3} | t for one, t in zip(studies, told, strict=True)]
-    report = Report(tmp_path, ABOUT | {"series": series})
+    series = decisions_of(study.study_id)
+    report = Report(tmp_path, ABOUT | {"series": [*series, *decisions_of("another")]})
     report.add_study(study, graded, [])
     source = page_of(report, study.study_id).source
     table = re.search(r'<table class="series">.*?</table>', source)[0]
-    rows = re.findall(r'<tr><th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td></tr>', table)
-    assert [[html.unescape(cell) for cell in row] for row in rows] == [
-        ["1.2.1", AXIAL_T2, "axial by geometry; TE 100 ms"],
-        [HOSTILE, "left out <code>localizer</code>", f"named {HOSTILE}"],
-    ]
+    rows = re.findall(r'<tr[^>]*><th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td></tr>', table)
+    expected = [series[number] for number in (1, 3, 4, 0, 2)]  # as the films stand, then what is left out
+    assert [html.unescape(why) for _, _, why in rows] == [told["why"] for told in expected]
+    for (name, taken_for, _), told in zip(rows, expected, strict=True):
+        for part in (
+            told["text"] or "without a name",
+            told["series_id"],
+            "15 files",
+            str(told["number"] or ""),
+        ):
+            assert part in html.unescape(name)
+        assert (told["description"] or "left out") in taken_for
+        assert told["reason"].replace("_", " ") in taken_for
+    assert "3 of 5 series used" in source
     assert HOSTILE not in source
 
     with_table = Report(tmp_path / "competition", ABOUT)

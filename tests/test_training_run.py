@@ -12,7 +12,6 @@ import torch
 
 import train
 import training.stage1 as stage1
-from dataset.building import member_files
 from lumbar.bundle import load_bundle
 from lumbar.ensemble import detect, site_windows
 from lumbar.manifest import MANIFEST, read_manifest
@@ -151,8 +150,12 @@ def test_the_classifier_command_trains_one_behind_its_detector(finished, command
 def test_a_finished_run_given_again_prints_its_figures(finished, command):
     status, about, said = command("recipe", finished[2])
     assert status == 0 and about["figures"] == finished[3]["figures"]
-    printed = [line.split()[0] for line in said.splitlines()]
-    assert printed == [*about["figures"], "prior"]
+    lines = said.splitlines()
+    assert [line.split()[0] for line in lines[:-5]] == [*about["figures"], "prior"]
+    assert lines[-5].startswith("4 studies in ") and lines[-5].endswith(" on cpu, fp32")
+    assert lines[-4] == "3 networks and 2 classifiers of 'tiny', of 1 fold"
+    assert lines[-3] == "faults: 0" and lines[-2] == f"run: {finished[2]}"
+    assert lines[-1].startswith(f"next: python kernel/train.py export {finished[2]} --out ")
 
 
 def test_the_shipped_layout_has_its_manifest_on_top(finished, tmp_path, capsys):
@@ -165,8 +168,8 @@ def test_the_shipped_layout_has_its_manifest_on_top(finished, tmp_path, capsys):
     files = {path.relative_to(checkout).as_posix() for path in checkout.rglob("*") if path.is_file()}
     manifest = read_manifest(checkout)
     assert manifest.name == "shipped" and manifest.trained_on == "synthetic dots"
-    assert files == {MANIFEST, *member_files(manifest)}
-    assert {str(Path(file).parent) for file in member_files(manifest)} == {"kernel/weights"}
+    assert files == {MANIFEST, *manifest.files}
+    assert {str(Path(file).parent) for file in manifest.files} == {"kernel/weights"}
     shipped = load_bundle(checkout)
     assert train.main([*given, "--out", str(tmp_path / "plain")]) == 0
     plain = load_bundle(tmp_path / "plain")

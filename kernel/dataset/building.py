@@ -50,7 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--title", help="of the data set, 6 to 50 characters; default: made of the slug")
     add("--subtitle", default=SUBTITLE, help="20 to 80 characters (default: %(default)s)")
-    add("--licence", default="other", help="one of Kaggle's list, such as apache-2.0 (default: %(default)s)")
+    add(
+        "--licence",
+        help=f"of the data set, one of Kaggle's list; default: {metadata.LICENCE} for this checkout's own "
+        f"weights, {metadata.UNTOLD_LICENCE} for those of --bundle, which are their makers' to licence",
+    )
     wheels = parser.add_mutually_exclusive_group()
     wheels.add_argument(
         "--wheels", type=Path, metavar="DIR", help="take the wheels from here; default: with pip"
@@ -64,7 +68,8 @@ def build(args: argparse.Namespace) -> str:
     Raises BundleError for whatever Kaggle would refuse, a bundle that does not load, a link or an unknown file
     in what would be copied, and an ``--out`` that is not an earlier build's.
     """
-    described = metadata.dataset_metadata(args.owner, args.slug, args.title, args.subtitle, args.licence, "")
+    licence = args.licence or (metadata.LICENCE if args.bundle is None else metadata.UNTOLD_LICENCE)
+    described = metadata.dataset_metadata(args.owner, args.slug, args.title, args.subtitle, licence, "")
     refuse(metadata.dataset_faults(described))
     refuse(metadata.notebook_faults(metadata.notebook_metadata(args.owner, args.slug)))
     bundle = CHECKOUT if args.bundle is None else args.bundle
@@ -91,7 +96,7 @@ def fill_dataset(
     sources = {name: CHECKOUT / name for name in kernel_files(CHECKOUT)}
     sources |= {name: CHECKOUT / name for name in OPTIONAL_FILES if (CHECKOUT / name).is_file()}
     sources |= {"requirements.txt": CHECKOUT / "requirements.txt", MANIFEST: bundle / MANIFEST}
-    for name in sorted(member_files(manifest)):
+    for name in sorted(manifest.files):
         check_name(name, bundle)
         if not name.endswith(".safetensors"):  # so that none takes the place of a file of the kernel
             raise BundleError(f"{bundle}: got the member file {name!r}, expected a .safetensors file")
@@ -101,7 +106,7 @@ def fill_dataset(
     wheels = [] if args.no_wheels else [wheel.file for wheel in WHEELS]
     if wheels:
         fill_wheels(folder / "wheels", args.wheels)
-    card = card_text(args.owner, args.slug, manifest, wheels)
+    card = card_text(described, manifest, wheels)
     write_text(folder / "README.md", card)
     write_json(folder / metadata.DATASET_METADATA, described | {"description": card})
     verifying.write_sums(folder)
@@ -145,12 +150,6 @@ def kernel_files(checkout: Path) -> list[str]:
             check_name((here / file).as_posix(), checkout)
             names.append((here / file).as_posix())
     return sorted(names)
-
-
-def member_files(manifest: Manifest) -> set[str]:
-    """Return the paths of all members' files, relative to the manifest."""
-    networks = [member for detector in manifest.detectors for member in detector["networks"].values()]
-    return {member["file"] for member in [*networks, *manifest.classifiers]}
 
 
 def check_name(name: str, where: Path) -> None:

@@ -1,12 +1,18 @@
 """The data set's card: ``README.md`` in it and the description on its Kaggle page."""
 
-from dataset.metadata import COMPETITION
+from dataset.metadata import COMPETITION, UNTOLD_LICENCE
 from lumbar.bundle import INTENDED_USE
 from lumbar.manifest import Manifest
 
 
-def card_text(owner: str, slug: str, manifest: Manifest, wheels: list[str]) -> str:
-    """Return the card (Markdown). manifest: of a bundle that loads; wheels: file names, maybe none."""
+def card_text(described: dict, manifest: Manifest, wheels: list[str]) -> str:
+    """Return the card (Markdown).
+
+    described: the data set's metadata, without its description. manifest: of a bundle that loads. wheels: file
+    names, maybe none.
+    """
+    identifier, licence = described["id"], described["licenses"][0]["name"]
+    weights = "the weights keep the licence of whoever made them" if licence == UNTOLD_LICENCE else licence
     lines = [
         f"# {manifest.name}",
         "",
@@ -17,14 +23,15 @@ def card_text(owner: str, slug: str, manifest: Manifest, wheels: list[str]) -> s
         f"* Intended use: {INTENDED_USE}",
         "* Not validated for any clinical purpose. Probabilities of an ensemble say nothing of a case it has "
         "never seen the like of.",
+        f"* Licence: {'code Apache License 2.0; ' if weights != licence else ''}{weights}",
         "",
         "## Use",
         "",
-        f"Attach this data set (`{owner}/{slug}`) and the competition `{COMPETITION}` to a notebook, and run",
+        f"Attach this data set (`{identifier}`) and the competition `{COMPETITION}` to a notebook, and run",
         "",
         "```python",
         "import subprocess, sys",
-        f'subprocess.run([sys.executable, "/kaggle/input/datasets/{owner}/{slug}/kernel/infer.py"], check=True)',
+        f'subprocess.run([sys.executable, "/kaggle/input/datasets/{identifier}/kernel/infer.py"], check=True)',
         "```",
         "",
         "or take the notebook that `build_dataset.py build` writes beside the data set: it finds the mount by "

@@ -21,6 +21,8 @@ LICENCES = (
     *("CDLA-Permissive-1.0", "CDLA-Sharing-1.0", "US-Government-Works", "EU-ODP-Legal-Notice"),
     *("copyright-authors", "other", "unknown"),
 )
+LICENCE = "apache-2.0"  # of the code, and of weights that have seen phantoms alone
+UNTOLD_LICENCE = "other"  # which Kaggle shows as "specified in description": the card says whose it is
 DATASET_FIELDS = ("title", "id", "licenses", "subtitle", "description", "keywords")
 NOTEBOOK_FIELDS = {
     "language": "python",

@@ -168,8 +168,9 @@ def write_bundle(bundle: Bundle, folder: Path, weights: str = "weights", figures
 
     A network that several detectors share is written once. figures: what is known of each member by name
     (cross-validation scores, provenance), kept in the manifest for people. Floats become float16, which
-    inference reads back into float32; the bundle's own fingerprint is not used. Raises BundleError for
-    weights beyond float16 and for a ``weights`` folder outside the bundle.
+    inference reads back into float32; the bundle's own fingerprint is not used. Where a bundle lies there
+    already, the weights of its members that are gone are removed. Raises BundleError for weights beyond
+    float16 and for a ``weights`` folder outside the bundle.
     """
     if leaves_folder(Path(weights)):
         raise BundleError(
@@ -220,7 +221,28 @@ def write_bundle(bundle: Bundle, folder: Path, weights: str = "weights", figures
         "classifiers": classifiers,
         "prior": bundle.prior.round(4).tolist(),
     }
-    return write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    older = older_files(folder)
+    path = write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    for file in older - {member["file"] for member in written.values()}:
+        (folder / file).unlink(missing_ok=True)
+    return path
+
+
+def older_files(folder: Path) -> set[str]:
+    """Return the weights that a manifest which lies there already names, links and paths that leave it apart."""
+    try:
+        named = read_manifest(folder).files
+    except (BundleError, KeyError, TypeError, AttributeError):  # none, or none that anything can be told of
+        return set()
+    return {
+        file
+        for file in named
+        if isinstance(file, str)
+        and file.endswith(".safetensors")
+        and not leaves_folder(Path(file))
+        and not (folder / file).is_symlink()
+        and (folder / file).resolve().is_relative_to(folder.resolve())
+    }
 
 
 def known(figures: dict, member: Detector | Classifier) -> dict:

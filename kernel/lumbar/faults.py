@@ -47,6 +47,8 @@ HEADER_REASONS = {
     "unknown_sequence": "neither times nor text tell the weighting",
     "second_choice": "STIR, fat-suppressed or with contrast agent, and the study has a plain series",
 }
+# Of these, what nobody knows what to make of; the others are what a patient's folder holds besides.
+UNKNOWN_SERIES = ("unknown_plane", "unknown_sequence")
 # Reasons for oddities that cost no slice; ``file`` is the series' folder, or the study.
 ODDITIES = {
     "malformed_tag": "an optional tag can not be read: treated as missing",

@@ -37,6 +37,12 @@ class Manifest:
     def classifier_names(self) -> list[str]:
         return [entry["name"] for entry in self.classifiers]
 
+    @property
+    def files(self) -> set[str]:
+        """The paths of all members' files, relative to the manifest, of a bundle that loads."""
+        networks = [member for detector in self.detectors for member in detector["networks"].values()]
+        return {member["file"] for member in [*networks, *self.classifiers]}
+
 
 def read_manifest(folder: Path) -> Manifest:
     """Read a bundle's manifest and check it as far as it can be without its networks; raises BundleError."""

@@ -10,8 +10,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from lumbar.competition import SeriesRef, StudyRef
-from lumbar.faults import DicomError, Fault
-from lumbar.header_facts import FileHeader, is_dicom, read_header, series_facts
+from lumbar.faults import HEADER_REASONS, UNKNOWN_SERIES, DicomError, Fault
+from lumbar.header_facts import LAST, FileHeader, is_dicom, read_header, series_facts
 from lumbar.series_kind import SHORTEST_T2_ECHO, SeriesKind, kind_of
 from lumbar.sites import DESCRIPTIONS
 from lumbar.tables import IDENTIFIER, DataNotFoundError
@@ -24,12 +24,14 @@ def scan_folder(
 ) -> tuple[tuple[StudyRef, ...], tuple[dict, ...]]:
     """List the studies under a folder; of each series say what it was taken for, and why.
 
-    What is left out is a fault of its study. Series of one description are joined in the order of their
-    SeriesNumber; a second choice (STIR, fat-suppressed, with contrast agent) is left out where the study has a
-    plain series, as the competition's studies have one of them.
+    A series that is left out is a fault of its study where a description is missing, as it may be the one, or
+    where nobody knows what it is; else the decisions alone tell of it. Series of one description are joined in
+    the order of their SeriesNumber; a second choice (STIR, fat-suppressed, with contrast agent) is left out
+    where the study has a plain series, as the competition's studies have one of them.
 
     :param overrules: descriptions by (study id, series id or its folder's name), which no header gainsays.
-    :returns: studies sorted by id; decisions: study_id, series_id, description or None, reason, why, files.
+    :returns: studies sorted by id; decisions: study_id, series_id, number (SeriesNumber or None), text
+        (SeriesDescription and ProtocolName), description or None, reason, why, files.
     :raises DataNotFoundError: there is no DICOM file.
     """
     headers, unread = read_headers(root)
@@ -148,53 +150,62 @@ def names(series_id: str, files: list[FileHeader]) -> tuple[str, str]:
 def decide_study(
     study_id: str, series: dict[str, list[FileHeader]], overrules: dict[tuple[str, str], str]
 ) -> tuple[StudyRef, list[dict]]:
-    """Return a study's series that are used, the others as faults, and what was decided of each."""
-    faults: list[Fault] = []
-    kinds: dict[str, SeriesKind] = {}
+    """Return a study's series that are used, what is to be doubted as faults, and what was decided of each."""
     kept: dict[str, list[FileHeader]] = {}
+    left_out: dict[str, list[Fault]] = {}
+    kinds: dict[str, SeriesKind] = {}
     for series_id in sorted(series, key=lambda s: (series[s][0].number, s)):
-        told = next(
-            (
-                overrules[study_id, name]
-                for name in names(series_id, series[series_id])
-                if (study_id, name) in overrules
-            ),
-            None,
-        )
-        kept[series_id], left_out = usable(series[series_id], told is not None)
-        faults += left_out
-        if told is not None:
-            kinds[series_id] = SeriesKind(told, "", "--series says so")
-            if told not in DESCRIPTIONS:
-                kinds[series_id] = SeriesKind(None, "unknown_description", f"--series says {told!r}")
-        elif kept[series_id]:
-            kinds[series_id] = kind_of(series_facts(kept[series_id]))
-        else:
-            reason = Counter(fault.reason for fault in left_out).most_common(1)[0][0]
-            kinds[series_id] = SeriesKind(None, reason, left_out[0].message)
+        called = [(study_id, name) for name in names(series_id, series[series_id])]
+        told = next((overrules[name] for name in called if name in overrules), None)
+        kept[series_id], left_out[series_id] = usable(series[series_id], told is not None)
+        kinds[series_id] = decide_series(kept[series_id], left_out[series_id], told)
     plain = {kind.description for kind in kinds.values() if not kind.second_choice}
+    for series_id, kind in kinds.items():
+        if kind.second_choice and kind.description in plain:
+            why = f"{kind.why}, and the study has {kind.description}"
+            kinds[series_id] = SeriesKind(None, "second_choice", why)
+    missing = set(DESCRIPTIONS) - {kind.description for kind in kinds.values()}
+    faults: list[Fault] = []
     refs, decisions = [], []
     for series_id, kind in kinds.items():
-        folder = series[series_id][0].path.parent
-        if kind.second_choice and kind.description in plain:
-            kind = SeriesKind(None, "second_choice", f"{kind.why}, and the study has {kind.description}")
-        if kind.description is None:
+        folder, files = series[series_id][0].path.parent, kept[series_id]
+        if kind.description is not None:
+            faults += left_out[series_id]
+            paths = tuple(header.path for header in files)
+            refs.append(SeriesRef(series_id, folder, kind.description, paths))
+        elif missing or kind.reason in UNKNOWN_SERIES or kind.reason not in HEADER_REASONS:
             where = f"study {study_id}, series {series_id}"
+            faults += left_out[series_id]
             faults.append(Fault(str(folder), kind.reason, f"{where}: left out: {kind.why}"))
-        else:
-            files = tuple(header.path for header in kept[series_id])
-            refs.append(SeriesRef(series_id, folder, kind.description, files))
-        decisions.append(
-            {
-                "study_id": study_id,
-                "series_id": series_id,
-                "description": kind.description,
-                "reason": kind.reason,
-                "why": kind.why,
-                "files": len(kept[series_id]),
-            }
-        )
+        decisions.append(decision(study_id, series_id, kind, files or series[series_id]))
     return StudyRef(study_id, tuple(refs), tuple(faults)), decisions
+
+
+def decide_series(kept: list[FileHeader], left_out: list[Fault], told: str | None) -> SeriesKind:
+    """Return what a series is. told: what ``--series`` says of it; left_out: why its other files are."""
+    if told is not None and told in DESCRIPTIONS:
+        return SeriesKind(told, "", "--series says so")
+    if told is not None:
+        return SeriesKind(None, "unknown_description", f"--series says {told!r}")
+    if kept:
+        return kind_of(series_facts(kept))
+    reason = Counter(fault.reason for fault in left_out).most_common(1)[0][0]
+    first = next(fault for fault in left_out if fault.reason == reason)
+    return SeriesKind(None, reason, first.message.removeprefix(f"{first.file}: "))
+
+
+def decision(study_id: str, series_id: str, kind: SeriesKind, files: list[FileHeader]) -> dict:
+    """Return a decision as JSON, for the log, ``run.json`` and the report."""
+    return {
+        "study_id": study_id,
+        "series_id": series_id,
+        "number": None if files[0].number == LAST else files[0].number,
+        "text": files[0].facts.text,
+        "description": kind.description,
+        "reason": kind.reason,
+        "why": kind.why,
+        "files": len(files),
+    }
 
 
 def usable(headers: list[FileHeader], overruled: bool) -> tuple[list[FileHeader], list[Fault]]:

@@ -80,6 +80,7 @@ class Run:
         for record in self.journal.records():
             if record["study_id"] in self.pending:
                 self.take(record)
+        self.summary.earlier = self.summary.studies
         if self.summary.studies:
             logger.info("%s: %d studies were finished before", path, self.summary.studies)
         self.submission.write(options.out)

@@ -118,6 +118,7 @@ class Summary:
         self.max_fallback_share = max_fallback_share
         self.members = members
         self.studies = 0
+        self.earlier = 0  # of them, taken over from an earlier run's journal
         self.fallbacks: list[dict] = []
         self.faults: list[dict] = []
         self.flags: list[dict] = []
@@ -177,9 +178,11 @@ class Summary:
     def text(self) -> str:
         """Return the closing summary: studies, rate, device, members, fallbacks, where the files are."""
         seconds = time.monotonic() - self.started
+        now = self.studies - self.earlier
+        earlier = f", {self.earlier} of them before" if self.earlier else ""
         kinds = Counter(f["fallback"] for f in self.fallbacks)
         lines = [
-            f"{self.studies} studies in {seconds:.0f} s ({seconds / max(1, self.studies):.1f} s each) "
+            f"{self.studies} studies{earlier} in {seconds:.0f} s ({seconds / max(1, now):.1f} s each) "
             f"on {self.about['device']}, {self.about['precision']}",
             f"{self.members.detectors} detectors x {self.members.classifiers} classifiers of {self.about['bundle']!r}",
             f"fallbacks: {kinds['prior']} studies with the prior, {kinds['zero crops']} with zero crops"

@@ -8,7 +8,7 @@ from lumbar.plausibility import Flag
 from lumbar.report import Report
 from lumbar.sites import SITE_NAMES
 from tests.browser.chromium import complaints, requests, set_view, start_chromium
-from tests.report_studies import ABOUT, HOSTILE, graded_study, unreadable, without_axial
+from tests.report_studies import ABOUT, HOSTILE, decisions_of, graded_study, unreadable, without_axial
 
 # Text against what lies behind it: colours as the browser computed them, mixed where it is translucent.
 CONTRAST = """
@@ -63,11 +63,12 @@ def chromium(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory):
-    """A report of four studies: their ids by what became of them."""
-    report = Report(tmp_path_factory.mktemp("report"), ABOUT)
+    """A report of four studies, one of a folder without tables: their ids by what became of them."""
     fine, fine_graded = graded_study(0)
-    report.add_study(fine, fine_graded, [])
     flagged, flagged_graded = graded_study(1)
+    series = decisions_of(flagged.study_id)
+    report = Report(tmp_path_factory.mktemp("report"), ABOUT | {"series": series})
+    report.add_study(fine, fine_graded, [])
     found = [Flag("side_swapped", "left lies right", -20.0, "mm", "fixed", (SITE_NAMES[5], SITE_NAMES[10]))]
     report.add_study(flagged, flagged_graded, found)
     partial, partial_graded = without_axial(*graded_study(2))

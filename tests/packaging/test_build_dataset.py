@@ -53,7 +53,7 @@ def test_dataset_holds_known_files_alone_and_loads(tmp_path, bundle, checkout):
     dataset = tmp_path / "dist/dataset"
     names = set(verifying.listed_files(dataset))
     own = {"README.md", "SHA256SUMS", "dataset-metadata.json", "requirements.txt", "weights_manifest.json"}
-    assert names == sources | own | building.member_files(read_manifest(bundle))
+    assert names == sources | own | read_manifest(bundle).files
     assert load_bundle(dataset).fingerprint == load_bundle(bundle).fingerprint
     assert "random" in (dataset / "README.md").read_text()
 
@@ -65,8 +65,13 @@ def test_a_checkout_that_ships_a_bundle_needs_no_flag(tmp_path, bundle, checkout
     given = ["--owner", OWNER, "--slug", SLUG, "--no-wheels", "--out", str(tmp_path / "dist")]
     assert build_dataset.main(["build", *given]) == 0
     dataset = tmp_path / "dist/dataset"
+    described = json.loads((dataset / "dataset-metadata.json").read_text())
+    assert (
+        described["licenses"] == [{"name": "apache-2.0"}]
+        and "Licence: apache-2.0" in described["description"]
+    )
     packed = {name for name in verifying.listed_files(dataset) if name.endswith(".safetensors")}
-    assert packed == building.member_files(read_manifest(checkout))
+    assert packed == read_manifest(checkout).files
     assert {str(Path(name).parent) for name in packed} == {"kernel/weights"}
     assert load_bundle(dataset).fingerprint == load_bundle(checkout).fingerprint
 

@@ -1,5 +1,6 @@
 """What Kaggle refuses is refused before the upload."""
 
+import json
 import time
 import zipfile
 
@@ -66,6 +67,15 @@ def test_notebook_metadata_is_checked(field, value):
 def test_exactly_one_licence(licences):
     described = metadata.dataset_metadata(OWNER, SLUG, None, building.SUBTITLE, "other", "")
     assert metadata.dataset_faults(described | {"licenses": licences})
+
+
+@pytest.mark.parametrize(("flags", "name"), [([], "other"), (["--licence", "CC0-1.0"], "CC0-1.0")])
+def test_a_given_bundle_is_under_its_makers_licence(tmp_path, bundle, flags, name):
+    assert build(tmp_path / "dist", bundle, *flags) == 0
+    described = json.loads((tmp_path / "dist/dataset/dataset-metadata.json").read_text())
+    assert described["licenses"] == [{"name": name}]
+    told = "code Apache License 2.0; the weights keep the licence" if name == "other" else "Licence: CC0-1.0"
+    assert told in described["description"]
 
 
 def test_limits_of_kaggle(dist, monkeypatch):
