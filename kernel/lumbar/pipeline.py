@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from lumbar.budget import Budget, Plan
 from lumbar.bundle import Bundle, load_bundle
-from lumbar.device import Device, choose_device, is_out_of_memory, try_cuda
+from lumbar.device import Device, choose_device, is_out_of_memory, keep_freed_memory, try_cuda
 from lumbar.faults import Fault
 from lumbar.findings import study_findings
 from lumbar.fusion import fuse
@@ -46,6 +46,7 @@ def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Sum
     JournalError before any study is read, OSError when the file can't be written; an interrupt passes on
     after everything known has been written.
     """
+    keep_freed_memory()
     manifest = read_manifest(options.bundle)
     competition = find_competition(options.data, options.split, options.series)
     device = choose_device(options.device, options.precision)
