@@ -72,6 +72,8 @@ def grade_all(device: Device, budget: Budget, state: Run) -> None:
     with contextlib.closing(studies), tqdm(total=len(state.pending), file=Told(sys.stderr), **BAR) as bar:
         begun = budget.clock()
         for ref, study in studies:
+            if "start" not in state.summary.seconds:
+                state.summary.seconds["start"] = budget.clock() - state.options.started
             plan = budget.plan(len(state.pending), *names)
             if not plan.detectors:
                 break
