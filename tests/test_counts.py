@@ -95,4 +95,4 @@ def test_sharing_images_changes_no_answer():
     both = classify(classifier, np.stack([windows, windows]), device)
     assert seen and sum(seen) == 2 * 125
     np.testing.assert_allclose(both[0], alone[0], atol=1e-6)
-    np.testing.assert_array_equal(both[0], both[1])
+    np.testing.assert_allclose(both[0], both[1], atol=1e-6)  # rows of one product may round apart

@@ -78,14 +78,15 @@ def classify(classifier: Classifier, windows: np.ndarray, device: Device) -> np.
     """
     network = classifier.network
     images, index = distinct_images(windows)
-    features = device.in_batches(
-        lambda batch: network.features(enlarge(batch)),
-        torch.from_numpy(images)[:, None],
-        f"classifier {classifier.name}",
-    )
-    features = features[torch.from_numpy(index).to(features.device)].view(*windows.shape[:3], -1)
-    with torch.inference_mode(), device.autocast():
-        logits = finite(network.grade(features), f"classifier {classifier.name}")
+    with device.autocast():  # around all passes, so that no weight is cast twice
+        features = device.in_batches(
+            lambda batch: network.features(enlarge(batch)),
+            torch.from_numpy(images)[:, None],
+            f"classifier {classifier.name}",
+        )
+        features = features[torch.from_numpy(index).to(features.device)].view(*windows.shape[:3], -1)
+        with torch.inference_mode():
+            logits = finite(network.grade(features), f"classifier {classifier.name}")
     return logits.double().softmax(dim=-1).cpu().numpy()
 
 

@@ -1,8 +1,8 @@
 """Networks rewritten to compute the same with fewer operations, for inference only.
 
 Batch norms are folded into the convolutions before them. A decoder block's convolution over an image that was
-just enlarged is done on the small image: taps that meet the same small pixel are added up beforehand, which
-leaves 16 of 36 products. Both are exact but for rounding.
+just enlarged is done on the small image, as a transposed one: taps that meet the same small pixel are added up
+beforehand, which leaves 16 of 36 products. Both are exact but for rounding.
 """
 
 import copy
@@ -126,47 +126,37 @@ def fold_batch_norms(network: nn.Module, function: Callable, image: Tensor) -> N
 class FusedDecoderBlock(nn.Module):
     """A decoder block whose batch norms are folded, with its first convolution before the enlargement.
 
-    Enlarged by repetition, pixel (2i + a, 2j + b) of the large image sees 2 x 2 small pixels, from (i + a - 1,
-    j + b - 1) on. So one 2 x 2 convolution with four times the channels gives all four (a, b), each read
-    off at its own shift.
+    Enlarging by repetition and then convolving 3 x 3 is one transposed convolution 4 x 4 with stride 2: each
+    pixel of the large image sees 2 x 2 small ones.
     """
 
     def __init__(self, block: DecoderBlock):
         super().__init__()
         first = block.conv1[0]
-        skip_channels = block.skip_channels
-        enlarged = first.weight[:, : first.in_channels - skip_channels]
-        kernels = [phase_kernel(enlarged, a, b) for a in (0, 1) for b in (0, 1)]
-        self.before = parameter(torch.cat(kernels))
-        self.skip = parameter(first.weight[:, first.in_channels - skip_channels :])
+        enlarged = first.in_channels - block.skip_channels
+        self.before = parameter(enlarging_kernel(first.weight[:, :enlarged]))
+        self.skip = parameter(first.weight[:, enlarged:])
         self.bias = parameter(first.bias)
         self.conv2 = block.conv2
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
-        phases = F.conv2d(x, self.before, padding=1).chunk(4, dim=1)
-        height, width = x.shape[-2:]
-        shape = (len(x), len(self.bias), 2 * height, 2 * width)
-        if skip is None:
-            y = torch.empty(shape, dtype=phases[0].dtype, device=x.device, memory_format=torch.channels_last)
-            y[:] = self.bias[:, None, None]
-        else:
-            y = F.conv2d(skip, self.skip, self.bias, padding=1)
-        for number, phase in enumerate(phases):
-            a, b = divmod(number, 2)
-            y[:, :, a::2, b::2] += phase[:, :, a : a + height, b : b + width]
+        y = F.conv_transpose2d(x, self.before, self.bias, stride=2, padding=1)
+        if skip is not None:
+            y += F.conv2d(skip, self.skip, padding=1)
         return self.conv2(y.relu_())
 
 
-# Rows (and columns) of a 3 x 3 kernel that meet the first and the second small pixel, by a (and b).
-MET = (((0,), (1, 2)), ((0, 1), (2,)))
+def enlarging_kernel(weight: Tensor) -> Tensor:
+    """Add up the taps of 3 x 3 kernels that meet the same small pixel: (out, in, 3, 3) -> (in, out, 4, 4).
 
-
-def phase_kernel(weight: Tensor, a: int, b: int) -> Tensor:
-    """Add up the taps of 3 x 3 kernels that meet the same small pixel: (out, in, 3, 3) -> (out, in, 2, 2)."""
-    rows = torch.stack([weight[:, :, met].sum(dim=2) for met in MET[a]], dim=2)
-    return torch.stack([rows[..., met].sum(dim=3) for met in MET[b]], dim=3)
+    A small pixel is two large ones, so the kernels are spread by a 2 x 2 one; a transposed convolution reads
+    them from the other end.
+    """
+    spread = F.pad(weight, (1, 1, 1, 1)).unfold(2, 2, 1).unfold(3, 2, 1).sum(dim=(4, 5))
+    return spread.flip(2, 3).transpose(0, 1)
 
 
 def parameter(tensor: Tensor) -> nn.Parameter:
+    """Return the tensor as a leaf that could be trained: autocast keeps the copies it makes of such."""
     layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
-    return nn.Parameter(tensor.detach().clone(memory_format=layout), requires_grad=False)
+    return nn.Parameter(tensor.detach().clone(memory_format=layout))

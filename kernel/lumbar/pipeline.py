@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from lumbar.budget import Budget, Plan
 from lumbar.bundle import Bundle, load_bundle
-from lumbar.device import Device, choose_device, is_out_of_memory, try_cuda
+from lumbar.device import Device, choose_device, is_out_of_memory, keep_freed_memory, try_cuda
 from lumbar.faults import Fault
 from lumbar.findings import study_findings
 from lumbar.fusion import fuse
@@ -46,6 +46,7 @@ def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Sum
     JournalError before any study is read, OSError when the file can't be written; an interrupt passes on
     after everything known has been written.
     """
+    keep_freed_memory()
     manifest = read_manifest(options.bundle)
     competition = find_competition(options.data, options.split, options.series)
     device = choose_device(options.device, options.precision)
@@ -71,6 +72,8 @@ def grade_all(device: Device, budget: Budget, state: Run) -> None:
     with contextlib.closing(studies), tqdm(total=len(state.pending), file=Told(sys.stderr), **BAR) as bar:
         begun = budget.clock()
         for ref, study in studies:
+            if "start" not in state.summary.seconds:
+                state.summary.seconds["start"] = budget.clock() - state.options.started
             plan = budget.plan(len(state.pending), *names)
             if not plan.detectors:
                 break

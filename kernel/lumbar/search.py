@@ -47,11 +47,31 @@ def find_points(
     padded = F.pad(grid, (0, 0, 0, 0, 0, min(2, length - len(grid))))  # two padded slices stand for all
     images = neighbours(padded[None].to(device.torch))[0]
     present = present_slices(padded[None].to(device.torch))[0]
-    pointer_logits = point_slices(network, images, present, device)
-
+    with device.autocast():  # around all passes, so that no weight is cast twice
+        pointer_logits = point_slices(network, images, present, device)
+        value, place, done = search_slices(network, images, pointer_logits, present, kinds, device)
     slices = len(grid)
-    real = present[:slices].cpu().numpy()
-    bound = np.where(real, pointer_logits[:, :slices].sigmoid().cpu().numpy(), 0)
+    return {
+        kind: Points(*peaks_to_points(value, place, slices, kind), slices, kind, int(done.sum()))
+        for kind in kinds
+    }
+
+
+def search_slices(
+    network: DetectorNetwork,
+    images: Tensor,
+    pointer_logits: Tensor,
+    present: Tensor,
+    kinds: set[str],
+    device: Device,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Segment slices until the points of each kind are decided.
+
+    Returns what the heatmap reached, (class, S), at which row and column, (class, S, 2), and which slices were
+    segmented, (S,) bool.
+    """
+    real = present.cpu().numpy()
+    bound = np.where(real, pointer_logits[:, : len(real)].sigmoid().cpu().numpy(), 0)
     value = np.zeros(bound.shape, np.float32)
     place = np.zeros((*bound.shape, 2), np.int64)
     done = ~real  # on a zero slice the heatmap is 0 everywhere
@@ -60,10 +80,7 @@ def find_points(
         peak, where = slice_peaks(logits_to_heatmap(logits, pointer_logits[:, chosen], present[chosen]))
         value[:, chosen], place[:, chosen] = peak.cpu().numpy(), where.cpu().numpy()
         done[chosen] = True
-    return {
-        kind: Points(*peaks_to_points(value, place, slices, kind), slices, kind, int((done & real).sum()))
-        for kind in kinds
-    }
+    return value, place, done & real
 
 
 def point_slices(network: DetectorNetwork, images: Tensor, present: Tensor, device: Device) -> Tensor:
@@ -85,16 +102,25 @@ def slices_to_segment(bound: np.ndarray, value: np.ndarray, done: np.ndarray, dy
 
     bound: (class, S), the most that a slice's heatmap can reach. value: (class, S), what it reached where
     done (S,). Each class asks for its most promising slice that could still win, an equal one only if it
-    comes before the best so far; once none can, a dynamic detector asks for the slices of the crops.
+    comes before the best so far, and, as large batches cost less, for all others that will hardly be spared.
+    Once none can win, a dynamic detector asks for the slices of the crops.
     """
     best = value.argmax(axis=1)
     record = value[np.arange(len(value)), best][:, None]
     earlier = np.arange(len(done)) < best[:, None]
     hopeful = ~done & ((bound > record) | ((bound == record) & earlier & (record > 0)))
     if hopeful.any():
-        first = np.where(hopeful, bound, -1).argmax(axis=1)
-        return np.unique(first[hopeful.any(axis=1)])
+        top = np.where(hopeful, bound, 0).max(axis=1, keepdims=True)
+        return np.flatnonzero((hopeful & (bound >= top * still_expected(bound, value, best))).any(axis=0))
     if not dynamic:
         return np.empty(0, np.int64)
     crops = np.unique(np.clip(best[:, None] + np.array(CROP_OFFSETS), 0, len(done) - 1))
     return crops[~done[crops]]
+
+
+def still_expected(bound: np.ndarray, value: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Return for each class, (class, 1), which share of its bound a slice may be expected to reach: half way
+    between what the best one reached and 1; before any was seen, 1."""
+    rows = np.arange(len(value))
+    share = value[rows, best] / np.maximum(bound[rows, best], np.finfo(np.float32).tiny)
+    return np.where(share > 0, (1 + share) / 2, 1)[:, None]

@@ -34,7 +34,10 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     parser.add_argument("--runs", type=int, default=5, help="alternating runs (default: %(default)s)")
     parser.add_argument(
-        "--part", choices=("ratio", "scaling", "all"), default="all", help="default: %(default)s"
+        "--part",
+        choices=("ratio", "scaling", "start", "memory", "all"),
+        default="all",
+        help="default: %(default)s",
     )
     parser.add_argument("--json", type=Path, help="where to write all figures")
     args = parser.parse_args()
@@ -53,30 +56,36 @@ def measure(data: Path, device: str, runs: int, part: str) -> dict:
     from tests.benchmarks.members import learnt_members, phantoms, random_members
     from tests.benchmarks.ratio import PRECISIONS, compare
     from tests.benchmarks.scaling import grow
+    from tests.benchmarks.start import largest_study, start_up
 
-    bundles = {"learnt": learnt_members(device), "random": random_members()}
     devices = {precision: choose_device(device, precision) for precision in PRECISIONS}
-    rates = {precision: matrix_rate(chosen) for precision, chosen in devices.items()}
-    image = image_flops(bundles["random"])
     folders = {"real study": data} if data.is_dir() else {}
     folders["phantom"] = phantoms(1, seed=1, split="test")
     studies = {name: find_competition(folder).studies[0].study_id for name, folder in folders.items()}
-    result = {"machine": machine(devices), "matrix_flops_a_second": rates, "image_flops": image, "cases": []}
-    print(json.dumps(result["machine"]), {p: f"{rate / 1e9:.0f} GFLOP/s" for p, rate in rates.items()})
-    if part != "scaling":
-        for weights, bundle in bundles.items():
-            for name, folder in folders.items():
-                case = compare(folder, studies[name], bundle, device, runs, image, rates)
-                result["cases"].append({"weights": weights, "study": name} | case)
-                for precision in PRECISIONS:
-                    print(
-                        "\n".join(table.case_lines(f"{name}, {weights} weights", precision, case[precision]))
-                    )
-        result |= {precision: result["cases"][0][precision] for precision in PRECISIONS}
     name = next(iter(folders))
-    if part != "ratio":
-        result["scaling"] = grow(folders[name], studies[name], bundles["learnt"], device)
+    result = {"machine": machine(devices), "cases": []}
+    print(json.dumps(result["machine"]))
+    if part in ("ratio", "all"):
+        bundles = {"learnt": learnt_members(device), "random": random_members()}
+        rates = {precision: matrix_rate(chosen) for precision, chosen in devices.items()}
+        image = image_flops(bundles["random"])
+        result |= {"matrix_flops_a_second": rates, "image_flops": image}
+        print({p: f"{rate / 1e9:.0f} GFLOP/s" for p, rate in rates.items()})
+        for weights, study in [*(("learnt", study) for study in folders), ("random", name)]:
+            case = compare(folders[study], studies[study], bundles[weights], device, runs, image, rates)
+            result["cases"].append({"weights": weights, "study": study} | case)
+            for precision in PRECISIONS:
+                print("\n".join(table.case_lines(f"{study}, {weights} weights", precision, case[precision])))
+        result |= {precision: result["cases"][0][precision] for precision in PRECISIONS}
+    if part in ("scaling", "all"):
+        result["scaling"] = grow(folders[name], studies[name], device)
         print("\n".join(table.scaling_lines(result["scaling"])))
+    if part in ("start", "all"):
+        result["start"] = start_up(folders["phantom"], device, runs)
+        print(json.dumps(result["start"]))
+    if part in ("memory", "all"):
+        result["memory"] = largest_study(device)
+        print(json.dumps(result["memory"]))
     if device == "cuda" and part == "all":
         result["card"] = card.busy(folders[name], studies[name], bundles["learnt"])
         result["card"] |= card.published_cost(result["amp"], rates["amp"])

@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 
 from tests.benchmarks.members import random_members
+from tests.random_bundle import LENGTHS
+from tests.tiny_bundle import write_tiny_bundle
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STUDIES = (1, 10, 100)
@@ -52,10 +54,12 @@ def run_command(data: Path, bundle: Path, device: str, precision: str = "auto") 
         return json.loads(out.with_name("run.json").read_text())
 
 
-def grow(root: Path, study_id: str, bundle: Path, device: str) -> dict[str, list[dict]]:
-    """Return the scaling table: by number of studies with one bundle, and by number of members."""
+def grow(root: Path, study_id: str, device: str) -> dict[str, list[dict]]:
+    """Return the scaling table: by number of studies with tiny networks, which leave reading and keeping as the
+    largest part, and by number of members with full-size ones."""
     table: dict[str, list[dict]] = {"studies": [], "members": []}
     with tempfile.TemporaryDirectory() as folder:
+        bundle = write_tiny_bundle(Path(folder) / "tiny", LENGTHS["family_a"])
         for studies in STUDIES:
             data = repeat_study(root, study_id, studies, Path(folder) / str(studies))
             table["studies"].append(row(run_command(data, bundle, device), studies=studies))

@@ -87,12 +87,13 @@ def serve_reference(connection, bundle: Path, device: str, precision: str) -> No
 def serve_kernel(connection, bundle: Path, device: str, precision: str) -> None:
     from lumbar.budget import Budget, Plan
     from lumbar.bundle import load_bundle
-    from lumbar.device import choose_device
+    from lumbar.device import choose_device, keep_freed_memory
     from lumbar.fusion import fuse
     from lumbar.grading import grade_study, move
     from lumbar.studies import find_competition, read_study
 
     logging.disable(logging.INFO)
+    keep_freed_memory()  # as the command does
     members, chosen = fuse(load_bundle(bundle)), choose_device(device, precision)
     move(members, chosen.torch)
     plan = Plan(len(members.detectors), len(members.classifiers))
