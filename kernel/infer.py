@@ -48,6 +48,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--bundle", type=Path, help="folder with weights_manifest.json; default: the one this file lies in")
     add("--out", type=Path, default=Path("submission.csv"), help="the file to write (default: %(default)s)")
     add("--dump", type=Path, help="folder for points.csv, members.csv, findings/ and run.json: what it saw")
+    add(
+        "--sr",
+        action="store_true",
+        help="DICOM Structured Reports beside --dump's findings; needs highdicom (pip install highdicom)",
+    )
     add("--report", type=Path, help="folder for pages to look at: an index and one a study")
     add("--device", choices=("auto", "cuda", "cpu"), default="auto", help="default: the GPU if it works")
     add(
@@ -74,7 +79,10 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help=f"make three phantom studies under {DEMO}/, grade them, show the truth",
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.sr and not (args.dump or args.demo):
+        parser.error("--sr needs --dump DIR: the reports lie in DIR/findings")
+    return args
 
 
 def duration(text: str) -> float:
@@ -114,7 +122,7 @@ def grade(args: argparse.Namespace) -> int:
     """Import what takes time, run the pipeline and say what came of it."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     # Imported here, not above: reader processes import this file's head, and need no torch.
-    from lumbar import demo
+    from lumbar import demo, structured_report
     from lumbar.device import DeviceError
     from lumbar.journal import JournalError
     from lumbar.pipeline import RunOptions, run
@@ -123,6 +131,8 @@ def grade(args: argparse.Namespace) -> int:
     from lumbar.weights import BundleError
 
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    if args.sr and not structured_report.is_installed():
+        return fail(structured_report.MISSING, EXIT_USAGE)
     try:
         if args.demo:
             args.data, args.split = demo.make_studies(DEMO), "train"
@@ -137,6 +147,7 @@ def grade(args: argparse.Namespace) -> int:
             precision=args.precision,
             dump=args.dump,
             report=args.report,
+            structured_reports=args.sr,
             time_limit=args.time_limit,
             max_fallback_share=args.max_fallback_share,
             workers=args.workers or max(1, min(4, (os.cpu_count() or 1) - 1)),

@@ -26,6 +26,7 @@ def start(tmp_path) -> Run:
         precision="fp32",
         dump=None,
         report=tmp_path / "report",
+        structured_reports=False,
         time_limit=None,
         max_fallback_share=1,
         workers=1,
@@ -55,9 +56,9 @@ def test_a_run_taken_up_again_does_not_count_what_was_there(run, tmp_path):
     assert run.summary.text().startswith("1 studies in ")
     run.journal.close()
     again = start(tmp_path)
-    assert again.summary.text().startswith("1 studies, 1 of them before, in ")
+    assert again.summary.text().startswith("1 studies, 1 of them before in ")
     again.add(prior_record("2", "grading_failed", "a bug"))
-    assert again.summary.text().startswith("2 studies, 1 of them before, in ")
+    assert again.summary.text().startswith("2 studies, 1 of them before in ")
 
 
 def test_a_run_without_a_failure_has_none(run):

@@ -18,6 +18,7 @@ from lumbar.journal import Journal
 from lumbar.manifest import Manifest
 from lumbar.records import Summary, dump_tables, prior_record, versions
 from lumbar.report import Report
+from lumbar.structured_report import write_structured_reports
 from lumbar.studies import Competition, StudyRef
 from lumbar.submission import Submission, study_rows
 from lumbar.writing import remove_leftovers
@@ -32,8 +33,8 @@ class RunOptions:
     """What the command line says; times in seconds.
 
     data, split: None finds them. series: table that overrules descriptions. dump: folder for points.csv,
-    members.csv and findings/. report: folder for pages. started: of the process, on the clock of
-    ``time.monotonic``.
+    members.csv and findings/. structured_reports: whether findings/ holds DICOM too. report: folder for
+    pages. started: of the process, on the clock of ``time.monotonic``.
     """
 
     data: Path | None
@@ -45,6 +46,7 @@ class RunOptions:
     precision: str
     dump: Path | None
     report: Path | None
+    structured_reports: bool
     time_limit: float | None
     max_fallback_share: float
     workers: int
@@ -66,6 +68,7 @@ class Run:
         borders = [config["border"] for config in configs if isinstance(config, dict) and "border" in config]
         shown = {"prior": manifest.prior.tolist(), "crop_border": (borders or ["shift"])[0]}
         self.report = Report(options.report, self.summary.about | shown) if options.report else None
+        self.studies = competition.studies
         self.pending = {study.study_id: study for study in competition.studies}
         identity = {
             "bundle": manifest.fingerprint,
@@ -145,6 +148,9 @@ class Run:
             if self.options.dump:
                 dump_tables(self.journal, self.options.dump)
                 write_findings(self.journal, self.summary.about, self.options.dump / "findings")
+            if self.options.structured_reports:
+                failures = write_structured_reports(self.studies, self.options.dump / "findings")
+                self.summary.report_failures += failures
             self.finish_report()
             self.summary.write(self.run_files())
             if complete:
