@@ -95,7 +95,7 @@ def teach_pointer(network: DetectorNetwork, volumes: DetectorBatch, device: Devi
     with device.autocast():
         encoded = [
             device.in_batches(network.pointer.encode, images, "pointer")
-            for images in map(lambda grid: neighbours(grid[None])[0], volumes.grid)
+            for images in (neighbours(grid[None])[0] for grid in volumes.grid)
         ]
     features, here = torch.stack(encoded), present.to(device.torch)
     peak = (volumes.amplitude * volumes.planes.amax(dim=(2, 3))[:, :, None]).to(device.torch)
