@@ -21,8 +21,8 @@ from training.stage2 import PointsByStudy, train_classifier
 
 STUDIES, HELD_OUT = 108, 4  # every fourth
 # Evaluated once, after the last epoch.
-DETECTING = Schedule(epochs=20, batch=12, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=20)
-GRADING = Schedule(epochs=4, batch=2, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=4)
+DETECTING = Schedule(epochs=14, batch=12, lr=3e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=14)
+GRADING = Schedule(epochs=6, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=6)
 NETWORK = replace(
     small_network(SAGITTAL_T2, 24, DETECTING),
     name="ablation",
