@@ -50,7 +50,7 @@ PROGRAMS = {
 }
 OWNER, SLUG = "someone", "lumbar-spine-kernel"
 SMALL = {
-    "--studies 240": "--studies 2",
+    "--studies 400": "--studies 2",
     "--studies 100": "--studies 1",
     "--owner NAME --slug SLUG": f"--owner {OWNER} --slug {SLUG} --no-wheels",
     "NAME/SLUG": f"{OWNER}/{SLUG}",

@@ -7,6 +7,7 @@ import pytest
 import train
 from lumbar import device
 from tests.labelled_competition import tiny_recipe, write_competition
+from training.labels import LabelError
 from training.small_recipes import RECIPES
 
 TRAINING = "--data D --out R"
@@ -98,8 +99,11 @@ def test_precision_on_a_cpu(flags, bfloat16, expected, tmp_path, monkeypatch):
     monkeypatch.setattr(device, "cpu_has_bf16", lambda: bfloat16)
     monkeypatch.setattr(train, "read_materials", lambda sources, out: None)
     shops = []
-    monkeypatch.setattr(
-        train, "run_recipe", lambda recipe, shop, *rest: shops.append(shop) or {"figures": {}}
-    )
-    assert train.main(f"recipe small --data {tmp_path} --out {tmp_path} --device cpu {flags}".split()) == 0
+
+    def refuse(recipe, shop, *rest):
+        shops.append(shop)
+        raise LabelError("seen enough")
+
+    monkeypatch.setattr(train, "run_recipe", refuse)
+    assert train.main(f"recipe small --data {tmp_path} --out {tmp_path} --device cpu {flags}".split()) == 2
     assert shops[0].device.precision == expected

@@ -1,8 +1,8 @@
 """The least time that the necessary arithmetic takes: FLOPs over the measured rate of a large matrix product.
 
 Necessary are, with exact results: the pointer's encoder on every real slice and on the two kinds of padded
-slice; the segmenter on the slices whose pointer probability reaches a class's best heatmap value (the kernel
-looks at them best first, so it looks at no others), its decoder's first convolutions before the enlargement;
+slice; the segmenter on the slices whose pointer probability reaches a class's best heatmap value (those that the kernel
+looked at: best first, and in larger batches a few more), its decoder's first convolutions before the enlargement;
 the backbone on every distinct image among the crops; the LSTMs. Reading is no part of it.
 """
 

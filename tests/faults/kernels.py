@@ -13,6 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 900.0  # seconds for one kernel; a healthy one takes some, a busy machine more
 # One thread: what is compared byte for byte must be computed in the same order.
+# The same arithmetic on every machine: where bfloat16 is in hardware, a second try in float32 gives other digits.
+PRECISION = ("--precision", "fp32")
 ENVIRONMENT = os.environ | {
     "OMP_NUM_THREADS": "1",
     "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "kernel"))),
@@ -62,7 +64,7 @@ class Nursery:
         out.mkdir(parents=True, exist_ok=True)
         log = out.with_name(out.name + ".log")
         order = {
-            "arguments": [*map(str, arguments), "--out", str(out / "submission.csv")],
+            "arguments": [*map(str, arguments), *PRECISION, "--out", str(out / "submission.csv")],
             "stdout": str(log),
             "stderr": str(log),
             "sabotage": {"as_no_root": [], **(sabotage or {})},
@@ -99,7 +101,8 @@ def run_command(
     """Run ``python kernel/infer.py`` through a shell; redirect: such as ``2>&-``."""
     out.mkdir(parents=True, exist_ok=True)
     log = out.with_name(out.name + ".log")
-    kernel = [*prefix, sys.executable, ROOT / "kernel/infer.py", *arguments, "--out", out / "submission.csv"]
+    kernel = [*prefix, sys.executable, ROOT / "kernel/infer.py", *arguments, *PRECISION]
+    kernel += ["--out", out / "submission.csv"]
     quoted = " ".join(f"'{part}'" for part in kernel)
     begun = time.monotonic()
     with log.open("wb") as file:
