@@ -10,7 +10,7 @@ from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ImplicitVRLittleEndian,
-    JPEGLSLossless,
+    JPEGLosslessSV1,
     RLELossless,
 )
 
@@ -232,7 +232,7 @@ STUDY_FAULTS = {
     "deflated": StudyFault(harms.in_syntax(DeflatedExplicitVRLittleEndian), (), SAME),
     "RLE": StudyFault(harms.in_syntax(RLELossless), (), SAME),
     "compressed without a decoder": StudyFault(
-        on_dataset(lambda d: harms.relabel(d, JPEGLSLossless)), ("no_decoder",), GRADED
+        on_dataset(lambda d: harms.relabel(d, JPEGLosslessSV1)), ("no_decoder",), GRADED
     ),
     "unknown transfer syntax": StudyFault(on_dataset(lambda d: harms.relabel(d, "1.2.3.4")), ANY, GRADED),
     # rows of the table of series
