@@ -85,8 +85,9 @@ def detect(network: nn.Module, grid: torch.Tensor, length: int) -> torch.Tensor:
     """Return one network's heatmaps (class, length, 256, 256) of a volume (S, 256, 256)."""
     slices, present = network_input(grid, length)
     pointer = network.pointer(slices, present).T
-    # In pieces only because the feature maps of 192 slices at once need more memory than a machine has.
-    segmenter = torch.cat([network.segmenter(some) for some in slices.split(16)]).transpose(0, 1)
+    # All slices of family A's volumes at once, as in the authors' notebook; longer ones in pieces, whose feature
+    # maps fit into memory.
+    segmenter = torch.cat([network.segmenter(some) for some in slices.split(64)]).transpose(0, 1)
     return to_heatmap(segmenter, pointer, present)
 
 

@@ -23,7 +23,6 @@ def small_network(pointer: str = "lstm", description: str = SAGITTAL_T1, length:
     network = DetectorNetwork(config).eval()
     settle(network.segmenter, pictures(3, SIZE))
     settle(network.pointer.encoder, pictures(3, SIZE))
-    sharpen(network.segmenter.head, 3)
     sharpen(network.pointer.head, 10)
     return network
 

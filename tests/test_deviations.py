@@ -5,13 +5,16 @@ import pytest
 import torch
 
 from lumbar.crops import extract_crops
+from lumbar.detector import present_slices
 from lumbar.dicom import read_series
-from lumbar.heatmap import CROP_OFFSETS, heatmap_to_points, points_to_heatmap
+from lumbar.heatmap import CROP_OFFSETS, heatmap_to_points, logits_to_heatmap, points_to_heatmap
+from lumbar.search import find_points
 from lumbar.sites import SAGITTAL_T1
 from lumbar.volume import build_volume, normalize_slice
 from tests import reference
 from tests.dicom_writer import SAGITTAL, write_slice
-from tests.random_bundle import smooth_picture
+from tests.random_bundle import sharpen, smooth_picture
+from tests.test_detector import CPU, grid, small_network
 
 SIZE = 256
 
@@ -60,6 +63,23 @@ def test_dynamic_places_differ_where_a_rival_lies_over_128_rows_away():
     np.testing.assert_array_equal(notebook[3], (40, 100))
     np.testing.assert_array_equal(notebook[4], (200, 30))  # and the next offset meets it instead
     np.testing.assert_array_equal(clean[:3], notebook[:3])
+
+
+def test_of_voxels_rounded_to_one_heatmap_value_the_larger_logit_is_the_point():
+    """Float32's sigmoid is 1 from 17 on: the notebooks take the first such voxel, here it is the surest."""
+    network, volume = small_network(), grid(5)
+    sharpen(network.segmenter.head, 10)
+    padded = torch.zeros(1, 12, *volume.shape[1:])
+    padded[0, :5] = volume
+    with torch.inference_mode():
+        segmenter, pointer = (logits[0] for logits in network(padded))
+    heatmap = logits_to_heatmap(segmenter, pointer, present_slices(padded)[0])
+    first = heatmap_to_points(heatmap, 5, "fixed")[0][:, 2]
+    found = find_points(network, volume, {"fixed"}, CPU)["fixed"].points[:, 2]
+    assert (first != found).any()
+    for logits, values, (z, y, x), theirs in zip(segmenter, heatmap, found, first, strict=True):
+        assert z == theirs[0] and logits[z, y, x] == logits[z].max()
+        assert values[z, y, x] == values[tuple(theirs)] == values.max()
 
 
 @pytest.mark.parametrize("peak", [0, 1, 5, 6])

@@ -58,7 +58,7 @@ def logits_to_heatmap(segmenter_logits: Tensor, pointer_logits: Tensor, present:
 def slice_peaks(heatmap: Tensor) -> tuple[Tensor, Tensor]:
     """Return each slice's largest value and its (row, column): (..., row, column) -> (...), (..., 2).
 
-    Among equals the first in reading order is taken.
+    Works on logits as well, which are largest at the same place. Among equals the first in reading order is taken.
     """
     value, index = heatmap.flatten(-2).max(dim=-1)  # the first of equals
     width = heatmap.shape[-1]

@@ -2,8 +2,10 @@
 
 The pointer reads every slice first. A class's heatmap on a slice can't exceed the pointer's probability
 there (sigmoid <= 1), so slices are segmented best first, and those that can't win never are. Padded
-slices are all alike: one pass through the pointer's encoder serves them. Same result as decoding
-``logits_to_heatmap`` of the whole volume (tested).
+slices are all alike: one pass through the pointer's encoder serves them. The sigmoid rises, so a slice's
+largest logit is where its heatmap is largest, and no heatmap is ever made. Same result as decoding
+``logits_to_heatmap`` of the whole volume (tested); of voxels whose logits differ and whose heatmap is rounded
+to one value, the larger logit wins, not the first voxel.
 """
 
 from collections.abc import Iterable
@@ -76,11 +78,18 @@ def search_slices(
     place = np.zeros((*bound.shape, 2), np.int64)
     done = ~real  # on a zero slice the heatmap is 0 everywhere
     while len(chosen := slices_to_segment(bound, value, done, "dynamic" in kinds)):
-        logits = device.in_batches(network.segmenter, images[chosen], "segmenter").transpose(0, 1)
-        peak, where = slice_peaks(logits_to_heatmap(logits, pointer_logits[:, chosen], present[chosen]))
-        value[:, chosen], place[:, chosen] = peak.cpu().numpy(), where.cpu().numpy()
+        peaks = device.in_batches(lambda some: segment_peaks(network, some), images[chosen], "segmenter")
+        logits, where = peaks.transpose(0, 1).split([1, 2], dim=-1)
+        heatmap = logits_to_heatmap(logits[..., None], pointer_logits[:, chosen], present[chosen])
+        value[:, chosen], place[:, chosen] = heatmap[..., 0, 0].cpu().numpy(), where.cpu().numpy()
         done[chosen] = True
     return value, place, done & real
+
+
+def segment_peaks(network: DetectorNetwork, images: Tensor) -> Tensor:
+    """Return each class's largest logit on each slice, its row and its column: (N, class, 3) float32."""
+    value, place = slice_peaks(network.segmenter(images))
+    return torch.cat([value.float()[..., None], place.float()], dim=-1)
 
 
 def point_slices(network: DetectorNetwork, images: Tensor, present: Tensor, device: Device) -> Tensor:

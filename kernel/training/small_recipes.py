@@ -84,7 +84,7 @@ def small() -> Recipe:
     axial = replace(
         axial_start,
         name=f"small-{SHORT[AXIAL_T2]}",
-        schedule=replace(axial_start.schedule, epochs=5, lr=1.5e-3, evaluate_every=1),
+        schedule=replace(axial_start.schedule, epochs=10, lr=2e-3, evaluate_every=10),
         start_from=axial_start.name,
         slices_per_step=0,
         pointer_share=1.0,
@@ -122,17 +122,26 @@ def nfn_small() -> Recipe:
     """Return a recipe for real sagittal T1 slices alone: the foramina's detector and grades, 80/20 by study.
 
     The detector starts from the small recipe's, which has learnt on phantoms to tell the levels: its folder has
-    to lie among this run's networks. From ImageNet, 720 steps left it a level off at half of the foramina.
+    to lie among this run's networks. From ImageNet, 720 steps left it a level off at half of the foramina. Once the
+    pointer knows the slices, the segmenter, which has to tell the levels, goes on with more slices a step.
     """
     lite0 = "tf_efficientnet_lite0"
-    schedule = Schedule(epochs=6, batch=12, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=6)
-    network = replace(
+    schedule = Schedule(epochs=18, batch=12, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=6)
+    start = replace(
         small_network(SAGITTAL_T1, 38, schedule),
-        name="nfn-sagittal_t1",
+        name="nfn-sagittal_t1-start",
         augmentation=replace(MILD, affine=Affine(shift=0.0625, scale=0.1, rotate=10, p=0.75)),
-        slices_per_step=1,
+        slices_per_step=2,
         pointer_share=0.5,
         start_from=f"small-{SHORT[SAGITTAL_T1]}",
+    )
+    network = replace(
+        start,
+        name="nfn-sagittal_t1",
+        schedule=replace(schedule, epochs=16, evaluate_every=4),
+        slices_per_step=4,
+        pointer_share=0.1,
+        start_from=start.name,
     )
     classifier = ClassifierRecipe(
         name="nfn-lite0-level",
@@ -148,7 +157,7 @@ def nfn_small() -> Recipe:
     )
     purpose = "real sagittal T1 slices with their foramina (one description, one detector, one classifier)"
     detector = DetectorRecipe("nfn", "fixed", (network.name,))
-    return Recipe("nfn_small", purpose, (network,), (detector,), (classifier,), folds=(0,))
+    return Recipe("nfn_small", purpose, (start, network), (detector,), (classifier,), folds=(0,))
 
 
 RECIPES = {recipe.name: recipe for recipe in (family_a(), family_b(), small(), nfn_small())}
