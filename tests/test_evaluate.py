@@ -79,6 +79,7 @@ def test_point_errors_in_slices_pixels_and_mm(data, tmp_path):
     moved, exact = points["Sagittal T1"], points["Axial T2"]
     assert (exact["px"], exact["slices"], exact["mm"], exact["level_right"]) == (0, 0, 0, 1)
     assert (moved["slices"], moved["y"], moved["x"], moved["px"]) == (1, 3, 4, 5)
+    assert moved["slices_one_series"] == 1
     # A slice is 4 mm; 3 rows of 256 over 48 pixels of 1.5 mm, 4 columns over 40 of them.
     in_plane = np.hypot(3 * ROWS / 256 * 1.5, 4 * 40 / 256 * 1.5)
     assert moved["mm"] == pytest.approx(np.hypot(4, in_plane), rel=1e-6)

@@ -39,7 +39,8 @@ def point_table(
 
     Columns: study_id, detector, description, site, severity (-1 missing), slices (error), y and x (px on
     the 256 grid), mm (distance in the patient; NaN where the slices carry no geometry), level_right (whether
-    the nearest labelled site of the same group is its own). lengths: see ``squeezed_lengths``; a slice of a
+    the nearest labelled site of the same group is its own), series (how many the volume is made of: the same
+    place may be seen in each of them, many slices apart). lengths: see ``squeezed_lengths``; a slice of a
     squeezed volume is taken back to the volume's own.
     """
     table = read_table(file, COLUMNS)
@@ -54,12 +55,14 @@ def point_table(
                 volume = cache.volumes(study)[description]
                 target, start = targets[study, description], DESCRIPTION_SITES[description].start
                 length = min(len(volume), lengths.get((detector, description), len(volume)))
+                series = len({header.series_id for header in volume.headers})
                 for c in np.flatnonzero(~np.isnan(target.points[:, 0])):
                     if start + c in predicted:
                         point = np.array(predicted[start + c], np.float64)
                         point[0] = (point[0] + 0.5) * len(volume) / length - 0.5
                         errors = site_errors(point, int(c), target.points, volume)
-                        rows.append((study, detector, description, start + c, severities[start + c], *errors))
+                        site = start + c
+                        rows.append((study, detector, description, site, severities[site], *errors, series))
     columns = [
         "study_id",
         "detector",
@@ -71,6 +74,7 @@ def point_table(
         "x",
         "mm",
         "level_right",
+        "series",
     ]
     return pd.DataFrame(rows, columns=columns)
 
@@ -116,12 +120,14 @@ def point_figures(table: pd.DataFrame) -> dict:
 
 
 def mean_errors(rows: pd.DataFrame) -> dict[str, float]:
-    """Return the mean errors of rows; ``px`` is the distance within the slice, ``px_median`` its median."""
+    """Return the mean errors of rows; ``px`` is the distance within the slice, ``px_median`` its median;
+    ``slices_one_series`` counts the volumes of a single series alone (NaN without any)."""
     px = np.hypot(rows["y"], rows["x"])
     figures = {name: float(rows[name].mean()) for name in ("slices", "y", "x", "mm")}
     figures |= {
         "px": float(px.mean()),
         "px_median": float(px.median()),
         "mm_median": float(rows["mm"].median()),
+        "slices_one_series": float(rows.loc[rows["series"] == 1, "slices"].mean()),
     }
     return figures | {"level_right": float(rows["level_right"].mean()), "n": len(rows)}

@@ -138,8 +138,8 @@ def nfn_small() -> Recipe:
     network = replace(
         start,
         name="nfn-sagittal_t1",
-        schedule=replace(schedule, epochs=16, evaluate_every=4),
-        slices_per_step=4,
+        schedule=replace(schedule, epochs=10, evaluate_every=5),
+        slices_per_step=3,
         pointer_share=0.1,
         start_from=start.name,
     )

@@ -19,10 +19,10 @@ from training.small_recipes import MILD, MILD_CROPS, small_network
 from training.stage1 import Workshop, train_network
 from training.stage2 import PointsByStudy, train_classifier
 
-STUDIES, HELD_OUT = 108, 4  # every fourth
+STUDIES, HELD_OUT = 160, 4  # every fourth
 # Evaluated once, after the last epoch.
-DETECTING = Schedule(epochs=14, batch=12, lr=3e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=14)
-GRADING = Schedule(epochs=6, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=6)
+DETECTING = Schedule(epochs=20, batch=12, lr=3e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=20)
+GRADING = Schedule(epochs=8, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=8)
 NETWORK = replace(
     small_network(SAGITTAL_T2, 24, DETECTING),
     name="ablation",
@@ -76,7 +76,7 @@ def lay_out(sources: Sources, out: Path, count: int) -> Bench:
     identity = json.loads(json.dumps({"sizes": sizes, "data": materials.fingerprint, "studies": studies}))
     check_same_run(out / RUN_FILE, identity)
     write_json(out / RUN_FILE, identity)
-    shop = Workshop(materials, choose_device("cpu", "fp32"), workers=0, imagenet=None)
+    shop = Workshop(materials, choose_device("cpu", "amp"), workers=0, imagenet=None)
     held_out = studies[::HELD_OUT]
     return Bench(shop, [s for s in studies if s not in held_out], held_out, true_points(materials), out)
 
