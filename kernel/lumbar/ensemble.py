@@ -11,11 +11,14 @@ import torch
 
 from lumbar.bundle import Classifier, Detector
 from lumbar.classifier import CROP_SLICES
-from lumbar.crops import HALF, enlarge, extract_windows
+from lumbar.crops import CROP_SIZE, HALF, enlarge, extract_windows
+from lumbar.detector import GRID
 from lumbar.device import Device, finite
 from lumbar.search import Points, find_points
 from lumbar.sites import DESCRIPTION_SITES, SITES
 from lumbar.volume import Volume, squeeze
+
+CROPS_A_SLICE = (GRID // CROP_SIZE) ** 2  # by their pixels
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def classify(classifier: Classifier, windows: np.ndarray, device: Device) -> np.
             lambda batch: network.features(enlarge(batch)),
             torch.from_numpy(images)[:, None],
             f"classifier {classifier.name}",
+            share=CROPS_A_SLICE,
         )
         features = features[torch.from_numpy(index).to(features.device)].view(*windows.shape[:3], -1)
         with torch.inference_mode():

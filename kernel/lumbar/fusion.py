@@ -133,16 +133,21 @@ class FusedDecoderBlock(nn.Module):
     def __init__(self, block: DecoderBlock):
         super().__init__()
         first = block.conv1[0]
-        enlarged = first.in_channels - block.skip_channels
-        self.before = parameter(enlarging_kernel(first.weight[:, :enlarged]))
-        self.skip = parameter(first.weight[:, enlarged:])
-        self.bias = parameter(first.bias)
+        enlarged, width = first.in_channels - block.skip_channels, first.out_channels
+        self.before = nn.ConvTranspose2d(enlarged, width, 4, stride=2, padding=1)
+        set_weight(self.before, enlarging_kernel(first.weight[:, :enlarged]))
+        self.before.bias = first.bias
+        self.skip = (
+            nn.Conv2d(block.skip_channels, width, 3, padding=1, bias=False) if block.skip_channels else None
+        )
+        if self.skip is not None:
+            set_weight(self.skip, first.weight[:, enlarged:])
         self.conv2 = block.conv2
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
-        y = F.conv_transpose2d(x, self.before, self.bias, stride=2, padding=1)
+        y = self.before(x)
         if skip is not None:
-            y += F.conv2d(skip, self.skip, padding=1)
+            y += self.skip(skip)
         return self.conv2(y.relu_())
 
 
@@ -156,7 +161,6 @@ def enlarging_kernel(weight: Tensor) -> Tensor:
     return spread.flip(2, 3).transpose(0, 1)
 
 
-def parameter(tensor: Tensor) -> nn.Parameter:
-    """Return the tensor as a leaf that could be trained: autocast keeps the copies it makes of such."""
-    layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
-    return nn.Parameter(tensor.detach().clone(memory_format=layout))
+def set_weight(convolution: nn.Module, weight: Tensor) -> None:
+    weight = weight.detach().clone(memory_format=torch.channels_last)
+    convolution.weight = nn.Parameter(weight)

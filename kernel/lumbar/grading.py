@@ -7,9 +7,10 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from lumbar.budget import Budget, Plan
-from lumbar.bundle import Bundle, Classifier, Detector
+from lumbar.bundle import Bundle, Detector
 from lumbar.device import BATCH_CPU, Device, DeviceMemoryError, NotFiniteError, is_out_of_memory
 from lumbar.ensemble import Detection, classify, detect, site_windows, weighted_mean
 from lumbar.faults import Fault
@@ -76,18 +77,18 @@ def on_cpu(
 ) -> None:
     """Run the plan on the CPU, then bring the networks back; if the card has no room for them now, stay."""
     cpu = Device(torch.device("cpu"), None, "out of device memory", BATCH_CPU)
-    move(bundle, cpu.torch)
+    place(bundle, cpu)
     torch.cuda.empty_cache()
     try:
         run_members(study, bundle, plan, cpu, budget, graded)
     finally:
         try:
-            move(bundle, device.torch)
+            place(bundle, device)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             logger.error("the networks no longer fit on %s (%s); the CPU from here on", device.torch, error)
-            move(bundle, cpu.torch)
+            place(bundle, cpu)
             device.torch, device.autocast_type, device.batch = cpu.torch, None, cpu.batch
 
 
@@ -103,7 +104,11 @@ def run_members(
         begun = budget.clock()
         name = " and ".join(detector.name for detector in group)
         found = twice(
-            lambda on, group=group: detect(group, study.volumes, on), device, f"detector {name}", graded
+            lambda on, group=group: detect(group, study.volumes, on),
+            list(group[0].networks.values()),
+            device,
+            f"detector {name}",
+            graded,
         )
         graded.detections.update(found or {})
         for detector in group:
@@ -124,6 +129,7 @@ def run_members(
         crops = windows[member.network.config.border]
         said = twice(
             lambda on, member=member, crops=crops: classify(member, crops, on),
+            [member.network],
             device,
             f"classifier {member.name}",
             graded,
@@ -143,23 +149,32 @@ def sharing_networks(detectors: tuple[Detector, ...]) -> list[tuple[Detector, ..
     return [tuple(group) for group in groups.values()]
 
 
-def twice(run: Callable[[Device], T], device: Device, member: str, graded: GradedStudy) -> T | None:
+def twice(
+    run: Callable[[Device], T], networks: list[nn.Module], device: Device, member: str, graded: GradedStudy
+) -> T | None:
     """Run a member; if its numbers are not finite once more in float32; then leave it out, as a fault."""
     try:
         return run(device)
     except NotFiniteError as error:
         logger.warning("study %s: %s (%s); once more in float32", graded.study_id, error, device.precision)
+    wide = replace(device, autocast_type=None)
     try:
-        return run(replace(device, autocast_type=None))
+        for network in networks:
+            wide.place(network)
+        return run(wide)
     except NotFiniteError as error:
         logger.error("study %s: %s in float32 too; %s is left out", graded.study_id, error, member)
         graded.faults.append(Fault(member, "not_finite", str(error)))
         return None
+    finally:
+        for network in networks:
+            device.place(network)
 
 
-def move(bundle: Bundle, device: torch.device) -> None:
+def place(bundle: Bundle, device: Device) -> None:
     """Move all networks of the bundle to a device."""
-    members: tuple[Detector | Classifier, ...] = (*bundle.detectors, *bundle.classifiers)
-    for member in members:
-        for network in member.networks.values() if isinstance(member, Detector) else (member.network,):
-            network.to(device)
+    for detector in bundle.detectors:
+        for network in detector.networks.values():
+            device.place(network)
+    for member in bundle.classifiers:
+        device.place(member.network)

@@ -21,7 +21,7 @@ from lumbar.device import Device, choose_device, is_out_of_memory, keep_freed_me
 from lumbar.faults import Fault
 from lumbar.findings import study_findings
 from lumbar.fusion import fuse
-from lumbar.grading import GradedStudy, grade_study, move
+from lumbar.grading import GradedStudy, grade_study, place
 from lumbar.manifest import read_manifest
 from lumbar.plausibility import Flag, flags
 from lumbar.progress import Run, RunOptions, Told
@@ -66,7 +66,7 @@ def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Sum
 def grade_all(device: Device, budget: Budget, state: Run) -> None:
     """Grade the studies as the readers bring them, each with the members that the time allows."""
     bundle = fuse(load_bundle(state.options.bundle))
-    move(bundle, device.torch)
+    place(bundle, device)
     names = [member.name for member in bundle.detectors], [member.name for member in bundle.classifiers]
     studies = read_ahead(list(state.pending.values()), state.options.workers)
     with contextlib.closing(studies), tqdm(total=len(state.pending), file=Told(sys.stderr), **BAR) as bar:
