@@ -68,10 +68,16 @@ def random_detector(name: str, xy: str, lengths: dict[str, int], parts: dict) ->
     for description in DESCRIPTIONS:
         if description in lengths:
             config = DetectorConfig(description=description, max_length=lengths[description], **parts)
-            network = networks[description] = DetectorNetwork(config).eval()
-            settle(network.segmenter, pictures(3, 256))
-            settle(network.pointer.encoder, pictures(3, 256))
+            networks[description] = random_network(config)
     return Detector(name, xy, networks)
+
+
+def random_network(config: DetectorConfig) -> DetectorNetwork:
+    """Return a detector's network of random weights, its batch norms settled on pictures."""
+    network = DetectorNetwork(config).eval()
+    settle(network.segmenter, pictures(3, 256))
+    settle(network.pointer.encoder, pictures(3, 256))
+    return network
 
 
 def random_classifier(

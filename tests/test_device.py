@@ -1,12 +1,12 @@
 """Networks on a device: weights kept in the type they compute in change no answer."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
 from torch import nn
 
-from lumbar.bundle import Bundle
 from lumbar.device import Device, NotFiniteError
 from lumbar.ensemble import classify
 from lumbar.fusion import fuse
@@ -42,15 +42,15 @@ def test_a_detector_with_half_weights_finds_what_autocast_finds(pointer):
 @pytest.mark.parametrize("backbone", ["test_byobnet", "test_convnext"])
 def test_a_classifier_with_half_weights_says_what_autocast_says(backbone):
     torch.manual_seed(0)
-    plain = Bundle("b", "nothing", (), (random_classifier("c", backbone, "level", "shift"),), None, "")
-    (member,), (placed,) = plain.classifiers, fuse(copy.deepcopy(plain)).classifiers
-    fused = fuse(plain).classifiers[0]
+    plain = random_classifier("c", backbone, "level", "shift")
+    fused = dataclasses.replace(plain, network=fuse(plain.network))
+    placed = dataclasses.replace(plain, network=fuse(copy.deepcopy(plain.network)))
     HALF.place(placed.network)
     windows = torch.rand(1, 25, 5, 64, 64).numpy()
     said = classify(placed, windows, HALF)
     assert convolution_types(placed.network) == {torch.bfloat16}
     assert (said == classify(fused, windows, HALF)).all()
-    assert said == pytest.approx(classify(member, windows, WIDE), abs=0.05)
+    assert said == pytest.approx(classify(plain, windows, WIDE), abs=0.05)
 
 
 def test_a_weight_that_the_type_can_not_hold_stays_in_float32():

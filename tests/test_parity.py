@@ -65,7 +65,7 @@ def grade_fast(root: Path, study_id: str, bundle: Path, plan: Plan) -> GradedStu
     (ref,) = [study for study in find_competition(root).studies if study.study_id == study_id]
     device = choose_device("cpu", "fp32")
     return grade_study(
-        read_study(ref), fuse(load_bundle(bundle)), plan, device, Budget(None, time.monotonic())
+        read_study(ref), load_bundle(bundle, fuse), plan, device, Budget(None, time.monotonic())
     )
 
 

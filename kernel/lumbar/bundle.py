@@ -67,9 +67,10 @@ class Bundle:
     fingerprint: str
 
 
-def load_bundle(folder: Path) -> Bundle:
+def load_bundle(folder: Path, prepare: Callable[[nn.Module], nn.Module] = lambda network: network) -> Bundle:
     """Load and check a bundle; networks come back in float32 and evaluation mode, on the CPU.
 
+    prepare: what becomes of each network as soon as it is there, before the next one is read.
     Raises BundleError for a missing or malformed manifest, a missing file, a wrong hash, an unknown or
     missing field, tensors that do not fit the architecture, and a path that leaves the folder.
     """
@@ -78,14 +79,14 @@ def load_bundle(folder: Path) -> Bundle:
     return Bundle(
         name=manifest.name,
         trained_on=manifest.trained_on,
-        detectors=tuple(load_detector(folder, entry, networks) for entry in manifest.detectors),
-        classifiers=tuple(load_classifier(folder, entry) for entry in manifest.classifiers),
+        detectors=tuple(load_detector(folder, entry, networks, prepare) for entry in manifest.detectors),
+        classifiers=tuple(load_classifier(folder, entry, prepare) for entry in manifest.classifiers),
         prior=manifest.prior,
         fingerprint=manifest.fingerprint,
     )
 
 
-def load_detector(folder: Path, entry: dict, shared: dict[str, nn.Module]) -> Detector:
+def load_detector(folder: Path, entry: dict, shared: dict[str, nn.Module], prepare: Callable) -> Detector:
     check_fields(entry, ("name", "xy", "networks"), "manifest, detectors", optional=("figures",))
     where = f"manifest, detector {entry['name']!r}"
     if entry["xy"] not in POINT_KINDS:
@@ -98,8 +99,8 @@ def load_detector(folder: Path, entry: dict, shared: dict[str, nn.Module]) -> De
     for description, member in entry["networks"].items():
         key = json.dumps(member, sort_keys=True)
         if key not in shared:
-            shared[key] = load_network(
-                folder, member, DetectorConfig, DetectorNetwork, f"{where}, {description!r}"
+            shared[key] = prepare(
+                load_network(folder, member, DetectorConfig, DetectorNetwork, f"{where}, {description!r}")
             )
         network = shared[key]
         if description not in DESCRIPTIONS or network.config.description != description:
@@ -111,7 +112,7 @@ def load_detector(folder: Path, entry: dict, shared: dict[str, nn.Module]) -> De
     return Detector(entry["name"], entry["xy"], networks)
 
 
-def load_classifier(folder: Path, entry: dict) -> Classifier:
+def load_classifier(folder: Path, entry: dict, prepare: Callable) -> Classifier:
     where = f"manifest, classifier {entry['name']!r}"
     member = {key: value for key, value in entry.items() if key not in ("name", "weight")}
     network = load_network(folder, member, ClassifierConfig, ClassifierNetwork, where)
@@ -120,7 +121,7 @@ def load_classifier(folder: Path, entry: dict) -> Classifier:
     check_fields(entry, ("name", "weight", *member), where)
     if not (isinstance(entry["weight"], int | float) and 0 < entry["weight"] < float("inf")):
         raise BundleError(f"{where}: got weight {entry['weight']!r}, expected a number above 0")
-    return Classifier(entry["name"], float(entry["weight"]), network)
+    return Classifier(entry["name"], float(entry["weight"]), prepare(network))
 
 
 def load_network(

@@ -6,7 +6,6 @@ beforehand, which leaves 16 of 36 products. Both are exact but for rounding.
 """
 
 import copy
-import dataclasses
 import logging
 from collections.abc import Callable
 
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from lumbar.bundle import Bundle
 from lumbar.classifier import ClassifierNetwork
 from lumbar.crops import CROP_SIZE
 from lumbar.detector import GRID, DecoderBlock, DetectorNetwork, Segmenter
@@ -24,26 +22,9 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 1e-3  # of the largest output; float32 rounding stays a hundred times below it
 
 
-def fuse(bundle: Bundle) -> Bundle:
-    """Return the bundle with rewritten networks, which can't be trained or written; what was shared stays so."""
-    made: dict[int, nn.Module] = {}
-
-    def once(network: nn.Module, rewrite: Callable[[nn.Module], nn.Module]) -> nn.Module:
-        if id(network) not in made:
-            made[id(network)] = rewrite(network)
-        return made[id(network)]
-
-    detectors = tuple(
-        dataclasses.replace(
-            detector, networks={d: once(network, fuse_detector) for d, network in detector.networks.items()}
-        )
-        for detector in bundle.detectors
-    )
-    classifiers = tuple(
-        dataclasses.replace(member, network=once(member.network, fuse_classifier))
-        for member in bundle.classifiers
-    )
-    return dataclasses.replace(bundle, detectors=detectors, classifiers=classifiers)
+def fuse(network: DetectorNetwork | ClassifierNetwork) -> DetectorNetwork | ClassifierNetwork:
+    """Return the network rewritten, on its tensors where they stayed the same; it can't be trained or written."""
+    return fuse_detector(network) if isinstance(network, DetectorNetwork) else fuse_classifier(network)
 
 
 def fuse_detector(network: DetectorNetwork) -> DetectorNetwork:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -10,10 +11,11 @@ import torch
 from torch import nn
 
 from lumbar.budget import Budget, Plan
-from lumbar.bundle import Bundle, Detector
+from lumbar.bundle import Bundle, Detector, load_bundle
 from lumbar.device import BATCH_CPU, Device, DeviceMemoryError, NotFiniteError, is_out_of_memory
 from lumbar.ensemble import Detection, classify, detect, site_windows, weighted_mean
 from lumbar.faults import Fault
+from lumbar.fusion import fuse
 from lumbar.studies import Study
 
 logger = logging.getLogger(__name__)
@@ -169,6 +171,20 @@ def twice(
     finally:
         for network in networks:
             device.place(network)
+
+
+def ready_bundle(folder: Path, device: Device) -> Bundle:
+    """Load a bundle's networks, each rewritten and placed before the next: in float32 there is never more than one.
+
+    Raises BundleError.
+    """
+
+    def ready(network: nn.Module) -> nn.Module:
+        network = fuse(network)
+        device.place(network)
+        return network
+
+    return load_bundle(folder, ready)
 
 
 def place(bundle: Bundle, device: Device) -> None:

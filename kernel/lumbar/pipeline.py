@@ -16,12 +16,11 @@ from collections.abc import Callable, Iterator
 from tqdm import tqdm
 
 from lumbar.budget import Budget, Plan
-from lumbar.bundle import Bundle, load_bundle
+from lumbar.bundle import Bundle
 from lumbar.device import Device, choose_device, is_out_of_memory, keep_freed_memory, try_cuda
 from lumbar.faults import Fault
 from lumbar.findings import study_findings
-from lumbar.fusion import fuse
-from lumbar.grading import GradedStudy, grade_study, place
+from lumbar.grading import GradedStudy, grade_study, ready_bundle
 from lumbar.manifest import read_manifest
 from lumbar.plausibility import Flag, flags
 from lumbar.progress import Run, RunOptions, Told
@@ -65,8 +64,7 @@ def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Sum
 
 def grade_all(device: Device, budget: Budget, state: Run) -> None:
     """Grade the studies as the readers bring them, each with the members that the time allows."""
-    bundle = fuse(load_bundle(state.options.bundle))
-    place(bundle, device)
+    bundle = ready_bundle(state.options.bundle, device)
     names = [member.name for member in bundle.detectors], [member.name for member in bundle.classifiers]
     studies = read_ahead(list(state.pending.values()), state.options.workers)
     with contextlib.closing(studies), tqdm(total=len(state.pending), file=Told(sys.stderr), **BAR) as bar:
@@ -84,7 +82,8 @@ def grade_all(device: Device, budget: Budget, state: Run) -> None:
                     record = graded_or_prior(study, bundle, plan, device, budget, state)
                 except DeviceLostError as error:
                     logger.error("%s; the CPU from here on", error)
-                    bundle, device = fuse(load_bundle(state.options.bundle)), choose_device("cpu", "fp32")
+                    device = choose_device("cpu", "fp32")
+                    bundle = ready_bundle(state.options.bundle, device)
                     record = graded_or_prior(study, bundle, plan, device, budget, state)
             state.add(record)
             bar.update()

@@ -54,9 +54,10 @@ def measure(data: Path, device: str, runs: int, part: str) -> dict:
     from tests.benchmarks import card, table
     from tests.benchmarks.floor import image_flops, matrix_rate
     from tests.benchmarks.members import learnt_members, phantoms, random_members
+    from tests.benchmarks.memory import largest_study, published_ensemble
     from tests.benchmarks.ratio import PRECISIONS, compare
     from tests.benchmarks.scaling import grow
-    from tests.benchmarks.start import largest_study, start_up
+    from tests.benchmarks.start import start_up
 
     devices = {precision: choose_device(device, precision) for precision in PRECISIONS}
     folders = {"real study": data} if data.is_dir() else {}
@@ -84,7 +85,10 @@ def measure(data: Path, device: str, runs: int, part: str) -> dict:
         result["start"] = start_up(folders["phantom"], device, runs)
         print(json.dumps(result["start"]))
     if part in ("memory", "all"):
-        result["memory"] = largest_study(device)
+        result["memory"] = {
+            "largest study": largest_study(device),
+            "published ensemble": published_ensemble(folders["phantom"], device),
+        }
         print(json.dumps(result["memory"]))
     if device == "cuda" and part == "all":
         result["card"] = card.busy(folders[name], studies[name], bundles["learnt"])

@@ -35,7 +35,7 @@ def matrix_rate(device: Device) -> float:
 
 def image_flops(bundle: Path) -> dict[str, float]:
     """Return FLOPs of one image through each network of the first members, and of what comes once a study."""
-    members = fuse(load_bundle(bundle))
+    members = load_bundle(bundle, fuse)
     networks = [members.detectors[0].networks[d] for d in DESCRIPTIONS if d in members.detectors[0].networks]
     detector, classifier = networks[0], members.classifiers[0].network
     slice_of_three, crop = torch.rand(1, 3, 256, 256), torch.rand(1, 1, 128, 128)

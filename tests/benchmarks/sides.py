@@ -86,16 +86,14 @@ def serve_reference(connection, bundle: Path, device: str, precision: str) -> No
 
 def serve_kernel(connection, bundle: Path, device: str, precision: str) -> None:
     from lumbar.budget import Budget, Plan
-    from lumbar.bundle import load_bundle
     from lumbar.device import choose_device, keep_freed_memory
-    from lumbar.fusion import fuse
-    from lumbar.grading import grade_study, place
+    from lumbar.grading import grade_study, ready_bundle
     from lumbar.studies import find_competition, read_study
 
     logging.disable(logging.INFO)
     keep_freed_memory()  # as the command does
-    members, chosen = fuse(load_bundle(bundle)), choose_device(device, precision)
-    place(members, chosen)
+    chosen = choose_device(device, precision)
+    members = ready_bundle(bundle, chosen)
     plan = Plan(len(members.detectors), len(members.classifiers))
     for root, study_id in requests(connection):
         (ref,) = [study for study in find_competition(root).studies if study.study_id == study_id]
