@@ -9,7 +9,7 @@ tta         three detectors: each one's crops graded and the probabilities avera
             and against one detector. Detectors and classifiers of the other two; the labelled points elsewhere.
 
 Every fourth study is held out. No epoch is chosen by it: the last one counts. What is trained stays in RUN, so a
-killed command goes on. Two cores take about 25 minutes.
+killed command goes on. One hour of one core.
 """
 
 import argparse
