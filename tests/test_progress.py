@@ -1,7 +1,10 @@
 """A run in progress: what fails beside the grades costs none, and is in run.json."""
 
 import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ from lumbar.device import Device
 from lumbar.manifest import Manifest
 from lumbar.progress import Run, RunOptions
 from lumbar.records import prior_record
+
+KERNEL = Path(__file__).resolve().parents[1] / "kernel"
 
 
 def start(tmp_path) -> Run:
@@ -79,3 +84,12 @@ def test_what_fails_of_the_report_is_in_run_json(run, monkeypatch, broken, told)
 
     monkeypatch.setattr(broken, fail)
     assert finished(run)["report_failures"] == told
+
+
+def test_peak_memory_is_not_that_of_the_process_that_started_this_one():
+    held = np.ones(2**27)  # 1 GB, all of it touched
+    code = "from lumbar.records import peak_memory; print(peak_memory()['process'])"
+    child = subprocess.run(
+        [sys.executable, "-c", code], cwd=KERNEL, capture_output=True, text=True, check=True
+    )
+    assert 50 < float(child.stdout) < held.nbytes / 2**20

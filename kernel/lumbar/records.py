@@ -3,6 +3,7 @@
 import csv
 import json
 import platform
+import re
 import resource
 import time
 from collections import Counter
@@ -209,6 +210,14 @@ def versions() -> dict[str, str]:
 
 
 def peak_memory() -> dict[str, float]:
-    """Return the largest resident memory of this process and the largest allocation on the card, in MB."""
+    """Return the largest resident memory of this process and the largest allocation on the card, in MB.
+
+    On Linux not by ``getrusage``, whose figure begins with that of the process that started this one.
+    """
     card = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else 0
-    return {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "card": card / 2**20}
+    status = Path("/proc/self/status")
+    if status.is_file() and (peak := re.search(r"VmHWM:\s*(\d+) kB", status.read_text())):
+        process = int(peak[1]) / 1024
+    else:
+        process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"process": process, "card": card / 2**20}

@@ -6,13 +6,13 @@ the other waits.
 
 import logging
 import multiprocessing
-import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
+
+from lumbar.records import peak_memory
 
 STAGES = ("read", "stage 1", "stage 2")
 
@@ -138,9 +138,3 @@ def requests(connection):
             yield connection.recv()
         except EOFError:
             return
-
-
-def peak_memory() -> dict[str, float]:
-    """Return the process's largest resident memory and the largest allocation on the card, in MB."""
-    card = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_initialized() else 0.0
-    return {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "card": card}
