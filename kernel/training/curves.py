@@ -61,6 +61,6 @@ def draw_crops(file: Path, samples: list[tuple[str, np.ndarray]], title: str) ->
 
 def finish(figure: plt.Figure, file: Path, title: str) -> None:
     figure.suptitle(title, fontsize=10)
-    figure.tight_layout()
+    figure.tight_layout(h_pad=2.0)  # captions of images need the room
     figure.savefig(file, dpi=80)
     plt.close(figure)
