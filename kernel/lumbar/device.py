@@ -67,7 +67,7 @@ class Device:
         encoders = [m for m in network.modules() if isinstance(m, nn.TransformerEncoderLayer)]
         one_type = {m for encoder in encoders for m in encoder.modules()}  # whose short way wants it so
         for module in network.modules():
-            if type(module) not in CAST or module in one_type:
+            if type(module) not in CAST or module in one_type or module.weight.dtype == kind:
                 continue
             if module.weight.abs().max() <= torch.finfo(kind).max:
                 module.to(kind)

@@ -115,13 +115,12 @@ class FusedDecoderBlock(nn.Module):
         super().__init__()
         first = block.conv1[0]
         enlarged, width = first.in_channels - block.skip_channels, first.out_channels
-        self.before = nn.ConvTranspose2d(enlarged, width, 4, stride=2, padding=1)
+        # Made without weights, which would only be drawn to be replaced.
+        self.before = nn.ConvTranspose2d(enlarged, width, 4, stride=2, padding=1, device="meta")
         set_weight(self.before, enlarging_kernel(first.weight[:, :enlarged]))
         self.before.bias = first.bias
-        self.skip = (
-            nn.Conv2d(block.skip_channels, width, 3, padding=1, bias=False) if block.skip_channels else None
-        )
-        if self.skip is not None:
+        if block.skip_channels:
+            self.skip = nn.Conv2d(block.skip_channels, width, 3, padding=1, bias=False, device="meta")
             set_weight(self.skip, first.weight[:, enlarged:])
         self.conv2 = block.conv2
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 900.0  # seconds for one kernel; a healthy one takes some, a busy machine more
-# One thread: what is compared byte for byte must be computed in the same order.
 # The same arithmetic on every machine: where bfloat16 is in hardware, a second try in float32 gives other digits.
 PRECISION = ("--precision", "fp32")
+# One thread: what is compared byte for byte must be computed in the same order.
 ENVIRONMENT = os.environ | {
     "OMP_NUM_THREADS": "1",
     "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "kernel"))),
