@@ -82,6 +82,14 @@ def write_volume(folder: Path, volume: np.ndarray, description: str) -> None:
         )
 
 
+def join_axial_series(root: Path) -> None:
+    """Give study 100 of ``write_competition`` the axial series of study 101 as its second one."""
+    series = pd.read_csv(root / "train_series_descriptions.csv")
+    series.loc[series["series_id"] == 101002, "study_id"] = 100
+    series.to_csv(root / "train_series_descriptions.csv", index=False)
+    (root / "train_images/101/101002").rename(root / "train_images/100/101002")
+
+
 def tiny_recipe(**changes) -> Recipe:
     """Return a recipe of tiny networks: three networks, a fixed and a dynamic detector, two classifiers."""
     networks = tuple(

@@ -204,8 +204,9 @@ def detect_study(folders: dict[str, list[Path]], detector: dict, device: str, re
         with stage(result, "detect"):
             heatmap = detect(network["net"], grid, length)
             points[sites] = find_points(heatmap, len(grid), detector["xy"])
-            values[sites] = heatmap.flatten(1).amax(dim=1).cpu()
-            leads[sites] = margins(heatmap, points[sites], len(grid), detector["xy"])
+        # For the comparison with the kernel; no part of what the notebooks do, nor of its time.
+        values[sites] = heatmap.flatten(1).amax(dim=1).cpu()
+        leads[sites] = margins(heatmap, points[sites], len(grid), detector["xy"])
     name = detector["name"]
     result["points"][name], result["values"][name], result["margins"][name] = points, values, leads
 

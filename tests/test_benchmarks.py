@@ -10,6 +10,7 @@ from torch import nn
 
 from lumbar.sites import SAGITTAL_T2
 from tests.benchmarks import held_out, price, training
+from tests.benchmarks.agreement import within_a_pixel
 from tests.benchmarks.floor import floor_seconds, flops, lstm_flops
 from tests.benchmarks.ratio import figures
 from tests.benchmarks.scaling import repeat_study
@@ -142,3 +143,11 @@ def test_held_out_studies_are_the_first_folds_and_nothing_else_is_shown(tmp_path
     for name in held_out.TABLES:
         with (shown / name).open() as file:
             assert {row["study_id"] for row in csv.DictReader(file)} == set(validation)
+
+
+def test_points_agree_on_one_slice_and_within_a_pixel():
+    points = np.zeros((5, 5, 3), int)
+    others = points.copy()
+    others[1:, 2] = [(0, 1, -1), (0, 2, 0), (1, 0, 0), (0, 0, -2)]
+    others[:, 0] = 9  # what the crop's other slices say does not count
+    assert within_a_pixel(points, others).tolist() == [True, True, False, False, False]

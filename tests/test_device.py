@@ -39,12 +39,12 @@ def test_a_detector_with_half_weights_finds_what_autocast_finds(pointer):
     find_points(placed, volume, kinds, WIDE)
 
 
-@pytest.mark.parametrize("backbone", ["test_byobnet", "test_convnext"])
+@pytest.mark.parametrize("backbone", ["test_byobnet", "test_convnext", "tf_efficientnetv2_b0"])
 def test_a_classifier_with_half_weights_says_what_autocast_says(backbone):
     torch.manual_seed(0)
     plain = random_classifier("c", backbone, "level", "shift")
-    fused = dataclasses.replace(plain, network=fuse(plain.network))
-    placed = dataclasses.replace(plain, network=fuse(copy.deepcopy(plain.network)))
+    fused = dataclasses.replace(plain, network=fuse(plain.network, HALF))
+    placed = dataclasses.replace(plain, network=fuse(copy.deepcopy(plain.network), HALF))
     HALF.place(placed.network)
     windows = torch.rand(1, 25, 5, 64, 64).numpy()
     said = classify(placed, windows, HALF)

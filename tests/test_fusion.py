@@ -10,11 +10,21 @@ from torch.nn import functional as F
 
 from lumbar.classifier import ClassifierConfig, ClassifierNetwork
 from lumbar.detector import DecoderBlock, DetectorConfig, DetectorNetwork
-from lumbar.fusion import FusedDecoderBlock, checked, enlarging_kernel, fold_batch_norms, fuse
+from lumbar.device import Device
+from lumbar.fusion import (
+    FusedDecoderBlock,
+    PointwiseLinear,
+    checked,
+    enlarging_kernel,
+    fold_batch_norms,
+    fuse,
+)
 from lumbar.sites import SAGITTAL_T2
 from tests.random_bundle import FAMILY_A
 
 CLOSE = 1e-5  # of the largest value
+WIDE = Device(torch.device("cpu"), None, "test", batch=4)
+HALF = Device(torch.device("cpu"), torch.bfloat16, "test", batch=4)
 PLAIN = DetectorConfig(SAGITTAL_T2, "test_byobnet", 5, (16, 16, 8, 8, 8), "test_efficientnet", "lstm", 8, 12)
 
 
@@ -57,7 +67,7 @@ def test_fused_networks_compute_the_same(config, backbone):
     network = lively(DetectorNetwork(config))
     classifier = lively(ClassifierNetwork(ClassifierConfig(backbone, "level", "shift", (0.2, 0.2, 0.2))))
     before = copy.deepcopy((network.state_dict(), classifier.state_dict()))
-    fused, quick = fuse(network), fuse(classifier)
+    fused, quick = fuse(network, WIDE), fuse(classifier, WIDE)
 
     slices, crops = torch.rand(2, 3, 256, 256), torch.rand(3, 1, 128, 128)
     with torch.inference_mode():
@@ -67,6 +77,30 @@ def test_fused_networks_compute_the_same(config, backbone):
     assert not any(isinstance(m, nn.BatchNorm2d) for m in [*fused.modules(), *quick.modules()])
     for plain, kept in zip((network, classifier), before, strict=True):
         assert all(torch.equal(plain.state_dict()[name], tensor) for name, tensor in kept.items())
+
+
+@pytest.mark.parametrize("backbone", ["test_convnext", "pvt_v2_b0"])
+def test_linear_layers_are_convolutions_in_float32_alone(backbone):
+    torch.manual_seed(0)
+    plain = ClassifierNetwork(ClassifierConfig(backbone, "level", "shift", (0.2, 0.2, 0.2))).eval()
+    layers = sum(type(m) is nn.Linear for m in plain.backbone.modules())
+    crops = torch.rand(3, 1, 128, 128)
+    for device, expected in ((WIDE, layers), (HALF, 0)):
+        fused = fuse(plain, device)
+        assert sum(isinstance(m, PointwiseLinear) for m in fused.backbone.modules()) == expected
+        with torch.inference_mode():
+            assert_close(fused.features(crops), plain.features(crops))
+    assert layers
+
+
+@pytest.mark.parametrize("shape", [(6,), (2, 6), (2, 3, 4, 6)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_pointwise_linear_is_linear(shape, bias):
+    torch.manual_seed(0)
+    linear, x = nn.Linear(6, 5, bias), torch.randn(shape)
+    given = PointwiseLinear(linear)(x)
+    assert given.is_contiguous()
+    torch.testing.assert_close(given, linear(x))
 
 
 @pytest.mark.parametrize("skip_channels", [0, 5])

@@ -8,11 +8,9 @@ import pytest
 import torch
 
 from lumbar.budget import Budget, Plan
-from lumbar.bundle import load_bundle
 from lumbar.classifier import SEQUENCES
 from lumbar.device import choose_device
-from lumbar.fusion import fuse
-from lumbar.grading import GradedStudy, grade_study
+from lumbar.grading import GradedStudy, grade_study, ready_bundle
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SAGITTAL_T1, SAGITTAL_T2
 from lumbar.studies import find_competition, read_study
 from tests import reference
@@ -65,7 +63,7 @@ def grade_fast(root: Path, study_id: str, bundle: Path, plan: Plan) -> GradedStu
     (ref,) = [study for study in find_competition(root).studies if study.study_id == study_id]
     device = choose_device("cpu", "fp32")
     return grade_study(
-        read_study(ref), load_bundle(bundle, fuse), plan, device, Budget(None, time.monotonic())
+        read_study(ref), ready_bundle(bundle, device), plan, device, Budget(None, time.monotonic())
     )
 
 

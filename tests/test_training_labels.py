@@ -9,7 +9,7 @@ from sklearn.model_selection import KFold
 from lumbar.heatmap import points_to_heatmap
 from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITES
 from lumbar.volume import squeeze
-from tests.labelled_competition import materials_of, write_competition
+from tests.labelled_competition import join_axial_series, materials_of, write_competition
 from training.detector_data import PretrainingDataset, class_planes, join_volumes
 from training.external import improved_group, read_improved_coordinates, read_pretraining_images
 from training.labels import LabelError, read_coordinates, read_grades, study_folds
@@ -50,10 +50,7 @@ def test_amplitudes_are_the_gaussian_label_right_at_the_ends_and_under_a_squeeze
 
 def test_two_joined_series_expand_each_in_its_own(tmp_path):
     root = write_competition(tmp_path / "data", studies=2)
-    series = pd.read_csv(root / "train_series_descriptions.csv")
-    series.loc[series["series_id"] == 101002, "study_id"] = 100
-    series.to_csv(root / "train_series_descriptions.csv", index=False)
-    (root / "train_images/101/101002").rename(root / "train_images/100/101002")
+    join_axial_series(root)
     materials = materials_of(root, tmp_path)
     # The labels of the moved series name its old study. That both lie at one position is no unusable label.
     assert {fault.reason for fault in materials.faults} == {"no_series"}

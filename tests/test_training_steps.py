@@ -1,5 +1,7 @@
 """What a detector's step learns from: the slices that are asked for, the pointer's share, another network's weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import safetensors.torch
@@ -7,7 +9,14 @@ import torch
 
 from lumbar.detector import DetectorNetwork
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
-from tests.labelled_competition import materials_of, tiny_detector, tiny_recipe, workshop, write_competition
+from tests.labelled_competition import (
+    join_axial_series,
+    materials_of,
+    tiny_detector,
+    tiny_recipe,
+    workshop,
+    write_competition,
+)
 from training import detector_training
 from training.detector_data import join_volumes
 from training.detector_training import PEAKS, detector_losses
@@ -57,6 +66,19 @@ def test_the_pointer_learns_from_its_share_of_the_steps(batch, network, monkeypa
     assert losses["pointer"] == (4 * whole["pointer"] if learns else 0)
     assert losses["loss"] == (whole["loss"] if learns else whole["segmenter"])
     assert (network.pointer.head.weight.grad is not None) == learns
+
+
+def test_joined_volumes_are_read_as_often_as_the_recipe_says(tmp_path):
+    root = write_competition(tmp_path / "data", studies=3)
+    join_axial_series(root)
+    materials = materials_of(root, tmp_path)
+    for description, expected in ((AXIAL_T2, ["100"] * 3 + ["102"]), (SAGITTAL_T1, ["100", "101", "102"])):
+        (recipe,) = [r for r in tiny_recipe().networks if r.config.description == description]
+        recipe = replace(recipe, joined_repeats=3)
+        dataset = network_dataset(recipe, ["100", "101", "102"], workshop(materials))
+        assert dataset.study_ids == expected
+        same = [torch.equal(dataset[0].grid, dataset[i].grid) for i in range(len(dataset))]
+        assert same == [True] + [False] * (len(dataset) - 1)  # each time augmented anew
 
 
 def test_another_networks_weights_are_taken_over_where_they_fit(network, tmp_path):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
@@ -16,7 +17,7 @@ BATCH_CPU = 8  # slices a pass; 16 gains at most 7% of the pointer and takes 0.4
 BATCH_CUDA = 64
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 # Whose weights are kept in the autocast type. Exactly these: what is derived from them may cast for itself.
-CAST = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+CAST = (nn.Conv2d, Conv2dSame, nn.ConvTranspose2d, nn.Linear)
 CPU_BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of /proc/cpuinfo; "bf16" is Arm's
 
 

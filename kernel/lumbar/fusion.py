@@ -2,7 +2,8 @@
 
 Batch norms are folded into the convolutions before them. A decoder block's convolution over an image that was
 just enlarged is done on the small image, as a transposed one: taps that meet the same small pixel are added up
-beforehand, which leaves 16 of 36 products. Both are exact but for rounding.
+beforehand, which leaves 16 of 36 products. In float32 on a CPU, linear layers of a backbone become 1 x 1
+convolutions, which torch gives to a faster library. All are exact but for rounding.
 """
 
 import copy
@@ -17,14 +18,20 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from lumbar.classifier import ClassifierNetwork
 from lumbar.crops import CROP_SIZE
 from lumbar.detector import GRID, DecoderBlock, DetectorNetwork, Segmenter
+from lumbar.device import Device
 
 logger = logging.getLogger(__name__)
 TOLERANCE = 1e-3  # of the largest output; float32 rounding stays a hundred times below it
 
 
-def fuse(network: DetectorNetwork | ClassifierNetwork) -> DetectorNetwork | ClassifierNetwork:
-    """Return the network rewritten, on its tensors where they stayed the same; it can't be trained or written."""
-    return fuse_detector(network) if isinstance(network, DetectorNetwork) else fuse_classifier(network)
+def fuse(network: DetectorNetwork | ClassifierNetwork, device: Device) -> DetectorNetwork | ClassifierNetwork:
+    """Return the network rewritten for a device, on its tensors where they stayed the same.
+
+    It can't be trained or written.
+    """
+    if isinstance(network, DetectorNetwork):
+        return fuse_detector(network)
+    return fuse_classifier(network, pointwise=device.torch.type == "cpu" and device.autocast_type is None)
 
 
 def fuse_detector(network: DetectorNetwork) -> DetectorNetwork:
@@ -36,10 +43,15 @@ def fuse_detector(network: DetectorNetwork) -> DetectorNetwork:
     return fused
 
 
-def fuse_classifier(network: ClassifierNetwork) -> ClassifierNetwork:
-    """Return the network with its backbone rewritten."""
-    image = noise(1, CROP_SIZE)
-    return checked(network, fold_batch_norms, image, lambda whole: whole.features)
+def fuse_classifier(network: ClassifierNetwork, pointwise: bool) -> ClassifierNetwork:
+    """Return the network with its backbone rewritten; pointwise: its linear layers too."""
+
+    def rewrite(fused: ClassifierNetwork, function: Callable, image: Tensor) -> None:
+        fold_batch_norms(fused, function, image)
+        if pointwise:
+            linear_to_pointwise(fused.backbone)
+
+    return checked(network, rewrite, noise(1, CROP_SIZE), lambda whole: whole.features)
 
 
 def copy_modules(network: nn.Module) -> nn.Module:
@@ -102,6 +114,30 @@ def fold_batch_norms(network: nn.Module, function: Callable, image: Tensor) -> N
         folded = fuse_conv_bn_eval(convolution, norm)
         convolution.weight, convolution.bias = folded.weight, folded.bias
         network.set_submodule(norms[norm], getattr(norm, "act", nn.Identity()))
+
+
+class PointwiseLinear(nn.Module):
+    """A linear layer computed as a 1 x 1 convolution over all rows.
+
+    torch multiplies float32 matrices with MKL and convolves with oneDNN, which is a tenth faster on an AMD EPYC
+    (190 and 216 GFLOP/s) and adds the bias without another pass.
+    """
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.reshape(1, -1, 1, x.shape[-1]).permute(0, 3, 1, 2)  # (1, feature, row, 1), channels last
+        y = F.conv2d(rows, self.weight[..., None, None], self.bias)
+        return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
+
+
+def linear_to_pointwise(network: nn.Module) -> None:
+    """Replace the linear layers that are called as such; an attention reads its output layer's weights itself."""
+    for name, module in list(network.named_modules()):
+        if type(module) is nn.Linear:
+            network.set_submodule(name, PointwiseLinear(module))
 
 
 class FusedDecoderBlock(nn.Module):

@@ -180,7 +180,7 @@ def ready_bundle(folder: Path, device: Device) -> Bundle:
     """
 
     def ready(network: nn.Module) -> nn.Module:
-        network = fuse(network)
+        network = fuse(network, device)
         device.place(network)
         return network
 

@@ -20,6 +20,8 @@ from lumbar.detector import DetectorNetwork, neighbours, present_slices
 from lumbar.device import Device, finite
 from lumbar.heatmap import CROP_OFFSETS, logits_to_heatmap, peaks_to_points, slice_peaks
 
+POINTED_A_SLICE = 4  # by their memory: a segmenter's last feature maps are larger than a pointer's first
+
 
 @dataclass(frozen=True)
 class Points:
@@ -99,7 +101,7 @@ def point_slices(network: DetectorNetwork, images: Tensor, present: Tensor, devi
     last real slice as its neighbour, all later ones are the same zero image.
     """
     length = network.config.max_length
-    features = device.in_batches(network.pointer.encode, images, "pointer")
+    features = device.in_batches(network.pointer.encode, images, "pointer", share=POINTED_A_SLICE)
     features = torch.cat([features, features[-1:].expand(length - len(features), -1)])
     present = F.pad(present, (0, length - len(present)))
     with torch.inference_mode(), device.autocast():

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from lumbar.detector import DetectorNetwork
 from lumbar.device import Device
 from lumbar.sites import class_count
+from lumbar.volume import Volume
 from training.detector_data import DetectorDataset, PretrainingDataset, join_volumes
 from training.detector_training import detector_losses, epoch_batches, pretraining_losses, to_device
 from training.labels import LabelError
@@ -92,18 +93,25 @@ def train_network(
 
 
 def network_dataset(recipe: NetworkRecipe, studies: list[str], shop: Workshop) -> DetectorDataset:
-    """Return what a network is trained on, its labels expanded as the recipe says."""
+    """Return what a network is trained on: its labels expanded, joined volumes repeated, as the recipe says."""
+    cache, description = shop.materials.cache, recipe.config.description
     targets = shop.materials.expanded_targets(recipe.decay, recipe.reach)
+    joined = {study for study in studies if is_joined(cache.volumes(study).get(description))}
     return DetectorDataset(
-        shop.materials.cache,
-        studies,
+        cache,
+        [study for study in studies for _ in range(recipe.joined_repeats if study in joined else 1)],
         targets,
-        recipe.config.description,
+        description,
         recipe.config.max_length,
         recipe.augmentation,
         recipe.seed,
         recipe.sigma,
     )
+
+
+def is_joined(volume: Volume | None) -> bool:
+    """Tell whether a volume is made of several series."""
+    return volume is not None and len({header.series_id for header in volume.headers}) > 1
 
 
 def start_from(network: DetectorNetwork, file: Path) -> None:

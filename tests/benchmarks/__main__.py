@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="alternating runs (default: %(default)s)")
     parser.add_argument(
         "--part",
-        choices=("ratio", "scaling", "start", "memory", "all"),
+        choices=("ratio", "scaling", "start", "memory", "agreement", "all"),
         default="all",
         help="default: %(default)s",
     )
@@ -52,6 +52,7 @@ def measure(data: Path, device: str, runs: int, part: str) -> dict:
     from lumbar.device import choose_device
     from lumbar.studies import find_competition
     from tests.benchmarks import card, table
+    from tests.benchmarks.agreement import agreement
     from tests.benchmarks.floor import image_flops, matrix_rate
     from tests.benchmarks.members import learnt_members, phantoms, random_members
     from tests.benchmarks.memory import largest_study, published_ensemble
@@ -90,6 +91,9 @@ def measure(data: Path, device: str, runs: int, part: str) -> dict:
             "published ensemble": published_ensemble(folders["phantom"], device),
         }
         print(json.dumps(result["memory"]))
+    if part in ("agreement", "all"):
+        result["agreement"] = agreement(phantoms(25, seed=3, split="test"), device)
+        print(json.dumps(result["agreement"]))
     if device == "cuda" and part == "all":
         result["card"] = card.busy(folders[name], studies[name], bundles["learnt"])
         result["card"] |= card.published_cost(result["amp"], rates["amp"])

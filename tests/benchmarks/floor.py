@@ -1,5 +1,7 @@
 """The least time that the necessary arithmetic takes: FLOPs over the measured rate of a large matrix product.
 
+torch has two libraries for it on a CPU; the faster one counts.
+
 Necessary are, with exact results: the pointer's encoder on every real slice and on the two kinds of padded
 slice; the segmenter on the slices whose pointer probability reaches a class's best heatmap value (those that the kernel
 looked at: best first, and in larger batches a few more), its decoder's first convolutions before the enlargement;
@@ -13,29 +15,33 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lumbar.bundle import load_bundle
 from lumbar.device import Device
-from lumbar.fusion import fuse
+from lumbar.fusion import PointwiseLinear
+from lumbar.grading import ready_bundle
 from lumbar.sites import DESCRIPTIONS
 
 MATRIX = 4096  # rows and columns of the product whose rate is measured
 
 
 def matrix_rate(device: Device) -> float:
-    """Return FLOP/s of a large square matrix product in the device's precision, best of five."""
+    """Return FLOP/s of a large square matrix product in the device's precision, as a product or as a convolution,
+    best of five each."""
     kind = device.autocast_type or torch.float32
     a = torch.randn(MATRIX, MATRIX, device=device.torch, dtype=kind)
+    layer = nn.Linear(MATRIX, MATRIX, bias=False, device=device.torch, dtype=kind)
     best = float("inf")
-    for _ in range(6):
-        start = time.perf_counter()
-        (a @ a).sum().item()
-        best = min(best, time.perf_counter() - start)
+    with torch.inference_mode():
+        for product in (layer, PointwiseLinear(layer)):
+            for _ in range(6):
+                start = time.perf_counter()
+                product(a).sum().item()
+                best = min(best, time.perf_counter() - start)
     return 2 * MATRIX**3 / best
 
 
 def image_flops(bundle: Path) -> dict[str, float]:
     """Return FLOPs of one image through each network of the first members, and of what comes once a study."""
-    members = load_bundle(bundle, fuse)
+    members = ready_bundle(bundle, Device(torch.device("cpu"), None, "counted", batch=1))
     networks = [members.detectors[0].networks[d] for d in DESCRIPTIONS if d in members.detectors[0].networks]
     detector, classifier = networks[0], members.classifiers[0].network
     slice_of_three, crop = torch.rand(1, 3, 256, 256), torch.rand(1, 1, 128, 128)

@@ -1,0 +1,45 @@
+"""How far half precision moves what trained networks say: the shipped bundle on phantoms it has not seen."""
+
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from lumbar.device import choose_device
+from lumbar.ensemble import classify, detect, site_windows
+from lumbar.grading import ready_bundle
+from lumbar.studies import find_competition, read_study
+from tests.benchmarks.scaling import REPOSITORY
+
+
+def agreement(root: Path, device: str) -> dict:
+    """Return how the kernel in half precision agrees with itself in float32, over all studies of a folder.
+
+    points: how many; within_1_px: the share of them on the same slice and at most a pixel apart. Probabilities are
+    compared at the float32 points' crops, a pair of a classifier and a study each.
+    """
+    wide, half = choose_device(device, "fp32"), choose_device(device, "amp")
+    plain, rounded = ready_bundle(REPOSITORY, wide), ready_bundle(REPOSITORY, half)
+    near: list[np.ndarray] = []
+    apart: list[float] = []
+    for ref in find_competition(root).studies:
+        volumes = read_study(ref).volumes
+        found = detect(rounded.detectors, volumes, half)
+        for name, detection in detect(plain.detectors, volumes, wide).items():
+            for description, points in detection.points.items():
+                near.append(within_a_pixel(points.points, found[name].points[description].points))
+            for one, other in zip(plain.classifiers, rounded.classifiers, strict=True):
+                crops = site_windows(detection, one.network.config.border)[None]
+                apart.append(float(np.abs(classify(one, crops, wide) - classify(other, crops, half)).max()))
+    return {
+        "precision": half.precision,
+        "points": sum(map(len, near)),
+        "within_1_px": float(np.concatenate(near).mean()),
+        "probability_difference": {"median": median(apart), "largest": max(apart)},
+    }
+
+
+def within_a_pixel(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Tell of points (n, 5, 3) whether the middle ones lie on one slice and at most a pixel apart, (n,)."""
+    apart = np.abs(points[:, 2] - others[:, 2])
+    return (apart[:, 0] == 0) & (apart[:, 1:] <= 1).all(axis=1)
