@@ -2,7 +2,7 @@
 
     python kernel/evaluate.py --data DIR --submission submission.csv
     python kernel/evaluate.py --data DIR --submission submission.csv --points dump/points.csv \\
-        --members dump/members.csv --bundle kernel --fit-weights --json figures.json --png figures.png
+        --members dump/members.csv --bundle . --fit-weights --json figures.json --png figures.png
 
 The official score is the mean of three weighted log losses and the any-severe term; "score" in the JSON. A
 term without a label is left empty, and so is then the score.
@@ -51,7 +51,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="submission.csv of infer.py; only labelled studies count",
     )
     add("--points", type=Path, help="points.csv of infer.py --dump: errors of the detectors' points")
-    add("--members", type=Path, help="members.csv of infer.py --dump or of a run: each member's score")
+    add("--members", type=Path, help="members.csv of infer.py --dump: each member's score")
     add(
         "--fit-weights",
         action="store_true",

@@ -156,6 +156,10 @@ def train(options: argparse.Namespace) -> None:
     elif options.command == "classifier":
         classifiers = named(classifiers, options.classifier, "--classifier")
         networks = tuple(network for network in networks if network.points != "labels")
+    if options.pretraining and not any(network.pretraining for network in networks):
+        raise LabelError(
+            f"--pretraining: no network of {recipe.name} that is to be trained uses it; leave it out"
+        )
     shop = Workshop(read_materials(sources, options.out), device, workers, options.imagenet)
     started = time.monotonic()
     about = run_recipe(recipe, shop, options.out, networks, classifiers)

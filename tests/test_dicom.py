@@ -1,5 +1,6 @@
 """Series folders: order by what the files say, faults named, the others go on; any bytes survived."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -67,13 +68,15 @@ def test_faulty_files_are_named_and_the_others_go_on(tmp_path):
     }
 
 
-def test_oblique_blocks_are_one_plane(tmp_path):
+@pytest.mark.parametrize(("degrees", "stays"), [(35, True), (44, True), (46, True), (59, True), (61, False)])
+def test_oblique_blocks_are_one_plane(tmp_path, degrees, stays):
     write_series(tmp_path / "7", 3, orientation=AXIAL, axis=2)
-    tilted = [1.0, 0.0, 0.0, 0.0, 0.82, -0.57]
+    tilted = [1.0, 0.0, 0.0, 0.0, math.cos(math.radians(degrees)), -math.sin(math.radians(degrees))]
     geometry = {"ImageOrientationPatient": tilted, "PixelSpacing": [0.5, 0.7]}
     write_slice(tmp_path / "7" / "4.dcm", InstanceNumber=4, **geometry)
     series = read_series(tmp_path / "7", AXIAL_T2)
-    assert len(series.slices) == 4 and not series.faults
+    assert len(series.slices) == 3 + stays
+    assert [fault.reason for fault in series.faults] == [] if stays else ["other_orientation"]
 
 
 @pytest.mark.parametrize(("description", "kept"), [(SAGITTAL_T1, SAGITTAL), (AXIAL_T2, AXIAL)])

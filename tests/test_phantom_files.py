@@ -151,6 +151,19 @@ def test_wrong_arguments_say_so(tmp_path):
         write_phantoms(tmp_path, 1, 0)
 
 
+def test_a_killed_run_leaves_nothing_that_stops_the_next(tmp_path, monkeypatch):
+    def die(*_args, **_kwargs) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr("lumbar.phantom.dataset._write_tables", die)
+        with pytest.raises(KeyboardInterrupt):
+            write_phantoms(tmp_path / "new" / "a", 1, 0)
+    assert not (tmp_path / "new" / "a").exists()
+    write_phantoms(tmp_path / "new" / "a", 1, 0)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a"]
+
+
 def test_truth_knows_the_best_answer():
     study = draw_study(8, 0)
     sites = study_truth(study)["sites"]

@@ -235,3 +235,41 @@ def test_a_harmed_competition_is_no_plain_folder(tmp_path):
         find_competition(root)
     with pytest.raises(DataNotFoundError, match="--data"):
         find_competition(tmp_path / "nowhere")
+
+
+def spoil(path: Path) -> None:
+    """Leave a file DICOM's mark, and nothing that can be read behind it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(128) + b"DICM" + b"\xff" * 40)
+
+
+def test_unread_files_belong_to_somebody(tmp_path, caplog):
+    """The study in whose folder they lie; the one with series beside theirs; else a study of their own."""
+    write_plain(tmp_path / "a" / "t1", "1.1", "1.1.1", **T1)
+    write_plain(tmp_path / "a" / "t2", "1.1", "1.1.2", **T2)
+    for name in ("a/t1/bad", "a/axial/bad", "b/t1/bad", "b/t2/bad"):
+        spoil(tmp_path / name)
+    studies = {study.study_id: study for study in find_competition(tmp_path).studies}
+    assert {fault.file for fault in studies["1.1"].faults} == {
+        str(tmp_path / "a/t1/bad"),
+        str(tmp_path / "a/axial/bad"),
+    }
+    assert len(studies) == 2 and not studies["b"].series
+    assert {fault.file for fault in read_study(studies["b"]).faults} >= {
+        str(tmp_path / "b/t1/bad"),
+        str(tmp_path / "b/t2/bad"),
+    }
+
+
+def test_series_right_under_the_root_share_what_is_unread_beside_them(tmp_path):
+    write_plain(tmp_path / "t1", "1.1", "1.1.1", **T1)
+    write_plain(tmp_path / "t2", "1.1", "1.1.2", **T2)
+    spoil(tmp_path / "axial" / "bad")
+    (study,) = find_competition(tmp_path).studies
+    assert [fault.file for fault in study.faults] == [str(tmp_path / "axial" / "bad")]
+
+
+def test_an_unread_study_right_under_the_root_is_one(tmp_path):
+    write_plain(tmp_path / "one", "1.1", "1.1.1", **T1)
+    spoil(tmp_path / "two" / "bad")
+    assert [study.study_id for study in find_competition(tmp_path).studies] == ["1.1", "two"]

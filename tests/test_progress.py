@@ -10,16 +10,21 @@ import numpy as np
 import pytest
 import torch
 
+import infer
 from lumbar.competition import Competition, StudyRef
 from lumbar.device import Device
+from lumbar.journal import JournalError
 from lumbar.manifest import Manifest
 from lumbar.progress import Run, RunOptions
 from lumbar.records import prior_record
+from lumbar.submission import read_submission, study_rows
+from tests.small_study import write_studies
+from tests.tiny_bundle import write_tiny_bundle
 
 KERNEL = Path(__file__).resolve().parents[1] / "kernel"
 
 
-def start(tmp_path) -> Run:
+def start(tmp_path, sample_ids: tuple[str, ...] | None = None) -> Run:
     """Return a run over two studies that writes a report."""
     options = RunOptions(
         data=tmp_path,
@@ -40,7 +45,7 @@ def start(tmp_path) -> Run:
     studies = (StudyRef("1", ()), StudyRef("2", ()))
     manifest = Manifest("none", "nothing", (), (), np.full((25, 3), 1 / 3), "0" * 64)
     device = Device(torch.device("cpu"), None, "asked for", 1)
-    return Run(options, Competition(tmp_path, "plain", tmp_path, studies, None), manifest, device)
+    return Run(options, Competition(tmp_path, "plain", tmp_path, studies, sample_ids), manifest, device)
 
 
 @pytest.fixture
@@ -93,3 +98,32 @@ def test_peak_memory_is_not_that_of_the_process_that_started_this_one():
         [sys.executable, "-c", code], cwd=KERNEL, capture_output=True, text=True, check=True
     )
     assert 50 < float(child.stdout) < held.nbytes / 2**20
+
+
+def test_a_trainings_run_json_is_not_replaced(tmp_path):
+    (tmp_path / "run.json").write_text('{"recipe": {"name": "small"}}')
+    with pytest.raises(JournalError, match="a training run's folder"):
+        start(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+    (tmp_path / "run.json").write_text('{"studies": 2}')
+    start(tmp_path)
+
+
+def test_studies_that_the_sample_does_not_ask_for_are_named(tmp_path, caplog):
+    start(tmp_path, study_rows("1"))
+    assert "1 studies have no row in the sample submission" in caplog.text and "first: 2" in caplog.text
+
+
+def test_a_damaged_bundle_leaves_the_prior_and_what_an_earlier_run_saw(tmp_path):
+    root, bundle = write_studies(tmp_path / "data"), write_tiny_bundle(tmp_path / "bundle")
+    out, seen = tmp_path / "submission.csv", tmp_path / "seen"
+    flags = ["--data", root, "--bundle", bundle, "--out", out, "--dump", seen, "--workers", "1"]
+    flags = [*map(str, flags), "--device", "cpu", "--precision", "fp32"]
+    assert infer.main(flags) in (0, 3)
+    before = {path.name: path.read_bytes() for path in seen.iterdir() if path.is_file()}
+    file = next((bundle / "weights").iterdir())
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert infer.main(flags) == 4
+    assert {path.name: path.read_bytes() for path in seen.iterdir() if path.is_file()} == before
+    _, rows = read_submission(out)
+    assert len(np.unique(rows.reshape(-1, 25, 3), axis=0)) == 1

@@ -134,6 +134,38 @@ def test_a_pickled_state_dict_gives_the_same_network(bundle, tmp_path, ending):
         assert torch.equal(network.state_dict()[key], tensor)
 
 
+@needs_golden
+def test_a_family_that_is_told_fills_what_keys_can_not_tell(tmp_path):
+    file = GOLDEN / "family_a/sagittal_t1.safetensors"
+    flags = ["--detector", f"sagittal_t1={file}", "--family", "b", "--out", str(tmp_path)]
+    assert build_dataset.main(["import", *flags]) == 0
+    (detector,) = load_bundle(tmp_path).detectors
+    assert (detector.xy, detector.networks[SAGITTAL_T1].config.max_length) == ("dynamic", 38)
+
+
+@needs_golden
+def test_flags_that_would_drop_or_guess_something_are_refused(tmp_path, capsys):
+    a, b = (f"{GOLDEN}/family_{family}/sagittal_t1.safetensors" for family in "ab")
+    classifier = f"{GOLDEN}/classifier/classifier.safetensors"
+    for flags, told in (
+        (["--detector", f"sagittal_t1={a}", "--detector", f"sagittal_t1={b}"], "two checkpoints"),
+        (
+            [
+                "--detector",
+                f"a:sagittal_t1={a}",
+                "--detector",
+                f"b:sagittal_t1={b}",
+                "--classifier",
+                classifier,
+            ],
+            "detectors of both families",
+        ),
+    ):
+        assert build_dataset.main(["import", *flags, "--out", str(tmp_path / "out")]) == 4
+        assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_not_recognised_is_refused(tmp_path):
     file = tmp_path / "foreign.safetensors"
     safetensors.torch.save_file({"layer.weight": torch.zeros(2, 2)}, file)

@@ -1,5 +1,7 @@
 """A cache is whole whoever fills it: one run, two at a time, one that was killed."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -71,3 +73,15 @@ def test_the_mark_is_written_once_and_refuses_other_data(data, tmp_path):
     other = write_competition(tmp_path / "other", studies=1)
     with pytest.raises(LabelError, match="use another --cache"):
         build(other, tmp_path)
+
+
+def test_a_study_that_is_listed_otherwise_now_is_not_taken_for_what_it_was(tmp_path):
+    data = write_competition(tmp_path / "data", studies=2)
+    build(data, tmp_path / "cache")
+    table = data / "train_series_descriptions.csv"
+    text = table.read_text()
+    table.write_text(text.replace("100,100002,Axial T2\n", ""))
+    with pytest.raises(LabelError, match="listing\\.json: got a study decoded from"):
+        build(data, tmp_path / "cache")
+    shutil.rmtree(tmp_path / "cache" / "100")
+    assert set(build(data, tmp_path / "cache").volumes("100")) == set(DESCRIPTIONS) - {"Axial T2"}

@@ -24,7 +24,7 @@ from lumbar.weights import BundleError
 logger = logging.getLogger(__name__)
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-KERNEL_SUFFIXES = (".py", ".css", ".js", ".html", ".svg", ".json", ".csv")
+KERNEL_SUFFIXES = (".py", ".css", ".js")  # no .csv or .json: those are what a run leaves behind
 KERNEL_LEFT_OUT = ("__pycache__", "weights")  # weights come as the manifest names them
 OPTIONAL_FILES = ("LICENSE",)
 # Not 1980, where zip's time begins: west of Greenwich that is 1979, and the Kaggle command line's zip fails.

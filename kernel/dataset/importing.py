@@ -103,7 +103,12 @@ def import_bundle(args: argparse.Namespace) -> Path:
     files: dict[str, dict[str, Path]] = {}
     for text in args.detector:
         name, description, value = named_description(text, "--detector")
-        files.setdefault(name, {})[description] = Path(value)
+        if description in files.setdefault(name, {}):
+            raise BundleError(
+                f"--detector: got two checkpoints of {description} for detector {name!r}, expected one; give "
+                "folds different names, NAME:DESCRIPTION=FILE"
+            )
+        files[name][description] = Path(value)
     lengths = {}
     for text in args.max_length:
         name, description, value = named_description(text, "--max-length")
@@ -117,16 +122,22 @@ def import_bundle(args: argparse.Namespace) -> Path:
         networks = {}
         for description, file in by_description.items():
             length = lengths.get((name, description))
-            networks[description], family = import_detector_network(file, description, length)
-            families.append(FAMILIES.get(args.family, family))
+            network, family = import_detector_network(file, description, length, FAMILIES.get(args.family))
+            networks[description] = network
+            families.append(family)
         member_families = families[-len(networks) :]
         kind = kinds.get(name) or kinds.get("") or likeliest(member_families).xy
         if kind not in POINT_KINDS:
             raise BundleError(f"--xy: got {kind!r}, expected one of {POINT_KINDS}")
         detectors.append(Detector(name, kind, networks))
         print(f"detector {name}: {kind} (x, y), {', '.join(networks)}")
-    family = likeliest(families)
-    classifiers = import_classifiers(args, family)
+    kinds_of_border = {family.border for family in families}
+    if args.classifier and not args.border and len(kinds_of_border) > 1:
+        raise BundleError(
+            "--border: got detectors of both families, expected to be told each classifier's border; give "
+            f"--border, one of {BORDERS}, once for each --classifier"
+        )
+    classifiers = import_classifiers(args, likeliest(families))
     prior = np.array(COMPETITION_PRIOR)
     prior /= prior.sum(axis=1, keepdims=True)
     bundle = Bundle(args.name, args.trained_on, tuple(detectors), tuple(classifiers), prior, "")

@@ -84,12 +84,12 @@ def read_checkpoint(file: Path) -> dict[str, Tensor]:
 
 
 def import_detector_network(
-    file: Path, description: str, max_length: int | None = None
+    file: Path, description: str, max_length: int | None = None, family: Family | None = None
 ) -> tuple[DetectorNetwork, Family]:
-    """Turn a stage-1 checkpoint into a network; return it with the family that its architecture shows.
+    """Turn a stage-1 checkpoint into a network; return it with its family.
 
-    max_length: None takes the family's. Raises BundleError for keys it does not know, a class count that
-    is not the description's, and tensors that do not fit.
+    max_length: None takes the family's. family: None tells it from the architecture. Raises BundleError for keys
+    it does not know, a class count that is not the description's, and tensors that do not fit.
     """
     tensors = dict(renamed(read_checkpoint(file), DETECTOR_KEYS, file))
     fold_transformer(tensors)
@@ -99,7 +99,7 @@ def import_detector_network(
     encoder = recognise(strip(tensors, "segmenter.encoder."), file, features_only=True)
     pointer_encoder = recognise(strip(tensors, "pointer.encoder."), file, features_only=True)
     kind = "lstm" if "pointer.sequence.lstm.weight_hh_l0" in tensors else "transformer"
-    family = FAMILY_A if kind == "lstm" and blocks == 5 else FAMILY_B
+    family = family or (FAMILY_A if kind == "lstm" and blocks == 5 else FAMILY_B)
     length = max_length or family.max_length[description]
     if kind == "transformer":
         tensors["pointer.sequence.positions"] = tensors["pointer.sequence.positions"][:length]

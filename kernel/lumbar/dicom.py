@@ -11,13 +11,14 @@ from pathlib import Path
 
 from lumbar.declared import MAX_FRAMES
 from lumbar.faults import DicomError, Fault
-from lumbar.headers import Notes, plane_of
+from lumbar.headers import Notes, plane_of, tilt
 from lumbar.instance import Slice, read_file
 
 __all__ = ["DicomError", "Series", "Slice", "read_file", "read_series"]
 
 logger = logging.getLogger(__name__)
 
+MAX_TILT = 60.0  # degrees out of its series' plane; a slice of another plane is turned by 90
 MAX_SERIES_BYTES = 2**30  # of decoded pixels: 512 slices of 1024 x 1024 at 16 bits
 
 
@@ -127,21 +128,29 @@ def _natural(name: str) -> tuple:
 
 
 def _split_by_plane(slices: list[Slice], description: str, folder: Path) -> tuple[list[Slice], list[Fault]]:
-    """Part the slices whose plane is not that of most; among equals the described plane wins."""
+    """Part the slices whose plane is not that of most; among equals the described plane wins.
+
+    A block through L5/S1 may be tilted beyond 45 degrees and is nearest to another plane then: what is not turned
+    away by MAX_TILT stays.
+    """
     planes = [plane_of(s.orientation) for s in slices]
     votes = Counter(plane for plane in planes if plane)
     if len(votes) < 2:
         return slices, []
     plane = max(votes, key=lambda p: (votes[p], description.lower().startswith(p)))
-    kept = [s for s, p in zip(slices, planes, strict=True) if p in (None, plane)]
+    stays = [
+        p in (None, plane) or tilt(s.orientation, plane) < MAX_TILT
+        for s, p in zip(slices, planes, strict=True)
+    ]
+    kept = [s for s, stay in zip(slices, stays, strict=True) if stay]
     strays = [
         Fault(
             str(folder / s.name),
             "other_orientation",
             f"{folder / s.name}: got a {p} slice, expected {plane} as most of its series; it is left out",
         )
-        for s, p in zip(slices, planes, strict=True)
-        if p not in (None, plane)
+        for s, p, stay in zip(slices, planes, stays, strict=True)
+        if not stay
     ]
     return kept, strays
 

@@ -31,7 +31,8 @@ def fuse(network: DetectorNetwork | ClassifierNetwork, device: Device) -> Detect
     """
     if isinstance(network, DetectorNetwork):
         return fuse_detector(network)
-    return fuse_classifier(network, pointwise=device.torch.type == "cpu" and device.autocast_type is None)
+    float32_on_cpu = device.torch.type == "cpu" and device.autocast_type is None
+    return fuse_classifier(network, pointwise=float32_on_cpu and torch.backends.mkldnn.is_available())
 
 
 def fuse_detector(network: DetectorNetwork) -> DetectorNetwork:

@@ -46,6 +46,12 @@ def plane_of(orientation: tuple[float, ...] | None) -> str | None:
     return PLANES[normal.index(max(normal))]
 
 
+def tilt(orientation: tuple[float, ...], plane: str) -> float:
+    """Return by how many degrees, 0 to 90, a slice of (6,) direction cosines is turned out of a plane."""
+    normal = _cross(orientation[:3], orientation[3:])
+    return math.degrees(math.acos(min(1.0, abs(normal[PLANES.index(plane)]) / math.hypot(*normal))))
+
+
 def tag_value(dataset: Dataset, keyword: str, notes: Notes):
     """Return a tag's value, or None where it is absent, empty or can not be converted (then noted)."""
     try:

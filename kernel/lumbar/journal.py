@@ -20,7 +20,7 @@ NO_LOCKS_HERE = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}  # som
 
 
 class JournalError(Exception):
-    """A journal that does not belong to this run, is in use, or is damaged in the middle."""
+    """A journal, or another file of a run, that does not belong to this run, is in use, or is damaged in the middle."""
 
 
 class Journal:

@@ -54,17 +54,19 @@ def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Sum
     budget = Budget(options.time_limit, options.started, clock)
     complete = False
     with end_before(budget, state):
+        bundle = ready_bundle(
+            options.bundle, device
+        )  # one that fails leaves the prior, and what an earlier run wrote
         try:
-            grade_all(device, budget, state)
+            grade_all(bundle, device, budget, state)
             complete = True
         finally:
             state.finish(complete)
     return state.summary
 
 
-def grade_all(device: Device, budget: Budget, state: Run) -> None:
+def grade_all(bundle: Bundle, device: Device, budget: Budget, state: Run) -> None:
     """Grade the studies as the readers bring them, each with the members that the time allows."""
-    bundle = ready_bundle(state.options.bundle, device)
     names = [member.name for member in bundle.detectors], [member.name for member in bundle.classifiers]
     studies = read_ahead(list(state.pending.values()), state.options.workers)
     with contextlib.closing(studies), tqdm(total=len(state.pending), file=Told(sys.stderr), **BAR) as bar:

@@ -30,8 +30,8 @@ def scan_folder(
     where the study has a plain series, as the competition's studies have one of them.
 
     :param overrules: descriptions by (study id, series id or its folder's name), which no header gainsays.
-    :returns: studies sorted by id; decisions: study_id, series_id, number (SeriesNumber or None), text
-        (SeriesDescription and ProtocolName), description or None, reason, why, files.
+    :returns: studies sorted by id, those without a readable file last; decisions: study_id, series_id, number
+        (SeriesNumber or None), text (SeriesDescription and ProtocolName), description or None, reason, why, files.
     :raises DataNotFoundError: there is no DICOM file.
     """
     headers, unread = read_headers(root)
@@ -40,13 +40,14 @@ def scan_folder(
         raise DataNotFoundError(f"{message}; pass the folder (or .zip) with --data")
     studies, decisions = [], []
     known = set()
-    for study_id, series in group(root, headers).items():
+    groups = group(root, headers)
+    owners = owners_of_unread(root, groups, unread)
+    for study_id, series in groups.items():
         known |= {(study_id, name) for series_id, files in series.items() for name in names(series_id, files)}
         ref, told = decide_study(study_id, series, overrules)
-        folders = {header.path.parent for files in series.values() for header in files}
-        faults = tuple(fault for fault in unread if Path(fault.file).parent in folders)
-        studies.append(StudyRef(study_id, ref.series, ref.faults + faults))
+        studies.append(StudyRef(study_id, ref.series, ref.faults + tuple(owners.pop(study_id, ()))))
         decisions += told
+    studies += [StudyRef(study_id, (), tuple(faults)) for study_id, faults in owners.items()]
     for study_id, series_id in overrules.keys() - known:
         logger.warning("--series: study %s, series %s is not under %s", study_id, series_id, root)
     for told in decisions:
@@ -55,6 +56,36 @@ def scan_folder(
         )
     logger.info("%s: %d studies, %d series by their headers", root, len(studies), len(decisions))
     return tuple(studies), tuple(decisions)
+
+
+def owners_of_unread(
+    root: Path, groups: dict[str, dict[str, list[FileHeader]]], unread: list[Fault]
+) -> dict[str, list[Fault]]:
+    """Return the faults of files whose headers could not be read by the study they belong to.
+
+    That is each study with a file in the same folder; where there is none, each with its series in folders beside
+    this one; else a study of its own, of which nothing is known but the faults.
+    """
+    inside: dict[Path, set[str]] = defaultdict(set)
+    beside: dict[Path, Counter[str]] = defaultdict(Counter)
+    for study_id, series in groups.items():
+        for folder in {header.path.parent for files in series.values() for header in files}:
+            inside[folder].add(study_id)
+            beside[folder.parent][study_id] += 1
+    owners: dict[str, list[Fault]] = defaultdict(list)
+    lost: dict[Path, str] = {}
+    for fault in unread:
+        folder = Path(fault.file).parent
+        # Folders right under the root may be studies; several of one study show that they are series.
+        found = inside[folder] or {
+            s for s, n in beside[folder.parent].items() if folder.parent != root or n > 1
+        }
+        if not found:
+            whole = folder if root in (folder, folder.parent) else folder.parent
+            found = {lost.setdefault(whole, plain_id(str(whole), groups | owners))}
+        for study_id in sorted(found):
+            owners[study_id].append(fault)
+    return owners
 
 
 def read_headers(root: Path) -> tuple[list[FileHeader], list[Fault]]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import logging
 import threading
 import time
@@ -14,7 +15,7 @@ import numpy as np
 from lumbar.budget import Plan
 from lumbar.device import Device
 from lumbar.findings import write_findings
-from lumbar.journal import Journal
+from lumbar.journal import Journal, JournalError
 from lumbar.manifest import Manifest
 from lumbar.records import Summary, dump_tables, prior_record, versions
 from lumbar.report import Report
@@ -58,9 +59,16 @@ class Run:
 
     def __init__(self, options: RunOptions, competition: Competition, manifest: Manifest, device: Device):
         self.options = options
+        for file in self.run_files():
+            refuse_training_run(file)
         row_ids = competition.sample_ids or [
             row for study in competition.studies for row in study_rows(study.study_id)
         ]
+        asked = set(row_ids)
+        unasked = [s.study_id for s in competition.studies if asked.isdisjoint(study_rows(s.study_id))]
+        if unasked:
+            text = "%d studies have no row in the sample submission, so none in %s; the first: %s"
+            logger.warning(text, len(unasked), options.out, unasked[0])
         self.submission = Submission(row_ids, manifest.prior)
         self.summary = summary_of(options, competition, manifest, device)
         self.lock = threading.RLock()
@@ -105,7 +113,7 @@ class Run:
                 self.written = time.monotonic()
 
     def give_up_pending(self) -> None:
-        """Leave the prior to the studies that there was no time for; the same command may try them again."""
+        """Leave the prior to the studies that there was no time for."""
         with self.lock:
             for study_id in list(self.pending):
                 self.take(prior_record(study_id, "time_limit", "no time left for even one member"))
@@ -156,6 +164,15 @@ class Run:
             if complete:
                 self.journal.discard()
         return self.summary
+
+
+def refuse_training_run(file: Path) -> None:
+    """Raise JournalError if a ``run.json`` that would be replaced is a training's."""
+    with contextlib.suppress(OSError, ValueError):
+        if "recipe" in json.loads(file.read_text("utf-8")):
+            raise JournalError(
+                f"{file}: got a training run's folder, expected one for predictions; choose another --out or --dump"
+            )
 
 
 def fingerprint(studies: tuple[StudyRef, ...]) -> str:

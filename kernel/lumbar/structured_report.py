@@ -72,10 +72,12 @@ def referenced_images(study: StudyRef, findings: dict) -> dict[str, Dataset]:
     wanted = {point["sop_instance_uid"] for site in findings["findings"] for point in site["points"][:1]}
     images = {}
     for series in study.series:
-        for path in series.files or sorted(series.folder.iterdir()):
+        for path in series.files or (sorted(series.folder.iterdir()) if series.folder.is_dir() else ()):
+            if not path.is_file():
+                continue
             try:
                 header = pydicom.dcmread(path, stop_before_pixels=True)
-            except (OSError, pydicom.errors.InvalidDicomError):
+            except Exception:  # depends on the bytes; the reader has said what was wrong with this file
                 continue
             uid = str(header.get("SOPInstanceUID", ""))
             if uid in wanted and "NumberOfFrames" not in header:

@@ -1,7 +1,8 @@
 """Every study decoded once: its grids as memory-mapped files, its slice headers beside them.
 
-Layout: ``CACHE/<study_id>/<description>_{256,512}.npy`` and ``study.json``. A slice that is all zero is
-left as a hole in the file, so it costs no disk where the file system knows holes.
+Layout: ``CACHE/<study_id>/<description>_{256,512}.npy``, ``study.json`` and ``listing.json``, the series that
+were listed. A slice that is all zero is left as a hole in the file, so it costs no disk where the file system
+knows holes.
 """
 
 import dataclasses
@@ -26,7 +27,7 @@ from training.labels import LabelError, LabelFault
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-STUDY_FILE = "study.json"
+STUDY_FILE, LISTING_FILE = "study.json", "listing.json"
 FILE_STEM = {SAGITTAL_T2: "sagittal_t2", SAGITTAL_T1: "sagittal_t1", AXIAL_T2: "axial_t2"}
 
 
@@ -56,6 +57,8 @@ def build_cache(competition: Competition, folder: Path, workers: int) -> Cache:
     if json.loads(mark.read_text()) != source:
         raise LabelError(f"{mark}: got a cache of {mark.read_text()}, expected {source}; use another --cache")
     studies = competition.studies
+    for study in studies:
+        check_listing(study, folder / study.study_id)
     todo = [(study, folder) for study in studies if not is_cached(folder / study.study_id)]
     if todo:
         log.info("decoding %d studies into %s", len(todo), folder)
@@ -83,11 +86,26 @@ def cache_study(ref: StudyRef, folder: Path) -> None:
         side = Path(scratch) / "study"
         side.mkdir()
         write_volumes(side, study)
+        (side / LISTING_FILE).write_text(json.dumps(listing(ref)))
         try:
             side.rename(target)
         except OSError:  # a folder that is not empty is never replaced
             if not is_cached(target):
                 raise
+
+
+def check_listing(ref: StudyRef, folder: Path) -> None:
+    """Raise LabelError if a study was decoded when other series, or others' descriptions, were listed of it."""
+    file = folder / LISTING_FILE
+    if file.is_file() and json.loads(file.read_text()) != listing(ref):
+        raise LabelError(
+            f"{file}: got a study decoded from {file.read_text()}, expected {json.dumps(listing(ref))}; delete "
+            f"{folder}, or use another --cache"
+        )
+
+
+def listing(ref: StudyRef) -> list[list[str]]:
+    return [[series.series_id, series.description] for series in ref.series]
 
 
 def is_cached(folder: Path) -> bool:

@@ -17,7 +17,6 @@ from lumbar.volume import normalize_slice
 from training.labels import LabelFault, coordinate_table, read_table
 
 PRETRAIN_FILE = "coords_pretrain.csv"
-IMPROVED_FILE = "coords_rsna_improved.csv"
 SIDES = {"L": "left", "R": "right"}
 
 

@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 GRADES_FILE = "train.csv"
 COORDINATES_FILE = "train_label_coordinates.csv"
 COORDINATE_COLUMNS = ("study_id", "series_id", "instance_number", "site", "x", "y", "unit")
-UNITS = ("pixel", "fraction")  # of the native image: pixels, or 0..1 of its width and height
 
 
 class LabelError(Exception):
@@ -96,7 +95,8 @@ def read_coordinates(file: Path) -> tuple[pd.DataFrame, list[LabelFault]]:
 def coordinate_table(table: pd.DataFrame, file: Path) -> tuple[pd.DataFrame, list[LabelFault]]:
     """Check rows of study_id, series_id, instance_number, group, level, x, y, unit and name their sites."""
     rows, faults, seen = [], [], set()
-    for row in table.itertuples(index=False):
+    numbers = table[["instance_number", "x", "y"]].apply(pd.to_numeric, errors="coerce")  # text: NaN
+    for row, (instance, x, y) in zip(table.itertuples(index=False), numbers.to_numpy(), strict=True):
         level = str(row.level).strip().lower().replace("/", "_")
         where = f"{file.name}: study {row.study_id}, series {row.series_id}, slice {row.instance_number}"
         if row.group not in GROUPS or level not in LEVELS:
@@ -104,7 +104,7 @@ def coordinate_table(table: pd.DataFrame, file: Path) -> tuple[pd.DataFrame, lis
             continue
         site = GROUPS.index(row.group) * len(LEVELS) + LEVELS.index(level)
         where = f"{where}, {SITE_NAMES[site]}"
-        if not np.isfinite([row.instance_number, row.x, row.y]).all():
+        if not np.isfinite([instance, x, y]).all():
             faults.append(LabelFault("not_a_number", where, f"got x {row.x}, y {row.y}"))
         elif (row.study_id, site) in seen:
             faults.append(
@@ -112,17 +112,7 @@ def coordinate_table(table: pd.DataFrame, file: Path) -> tuple[pd.DataFrame, lis
             )
         else:
             seen.add((row.study_id, site))
-            rows.append(
-                (
-                    row.study_id,
-                    row.series_id,
-                    int(row.instance_number),
-                    site,
-                    float(row.x),
-                    float(row.y),
-                    row.unit,
-                )
-            )
+            rows.append((row.study_id, row.series_id, int(instance), site, float(x), float(y), row.unit))
     return pd.DataFrame(rows, columns=list(COORDINATE_COLUMNS)), faults
 
 

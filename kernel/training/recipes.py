@@ -111,6 +111,7 @@ PAPER_CROP_AUGMENTATION = CropAugmentation(
     cutmix=1.0,
 )
 DETECTOR_SCHEDULE = Schedule(epochs=40, batch=4, lr=1e-4, weight_decay=1e-2, warmup=0.1, evaluate_every=5)
+PRETRAINING = 10  # epochs on external sagittal images, where there are some; the number is ours
 STEP1 = Schedule(epochs=20, batch=4, lr=1e-4, weight_decay=1e-2, warmup=0.1, evaluate_every=1)
 STEP2 = replace(STEP1, epochs=10)
 FAMILY_A_LENGTHS = {SAGITTAL_T2: 32, SAGITTAL_T1: 32, AXIAL_T2: 64}
@@ -142,6 +143,7 @@ def family_a() -> Recipe:
             augmentation=PAPER_DETECTOR_AUGMENTATION,
             xy_target="own",
             points="middle_epoch",
+            pretraining=0 if d == AXIAL_T2 else PRETRAINING,
         )
         for d in DESCRIPTIONS
     )
@@ -179,6 +181,7 @@ def family_b() -> Recipe:
                 augmentation=PAPER_DETECTOR_AUGMENTATION,
                 xy_target="union_of_levels" if d == AXIAL_T2 else "own",
                 points="first_fold" if d == AXIAL_T2 else "out_of_fold",
+                pretraining=0 if d == AXIAL_T2 else PRETRAINING,
             )
         )
     classifiers = tuple(

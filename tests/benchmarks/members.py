@@ -8,7 +8,6 @@ doing. What is made is kept outside the repository.
 """
 
 import os
-import shutil
 from pathlib import Path
 
 import torch
@@ -37,10 +36,7 @@ def phantoms(studies: int, seed: int, split: str) -> Path:
     """Return a folder of phantoms in the competition's layout, made on first use."""
     folder = CACHE / f"phantoms-{split}-{studies}-{seed}"
     if not folder.is_dir():
-        beside = folder.with_name(folder.name + ".part")
-        shutil.rmtree(beside, ignore_errors=True)
-        write_phantoms(beside, studies, seed, workers=min(studies, os.cpu_count() or 1), split=split)
-        beside.rename(folder)
+        write_phantoms(folder, studies, seed, workers=min(studies, os.cpu_count() or 1), split=split)
     return folder
 
 

@@ -103,10 +103,11 @@ def test_no_link_is_followed(tmp_path, bundle, checkout, link, capsys):
     assert not (tmp_path / "dist").exists()
 
 
-def test_unknown_kind_of_file_in_the_kernel_is_refused(tmp_path, bundle, checkout, capsys):
-    (checkout / "kernel/lumbar/data.bin").write_text("x")
+@pytest.mark.parametrize("stray", ["lumbar/data.bin", "submission.csv", "run.json"])
+def test_unknown_kind_of_file_in_the_kernel_is_refused(tmp_path, bundle, checkout, stray, capsys):
+    (checkout / "kernel" / stray).write_text("x")
     assert build(tmp_path / "dist", bundle) == 4
-    assert "data.bin" in capsys.readouterr().err
+    assert stray in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -62,7 +63,9 @@ def write_phantoms(
         raise FileExistsError(
             f"{out}: got a folder with files in it, expected a new one; choose another --out"
         )
-    images = out / f"{split}_images"
+    beside = out.with_name(f".{out.name}.part")  # so that a killed run leaves no half of a data set
+    shutil.rmtree(beside, ignore_errors=True)
+    images = beside / f"{split}_images"
     images.mkdir(parents=True)
     write = partial(_write_one, seed=seed, images=images, transfer_syntax=transfer_syntax)
     if workers == 1:
@@ -71,13 +74,16 @@ def write_phantoms(
         # A fresh interpreter per worker: a forked OpenCV or torch thread pool can hang.
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
             drawn = list(pool.map(write, range(studies)))
-    _write_tables(out, drawn, split)
+    _write_tables(beside, drawn, split)
     truth = {
         "seed": seed,
         "narrowing_noise": NARROWING_NOISE,
         "studies": {str(rows.study_id): rows.truth for rows in drawn},
     }
-    (out / "truth.json").write_text(json.dumps(truth, indent=1), encoding="utf-8")
+    (beside / "truth.json").write_text(json.dumps(truth, indent=1), encoding="utf-8")
+    if out.exists():
+        out.rmdir()
+    beside.rename(out)
 
 
 def _one_thread() -> None:

@@ -15,7 +15,6 @@ from lumbar.volume import Volume
 
 SAGITTAL_SIZE, AXIAL_SIZE = 512, 320  # pixels of a picture's longest side
 AXIAL_SHARE = 0.55  # of an axial slice shown: the spine in the middle
-RADIUS = 7.0  # of a mark, in pixels of a sagittal picture
 # Outlines around the origin, told apart without colour; detectors beyond the sixth start again.
 SHAPES = (
     "M7 0A7 7 0 1 1-7 0A7 7 0 1 1 7 0Z",
