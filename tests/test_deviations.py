@@ -9,10 +9,10 @@ from lumbar.detector import present_slices
 from lumbar.dicom import read_series
 from lumbar.heatmap import CROP_OFFSETS, heatmap_to_points, logits_to_heatmap, points_to_heatmap
 from lumbar.search import find_points
-from lumbar.sites import SAGITTAL_T1
+from lumbar.sites import AXIAL_T2, SAGITTAL_T1
 from lumbar.volume import build_volume, normalize_slice
 from tests import reference
-from tests.dicom_writer import SAGITTAL, write_slice
+from tests.dicom_writer import AXIAL, SAGITTAL, write_slice
 from tests.random_bundle import sharpen, smooth_picture
 from tests.test_detector import CPU, grid, small_network
 
@@ -129,6 +129,18 @@ def test_slices_at_one_place_keep_the_order_of_the_series(tmp_path):
     headers = build_volume(series, SAGITTAL_T1).headers
     order = [(header.series_id, header.instance_number) for header in headers]
     assert order == [(name, i) for start in (2, 1) for name in ("b", "a") for i in range(start, 21, 2)]
+
+
+def test_slices_of_another_plane_are_left_out(tmp_path):
+    """The notebooks keep a localizer that was filed with its series; a tilted block stays here too."""
+    tilted = [1.0, 0.0, 0.0, 0.0, 0.64, -0.77]  # 50 degrees
+    for instance, orientation in enumerate([AXIAL] * 3 + [tilted, SAGITTAL], start=1):
+        where = {"ImagePositionPatient": [0, 0, 4.0 * instance], "ImageOrientationPatient": orientation}
+        write_slice(tmp_path / "a" / f"{instance}.dcm", InstanceNumber=instance, **where)
+    volume = build_volume([read_series(tmp_path / "a", AXIAL_T2)], AXIAL_T2)
+    theirs = reference.read_volume([tmp_path / "a"], AXIAL_T2, SIZE)
+    assert len(theirs) == 5
+    np.testing.assert_array_equal(volume.grid256, theirs[:4])
 
 
 def test_constant_slice_is_zero_where_the_notebooks_divide_by_zero():

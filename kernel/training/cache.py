@@ -142,10 +142,11 @@ def cached_volumes(folder: Path) -> dict[str, Volume]:
         if description in record["volumes"]:
             entry = record["volumes"][description]
             stem = FILE_STEM[description]
+            # "c": what somebody writes stays in memory; of arrays that can't be written torch warns.
             volumes[description] = Volume(
                 description=description,
-                grid256=np.load(folder / f"{stem}_256.npy", mmap_mode="r"),
-                grid512=np.load(folder / f"{stem}_512.npy", mmap_mode="r"),
+                grid256=np.load(folder / f"{stem}_256.npy", mmap_mode="c"),
+                grid512=np.load(folder / f"{stem}_512.npy", mmap_mode="c"),
                 headers=tuple(header_from_json(header) for header in entry["headers"]),
                 order_key=entry["order_key"],
             )
