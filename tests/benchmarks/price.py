@@ -6,7 +6,8 @@ Counted: the FLOPs of one sample, forward and backward, through each network, a 
 studies and slices below. Estimated, not measured: hours, which are FLOPs over a sustained rate that small and
 grouped convolutions may not reach; memory, which is 16 bytes a parameter (float32, its gradient, AdamW's two
 moments) and half of the activations that autograd keeps in float32, as AMP halves most. Evaluations and the points
-out of fold are in it, every slice segmented; decoding, augmentation and ImageNet weights are not.
+out of fold are in it, every slice segmented; decoding, augmentation, ImageNet weights and the pre-training on
+external images (under 1%) are not.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from training.small_recipes import RECIPES
 NAMES = ("small", "family_a", "family_b")
 STUDIES = 1975  # of the competition's training set
 SLICES = {SAGITTAL_T2: 25, SAGITTAL_T1: 25, AXIAL_T2: 60}  # a study, about
+JOINED = {AXIAL_T2: 334 / STUDIES}  # volumes of several series
 MARKED = 25  # slices with a label: five levels, five slices each
 IMAGES = len(SITES) * CROP_SLICES  # a study's crops
 RATES = {
@@ -86,15 +88,16 @@ def network_price(recipe: NetworkRecipe, whole: Recipe) -> Price:
     """Price a network of stage 1: all slices through the pointer, those that the loss counts through the segmenter."""
     passes, schedule = detector_passes(recipe.config), recipe.schedule
     slices = min(SLICES[recipe.config.description], recipe.config.max_length)
-    segmented = min(recipe.slices_per_step or slices, slices)
+    segmented = slices if recipe.slices_per_step is None else min(recipe.slices_per_step, slices)
     if recipe.segmented != "all" or recipe.xy_target == "union_of_levels":
         segmented = min(segmented, MARKED)
     parts = (passes.segmenter.times(segmented), passes.pointer.times(slices), passes.sequence)
     searched = slices * (passes.segmenter.forward + passes.pointer.forward) + passes.sequence.forward
     training, held_out = split(whole)
+    read = training * (1 + (recipe.joined_repeats - 1) * JOINED.get(recipe.config.description, 0))
     volume = parts[0].both + recipe.pointer_share * (parts[1].both + parts[2].both)
     looks = evaluations(schedule) + 1  # and once for the points
-    flops = schedule.epochs * training * volume + looks * held_out * searched
+    flops = schedule.epochs * read * volume + looks * held_out * searched
     kept = sum(part.kept for part in parts)
     return priced(recipe, whole, schedule, passes.parameters, volume, flops, kept)
 
