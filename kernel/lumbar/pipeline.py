@@ -54,9 +54,8 @@ def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Sum
     budget = Budget(options.time_limit, options.started, clock)
     complete = False
     with end_before(budget, state):
-        bundle = ready_bundle(
-            options.bundle, device
-        )  # one that fails leaves the prior, and what an earlier run wrote
+        # One that can't be loaded leaves the prior, and what an earlier run saw.
+        bundle = ready_bundle(options.bundle, device)
         try:
             grade_all(bundle, device, budget, state)
             complete = True

@@ -168,11 +168,13 @@ class Run:
 
 def refuse_training_run(file: Path) -> None:
     """Raise JournalError if a ``run.json`` that would be replaced is a training's."""
-    with contextlib.suppress(OSError, ValueError):
-        if "recipe" in json.loads(file.read_text("utf-8")):
-            raise JournalError(
-                f"{file}: got a training run's folder, expected one for predictions; choose another --out or --dump"
-            )
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):  # none, or nobody's
+        return
+    if isinstance(content, dict) and "recipe" in content:
+        message = f"{file}: got a training run's folder, expected one for predictions"
+        raise JournalError(f"{message}; choose another --out or --dump")
 
 
 def fingerprint(studies: tuple[StudyRef, ...]) -> str:

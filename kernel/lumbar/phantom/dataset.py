@@ -63,7 +63,9 @@ def write_phantoms(
         raise FileExistsError(
             f"{out}: got a folder with files in it, expected a new one; choose another --out"
         )
-    beside = out.with_name(f".{out.name}.part")  # so that a killed run leaves no half of a data set
+    beside = out.resolve().with_name(
+        f".{out.resolve().name}.part"
+    )  # a killed run leaves no half of a data set
     shutil.rmtree(beside, ignore_errors=True)
     images = beside / f"{split}_images"
     images.mkdir(parents=True)
@@ -81,9 +83,10 @@ def write_phantoms(
         "studies": {str(rows.study_id): rows.truth for rows in drawn},
     }
     (beside / "truth.json").write_text(json.dumps(truth, indent=1), encoding="utf-8")
-    if out.exists():
-        out.rmdir()
-    beside.rename(out)
+    out.mkdir(exist_ok=True)
+    for entry in sorted(beside.iterdir(), key=Path.is_file):  # the images, then the tables
+        entry.rename(out / entry.name)
+    beside.rmdir()
 
 
 def _one_thread() -> None:
