@@ -7,12 +7,15 @@ import pandas as pd
 import pytest
 
 import evaluate
-from lumbar.sites import DESCRIPTION_SITES, SEVERITIES, SITE_NAMES, SITES
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SEVERITIES, SITE_NAMES, SITES
 from lumbar.submission import Submission, study_rows
+from lumbar.volume import SliceHeader, Volume
+from tests.dicom_writer import AXIAL
 from tests.labelled_competition import ROWS, materials_of, write_competition
 from training.evaluation import fit_weights, known_mean
 from training.labels import read_grades
 from training.metric import score
+from training.point_evaluation import place_errors
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +82,48 @@ def test_point_errors_in_slices_pixels_and_mm(data, tmp_path):
     moved, exact = points["Sagittal T1"], points["Axial T2"]
     assert (exact["px"], exact["slices"], exact["mm"], exact["level_right"]) == (0, 0, 0, 1)
     assert (moved["slices"], moved["y"], moved["x"], moved["px"]) == (1, 3, 4, 5)
-    assert moved["slices_one_series"] == 1
+    assert moved["slices_one_series"] == 1 and (moved["place_px"], moved["place_slices"]) == (5, 1)
     # A slice is 4 mm; 3 rows of 256 over 48 pixels of 1.5 mm, 4 columns over 40 of them.
     in_plane = np.hypot(3 * ROWS / 256 * 1.5, 4 * 40 / 256 * 1.5)
     assert moved["mm"] == pytest.approx(np.hypot(4, in_plane), rel=1e-6)
     assert set(moved["by_group"]) == {"left_neural_foraminal_narrowing", "right_neural_foraminal_narrowing"}
+
+
+def two_series() -> Volume:
+    """Return five slices of an axial series at z = 0, 6, ..., and one 2 mm above each of another, twice as fine."""
+    fov = {"a": ((0.0, 0.0), 1.0), "b": ((-10.0, 20.0), 0.5)}
+    headers = [
+        SliceHeader(
+            series,
+            i + 1,
+            f"{series}{i}",
+            (*fov[series][0], 6.0 * i + z),
+            AXIAL,
+            (fov[series][1],) * 2,
+            (256, 256),
+        )
+        for i in range(5)
+        for series, z in (("a", 0.0), ("b", 2.0))
+    ]
+    grid = np.zeros((10, 1, 1), np.uint8)
+    return Volume(AXIAL_T2, grid, grid, tuple(headers), "ImagePositionPatient")
+
+
+@pytest.mark.parametrize(
+    ("point", "expected"),
+    [
+        ((2, 50, 40), (0, 0, 0)),
+        ((4, 52, 43), (1, 2, 3)),  # the next slice of its own series, two on in the volume
+        (
+            (3, 60, 100),
+            (2 / 6, 0, 0),
+        ),  # the same place on the other: (50 - 20) / 0.5 rows, (40 + 10) / 0.5 columns
+        ((1, 64, 90), (4 / 6, 2, 5)),  # the slice below it there, 4 mm from the label's
+    ],
+)
+def test_a_point_on_another_series_counts_for_its_place(point, expected):
+    label = np.array([2.0, 50.0, 40.0])  # on series a, z = 6
+    assert place_errors(np.array(point, float), label, two_series()) == pytest.approx(expected)
 
 
 def test_fitted_weights_find_the_better_member():

@@ -38,8 +38,8 @@ def evaluation_text(figures: dict) -> str:
         for name, e in descriptions.items():
             lines.append(
                 f"{detector}, {name}: {e['px']:.2f} px (y {e['y']:.2f}, x {e['x']:.2f}), {e['slices']:.2f} slices "
-                f"({e['slices_one_series']:.2f} in volumes of one series), {e['mm']:.2f} mm, "
-                f"right level {e['level_right']:.1%}, n {e['n']}"
+                f"({e['slices_one_series']:.2f} in volumes of one series), by place {e['place_px']:.2f} px, "
+                f"{e['place_slices']:.2f} slices, {e['mm']:.2f} mm, right level {e['level_right']:.1%}, n {e['n']}"
             )
     if fitted := figures.get("weights"):
         weights = ", ".join(f"{name} {value:.3f}" for name, value in fitted["weights"].items())

@@ -38,10 +38,10 @@ def point_table(
     """Compare ``points.csv`` with the labels: one row a labelled site and detector.
 
     Columns: study_id, detector, description, site, severity (-1 missing), slices (error), y and x (px on
-    the 256 grid), mm (distance in the patient; NaN where the slices carry no geometry), level_right (whether
-    the nearest labelled site of the same group is its own), series (how many the volume is made of: the same
-    place may be seen in each of them, many slices apart). lengths: see ``squeezed_lengths``; a slice of a
-    squeezed volume is taken back to the volume's own.
+    the 256 grid), place_slices, place_y and place_x (see ``place_errors``), mm (distance in the patient; NaN
+    where the slices carry no geometry), level_right (whether the nearest labelled site of the same group is its
+    own), series (how many the volume is made of). lengths: see ``squeezed_lengths``; a slice of a squeezed
+    volume is taken back to the volume's own.
     """
     table = read_table(file, COLUMNS)
     table = table[table["offset"] == 0]
@@ -72,6 +72,9 @@ def point_table(
         "slices",
         "y",
         "x",
+        "place_slices",
+        "place_y",
+        "place_x",
         "mm",
         "level_right",
         "series",
@@ -80,14 +83,57 @@ def point_table(
 
 
 def site_errors(point: np.ndarray, c: int, truth: np.ndarray, volume: Volume) -> tuple:
-    """Return |slice|, |row|, |column|, mm and whether the level is right, of one class's point."""
+    """Return |slice|, |row|, |column|, the same by place, mm and whether the level is right, of one class's point."""
     slices, y, x = np.abs(point - truth[c])
     group = range(c - c % len(LEVELS), c - c % len(LEVELS) + len(LEVELS))
     rivals = [k for k in group if not np.isnan(truth[k, 0])]
     mm = np.array([distance_mm(point, truth[k], volume) for k in rivals])
     # Without geometry a slice counts as 4 mm on pixels of about 1 mm, the usual gap.
     distances = mm if np.isfinite(mm).all() else np.linalg.norm((truth[rivals] - point) * (4, 1, 1), axis=1)
-    return slices, y, x, mm[rivals.index(c)], rivals[int(distances.argmin())] == c
+    place = place_errors(point, truth[c], volume)
+    return slices, y, x, *place, mm[rivals.index(c)], rivals[int(distances.argmin())] == c
+
+
+def place_errors(point: np.ndarray, truth: np.ndarray, volume: Volume) -> np.ndarray:
+    """Return |slice|, |row|, |column| errors of a point (slice, row, column) as the label's own series sees them.
+
+    Several series of a study may show one place, on slices that lie many apart in the joined volume. Slices of
+    other series in between do not count; a point on another series counts for the place it shows in the patient: its
+    distance from the labelled slice in gaps of that series, and where it falls on that slice. Without
+    geometry, as in the joined volume.
+    """
+    plain = np.abs(point - truth)
+    z, labelled = (int(np.clip(np.rint(p[0]), 0, len(volume) - 1)) for p in (point, truth))
+    headers = volume.headers
+    own = [i for i, header in enumerate(headers) if header.series_id == headers[labelled].series_id]
+    if len(own) == len(volume):
+        return plain
+    if z in own:
+        return np.array([abs(own.index(z) - own.index(labelled)), *plain[1:]])
+    place, gap = volume.grid_to_patient(z, *point[1:]), slice_gap(volume, labelled, own)
+    seen = volume.patient_to_grid(labelled, place) if place is not None else None
+    if seen is None or gap is None:
+        return plain
+    normal = np.cross(*np.reshape(headers[labelled].orientation, (2, 3)))
+    depth = abs(np.dot(np.subtract(place, headers[labelled].position), normal)) / gap
+    return np.array([depth, *np.abs(seen - truth[1:])])
+
+
+def slice_gap(volume: Volume, index: int, series: list[int]) -> float | None:
+    """Return the mm from a slice to the nearest one parallel to it of its series; None if there is none."""
+    here = volume.headers[index]
+    gaps = []
+    for header in (volume.headers[i] for i in series):
+        if (
+            header.position is None
+            or header.orientation is None
+            or here.position is None
+            or here.orientation is None
+        ):
+            continue
+        if np.allclose(header.orientation, here.orientation, atol=1e-3):
+            gaps.append(float(np.linalg.norm(np.subtract(header.position, here.position))))
+    return min((gap for gap in gaps if gap > 0), default=None)
 
 
 def distance_mm(a: np.ndarray, b: np.ndarray, volume: Volume) -> float:
@@ -120,13 +166,14 @@ def point_figures(table: pd.DataFrame) -> dict:
 
 
 def mean_errors(rows: pd.DataFrame) -> dict[str, float]:
-    """Return the mean errors of rows; ``px`` is the distance within the slice, ``px_median`` its median;
-    ``slices_one_series`` counts the volumes of a single series alone (NaN without any)."""
+    """Return the mean errors of rows; ``px`` is the distance within the slice, ``px_median`` its median, ``place_px``
+    that of ``place_errors``; ``slices_one_series`` counts the volumes of a single series alone (NaN without any)."""
     px = np.hypot(rows["y"], rows["x"])
-    figures = {name: float(rows[name].mean()) for name in ("slices", "y", "x", "mm")}
+    figures = {name: float(rows[name].mean()) for name in ("slices", "y", "x", "mm", "place_slices")}
     figures |= {
         "px": float(px.mean()),
         "px_median": float(px.median()),
+        "place_px": float(np.hypot(rows["place_y"], rows["place_x"]).mean()),
         "mm_median": float(rows["mm"].median()),
         "slices_one_series": float(rows.loc[rows["series"] == 1, "slices"].mean()),
     }
