@@ -10,7 +10,7 @@ from torch import nn
 
 from lumbar.sites import SAGITTAL_T2
 from tests.benchmarks import held_out, price, training
-from tests.benchmarks.agreement import within_a_pixel
+from tests.benchmarks.agreement import same_places
 from tests.benchmarks.floor import floor_seconds, flops, lstm_flops
 from tests.benchmarks.ratio import figures
 from tests.benchmarks.scaling import repeat_study
@@ -150,4 +150,4 @@ def test_points_agree_on_one_slice_and_within_a_pixel():
     others = points.copy()
     others[1:, 2] = [(0, 1, -1), (0, 2, 0), (1, 0, 0), (0, 0, -2)]
     others[:, 0] = 9  # what the crop's other slices say does not count
-    assert within_a_pixel(points, others).tolist() == [True, True, False, False, False]
+    assert same_places(points, others).tolist() == [True, True, False, False, False]

@@ -243,7 +243,7 @@ def spoil(path: Path) -> None:
     path.write_bytes(bytes(128) + b"DICM" + b"\xff" * 40)
 
 
-def test_unread_files_belong_to_somebody(tmp_path, caplog):
+def test_unread_files_belong_to_somebody(tmp_path):
     """The study in whose folder they lie; the one with series beside theirs; else a study of their own."""
     write_plain(tmp_path / "a" / "t1", "1.1", "1.1.1", **T1)
     write_plain(tmp_path / "a" / "t2", "1.1", "1.1.2", **T2)

@@ -17,14 +17,14 @@ from lumbar.journal import JournalError
 from lumbar.manifest import Manifest
 from lumbar.progress import Run, RunOptions
 from lumbar.records import prior_record
-from lumbar.submission import read_submission, study_rows
+from lumbar.submission import read_submission
 from tests.small_study import write_studies
 from tests.tiny_bundle import write_tiny_bundle
 
 KERNEL = Path(__file__).resolve().parents[1] / "kernel"
 
 
-def start(tmp_path, sample_ids: tuple[str, ...] | None = None) -> Run:
+def start(tmp_path) -> Run:
     """Return a run over two studies that writes a report."""
     options = RunOptions(
         data=tmp_path,
@@ -45,7 +45,7 @@ def start(tmp_path, sample_ids: tuple[str, ...] | None = None) -> Run:
     studies = (StudyRef("1", ()), StudyRef("2", ()))
     manifest = Manifest("none", "nothing", (), (), np.full((25, 3), 1 / 3), "0" * 64)
     device = Device(torch.device("cpu"), None, "asked for", 1)
-    return Run(options, Competition(tmp_path, "plain", tmp_path, studies, sample_ids), manifest, device)
+    return Run(options, Competition(tmp_path, "plain", tmp_path, studies, None), manifest, device)
 
 
 @pytest.fixture
@@ -107,11 +107,6 @@ def test_a_trainings_run_json_is_not_replaced(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
     (tmp_path / "run.json").write_text('{"studies": 2}')
     start(tmp_path)
-
-
-def test_studies_that_the_sample_does_not_ask_for_are_named(tmp_path, caplog):
-    start(tmp_path, study_rows("1"))
-    assert "1 studies have no row in the sample submission" in caplog.text and "first: 2" in caplog.text
 
 
 def test_a_damaged_bundle_leaves_the_prior_and_what_an_earlier_run_saw(tmp_path):

@@ -142,6 +142,13 @@ def test_sample_rows_in_their_order(tmp_path, caplog):
     assert not lonely.volumes and [f.reason for f in lonely.faults] == ["no_series"]
 
 
+def test_studies_that_the_sample_does_not_ask_for_are_named(tmp_path, caplog):
+    make_competition(tmp_path, ["1,2,Axial T2", "2,3,Axial T2"])
+    (tmp_path / "sample_submission.csv").write_text(f"row_id,severe\n1_{SITE_NAMES[0]},0.3\n")
+    assert [study.study_id for study in find_competition(tmp_path).studies] == ["1", "2"]
+    assert "1 studies have no row in the sample submission" in caplog.text and "first: 2" in caplog.text
+
+
 def test_no_sample_and_a_sample_without_rows_column(tmp_path):
     make_competition(tmp_path, ["1,2,Axial T2"])
     assert find_competition(tmp_path).sample_ids is None

@@ -119,25 +119,19 @@ def import_bundle(args: argparse.Namespace) -> Path:
 
     detectors, families = [], []
     for name, by_description in files.items():
-        networks = {}
+        networks, recognised = {}, []
         for description, file in by_description.items():
             length = lengths.get((name, description))
-            network, family = import_detector_network(file, description, length, FAMILIES.get(args.family))
-            networks[description] = network
-            families.append(family)
-        member_families = families[-len(networks) :]
-        kind = kinds.get(name) or kinds.get("") or likeliest(member_families).xy
+            told = FAMILIES.get(args.family)
+            networks[description], family = import_detector_network(file, description, length, told)
+            recognised.append(family)
+        families.append(likeliest(recognised))
+        kind = kinds.get(name) or kinds.get("") or families[-1].xy
         if kind not in POINT_KINDS:
             raise BundleError(f"--xy: got {kind!r}, expected one of {POINT_KINDS}")
         detectors.append(Detector(name, kind, networks))
         print(f"detector {name}: {kind} (x, y), {', '.join(networks)}")
-    kinds_of_border = {family.border for family in families}
-    if args.classifier and not args.border and len(kinds_of_border) > 1:
-        raise BundleError(
-            "--border: got detectors of both families, expected to be told each classifier's border; give "
-            f"--border, one of {BORDERS}, once for each --classifier"
-        )
-    classifiers = import_classifiers(args, likeliest(families))
+    classifiers = import_classifiers(args, families)
     prior = np.array(COMPETITION_PRIOR)
     prior /= prior.sum(axis=1, keepdims=True)
     bundle = Bundle(args.name, args.trained_on, tuple(detectors), tuple(classifiers), prior, "")
@@ -146,11 +140,16 @@ def import_bundle(args: argparse.Namespace) -> Path:
     return manifest
 
 
-def import_classifiers(args: argparse.Namespace, family: Family) -> list[Classifier]:
-    """Import the stage-2 checkpoints, each with its sequence and border rule."""
-    count = len(args.classifier)
+def import_classifiers(args: argparse.Namespace, families: list[Family]) -> list[Classifier]:
+    """Import the stage-2 checkpoints, each with its sequence and border rule. families: of the detectors."""
+    count, usual = len(args.classifier), likeliest(families).border
+    if count and not args.border and any(family.border != usual for family in families):
+        raise BundleError(
+            "--border: got detectors of both families, expected to be told each classifier's border; give "
+            f"--border, one of {BORDERS}, once for all or once each"
+        )
     sequences = one_each(args.sequence or ["level"], count, "--sequence")
-    borders = one_each(args.border or [family.border], count, "--border")
+    borders = one_each(args.border or [usual], count, "--border")
     classifiers = []
     for text, sequence, border in zip(args.classifier, sequences, borders, strict=True):
         name, _, file = text.rpartition(":")

@@ -130,28 +130,23 @@ def _natural(name: str) -> tuple:
 def _split_by_plane(slices: list[Slice], description: str, folder: Path) -> tuple[list[Slice], list[Fault]]:
     """Part the slices whose plane is not that of most; among equals the described plane wins.
 
-    A block through L5/S1 may be tilted beyond 45 degrees and is nearest to another plane then: what is not turned
-    away by MAX_TILT stays.
+    A block through L5/S1 may be tilted beyond 45 degrees and be nearest to another plane: it stays up to MAX_TILT,
+    which a slice that is nearest to its series' plane never reaches.
     """
     planes = [plane_of(s.orientation) for s in slices]
     votes = Counter(plane for plane in planes if plane)
     if len(votes) < 2:
         return slices, []
     plane = max(votes, key=lambda p: (votes[p], description.lower().startswith(p)))
-    stays = [
-        p in (None, plane) or tilt(s.orientation, plane) < MAX_TILT
-        for s, p in zip(slices, planes, strict=True)
-    ]
-    kept = [s for s, stay in zip(slices, stays, strict=True) if stay]
-    strays = [
-        Fault(
-            str(folder / s.name),
-            "other_orientation",
-            f"{folder / s.name}: got a {p} slice, expected {plane} as most of its series; it is left out",
+    kept, strays = [], []
+    for s, p in zip(slices, planes, strict=True):
+        if p is None or tilt(s.orientation, plane) < MAX_TILT:
+            kept.append(s)
+            continue
+        message = (
+            f"{folder / s.name}: got a {p} slice, expected {plane} as most of its series; it is left out"
         )
-        for s, p, stay in zip(slices, planes, stays, strict=True)
-        if not stay
-    ]
+        strays.append(Fault(str(folder / s.name), "other_orientation", message))
     return kept, strays
 
 

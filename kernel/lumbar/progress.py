@@ -64,11 +64,6 @@ class Run:
         row_ids = competition.sample_ids or [
             row for study in competition.studies for row in study_rows(study.study_id)
         ]
-        asked = set(row_ids)
-        unasked = [s.study_id for s in competition.studies if asked.isdisjoint(study_rows(s.study_id))]
-        if unasked:
-            text = "%d studies have no row in the sample submission, so none in %s; the first: %s"
-            logger.warning(text, len(unasked), options.out, unasked[0])
         self.submission = Submission(row_ids, manifest.prior)
         self.summary = summary_of(options, competition, manifest, device)
         self.lock = threading.RLock()

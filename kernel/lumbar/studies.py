@@ -112,7 +112,12 @@ def list_tables(root: Path, split: str | None) -> Competition:
         folder = refs[0].folder.parent if refs else images / study_id
         refs.append(SeriesRef(series_id, folder / series_id, text))
     sample_ids = read_sample(root / "sample_submission.csv") if split == "test" else None
-    for study_id in studies_of_rows(sample_ids or ()):
+    asked = studies_of_rows(sample_ids or ())
+    unasked = sorted(series.keys() - set(asked)) if sample_ids else []
+    if unasked:
+        text = "%d studies have no row in the sample submission, so none in the submission; the first: %s"
+        logger.warning(text, len(unasked), unasked[0])
+    for study_id in asked:
         if study_id not in series:
             logger.warning("study %s is in the sample submission but not in %s", study_id, table_name(split))
             series[study_id] = []

@@ -47,6 +47,11 @@ class Volume:
     def __len__(self) -> int:
         return len(self.headers)
 
+    @property
+    def series_count(self) -> int:
+        """Return how many series the volume is joined of."""
+        return len({header.series_id for header in self.headers})
+
     def native_to_grid(self, slice_index: int, row: float, column: float) -> tuple[float, float]:
         """Return (row, column) on the 256 grid of a native pixel coordinate of a slice."""
         rows, columns = self.headers[slice_index].shape

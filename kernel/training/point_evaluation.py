@@ -8,7 +8,7 @@ import pandas as pd
 
 from lumbar.bundle import MANIFEST
 from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, GROUPS, LEVELS, SEVERITIES, SITE_NAMES, SITES
-from lumbar.volume import Volume
+from lumbar.volume import SliceHeader, Volume
 from training.cache import Cache
 from training.labels import Grades, read_table
 from training.targets import Target
@@ -55,14 +55,13 @@ def point_table(
                 volume = cache.volumes(study)[description]
                 target, start = targets[study, description], DESCRIPTION_SITES[description].start
                 length = min(len(volume), lengths.get((detector, description), len(volume)))
-                series = len({header.series_id for header in volume.headers})
                 for c in np.flatnonzero(~np.isnan(target.points[:, 0])):
                     if start + c in predicted:
                         point = np.array(predicted[start + c], np.float64)
                         point[0] = (point[0] + 0.5) * len(volume) / length - 0.5
-                        errors = site_errors(point, int(c), target.points, volume)
-                        site = start + c
-                        rows.append((study, detector, description, site, severities[site], *errors, series))
+                        site, errors = start + c, site_errors(point, int(c), target.points, volume)
+                        row = (study, detector, description, site, severities[site], *errors)
+                        rows.append((*row, volume.series_count))
     columns = [
         "study_id",
         "detector",
@@ -110,29 +109,21 @@ def place_errors(point: np.ndarray, truth: np.ndarray, volume: Volume) -> np.nda
         return plain
     if z in own:
         return np.array([abs(own.index(z) - own.index(labelled)), *plain[1:]])
-    place, gap = volume.grid_to_patient(z, *point[1:]), slice_gap(volume, labelled, own)
+    place = volume.grid_to_patient(z, *point[1:])
     seen = volume.patient_to_grid(labelled, place) if place is not None else None
-    if seen is None or gap is None:
+    gap = slice_gap(headers[labelled], [headers[i] for i in own]) if seen is not None else None
+    if gap is None:
         return plain
     normal = np.cross(*np.reshape(headers[labelled].orientation, (2, 3)))
     depth = abs(np.dot(np.subtract(place, headers[labelled].position), normal)) / gap
     return np.array([depth, *np.abs(seen - truth[1:])])
 
 
-def slice_gap(volume: Volume, index: int, series: list[int]) -> float | None:
-    """Return the mm from a slice to the nearest one parallel to it of its series; None if there is none."""
-    here = volume.headers[index]
-    gaps = []
-    for header in (volume.headers[i] for i in series):
-        if (
-            header.position is None
-            or header.orientation is None
-            or here.position is None
-            or here.orientation is None
-        ):
-            continue
-        if np.allclose(header.orientation, here.orientation, atol=1e-3):
-            gaps.append(float(np.linalg.norm(np.subtract(header.position, here.position))))
+def slice_gap(here: SliceHeader, series: list[SliceHeader]) -> float | None:
+    """Return the mm from a slice with geometry to the nearest one parallel to it of its series; None without one."""
+    placed = [h for h in series if h.position is not None and h.orientation is not None]
+    parallel = [h for h in placed if np.allclose(h.orientation, here.orientation, atol=1e-3)]
+    gaps = [float(np.linalg.norm(np.subtract(h.position, here.position))) for h in parallel]
     return min((gap for gap in gaps if gap > 0), default=None)
 
 

@@ -68,6 +68,7 @@ def small() -> Recipe:
     learns the sides alone; its pointer, which has to count them, goes on alone after the segmenter is done, in the
     end mostly on volumes of several series, where it has to choose between slices that show the same place.
     """
+    # The networks' lengths: no phantom has to be squeezed.
     schedule = Schedule(epochs=16, batch=12, lr=3e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=4)
     sagittal_t2 = replace(small_network(SAGITTAL_T2, 24, schedule), slices_per_step=1, pointer_share=0.25)
     sagittal_t1 = replace(
@@ -99,13 +100,7 @@ def small() -> Recipe:
         start_from=pointer.name,
         joined_repeats=4,
     )
-    networks = (
-        sagittal_t2,
-        sagittal_t1,
-        axial_start,
-        pointer,
-        axial,
-    )  # the lengths: no phantom has to be squeezed
+    networks = (sagittal_t2, sagittal_t1, axial_start, pointer, axial)
     names = (sagittal_t2.name, sagittal_t1.name, axial.name)
     step1 = Schedule(epochs=9, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=3)
     step2 = Schedule(epochs=30, batch=8, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5)

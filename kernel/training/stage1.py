@@ -12,7 +12,6 @@ from torch.utils.data import Dataset
 from lumbar.detector import DetectorNetwork
 from lumbar.device import Device
 from lumbar.sites import class_count
-from lumbar.volume import Volume
 from training.detector_data import DetectorDataset, PretrainingDataset, join_volumes
 from training.detector_training import detector_losses, epoch_batches, pretraining_losses, to_device
 from training.labels import LabelError
@@ -96,10 +95,13 @@ def network_dataset(recipe: NetworkRecipe, studies: list[str], shop: Workshop) -
     """Return what a network is trained on: its labels expanded, joined volumes repeated, as the recipe says."""
     cache, description = shop.materials.cache, recipe.config.description
     targets = shop.materials.expanded_targets(recipe.decay, recipe.reach)
-    joined = {study for study in studies if is_joined(cache.volumes(study).get(description))}
+    if recipe.joined_repeats != 1:  # only then: every study's headers are read
+        of_description = ((study, cache.volumes(study).get(description)) for study in studies)
+        joined = {study for study, volume in of_description if volume is not None and volume.series_count > 1}
+        studies = [study for study in studies for _ in range(recipe.joined_repeats if study in joined else 1)]
     return DetectorDataset(
         cache,
-        [study for study in studies for _ in range(recipe.joined_repeats if study in joined else 1)],
+        studies,
         targets,
         description,
         recipe.config.max_length,
@@ -107,11 +109,6 @@ def network_dataset(recipe: NetworkRecipe, studies: list[str], shop: Workshop) -
         recipe.seed,
         recipe.sigma,
     )
-
-
-def is_joined(volume: Volume | None) -> bool:
-    """Tell whether a volume is made of several series."""
-    return volume is not None and len({header.series_id for header in volume.headers}) > 1
 
 
 def start_from(network: DetectorNetwork, file: Path) -> None:

@@ -9,6 +9,7 @@ from lumbar.device import choose_device
 from lumbar.ensemble import classify, detect, site_windows
 from lumbar.grading import ready_bundle
 from lumbar.studies import find_competition, read_study
+from tests.benchmarks.ratio import within_a_pixel
 from tests.benchmarks.scaling import REPOSITORY
 
 
@@ -27,7 +28,7 @@ def agreement(root: Path, device: str) -> dict:
         found = detect(rounded.detectors, volumes, half)
         for name, detection in detect(plain.detectors, volumes, wide).items():
             for description, points in detection.points.items():
-                near.append(within_a_pixel(points.points, found[name].points[description].points))
+                near.append(same_places(points.points, found[name].points[description].points))
             for one, other in zip(plain.classifiers, rounded.classifiers, strict=True):
                 crops = site_windows(detection, one.network.config.border)[None]
                 apart.append(float(np.abs(classify(one, crops, wide) - classify(other, crops, half)).max()))
@@ -39,7 +40,6 @@ def agreement(root: Path, device: str) -> dict:
     }
 
 
-def within_a_pixel(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Tell of points (n, 5, 3) whether the middle ones lie on one slice and at most a pixel apart, (n,)."""
-    apart = np.abs(points[:, 2] - others[:, 2])
-    return (apart[:, 0] == 0) & (apart[:, 1:] <= 1).all(axis=1)
+def same_places(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Tell of points (n, 5, 3) whether the middle ones are within a pixel of each other, (n,)."""
+    return within_a_pixel(np.abs(points[:, 2] - others[:, 2]))

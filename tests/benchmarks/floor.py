@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lumbar.device import Device
+from lumbar.device import Device, choose_device
 from lumbar.fusion import PointwiseLinear
 from lumbar.grading import ready_bundle
 from lumbar.sites import DESCRIPTIONS
@@ -41,7 +41,7 @@ def matrix_rate(device: Device) -> float:
 
 def image_flops(bundle: Path) -> dict[str, float]:
     """Return FLOPs of one image through each network of the first members, and of what comes once a study."""
-    members = ready_bundle(bundle, Device(torch.device("cpu"), None, "counted", batch=1))
+    members = ready_bundle(bundle, choose_device("cpu", "fp32"))
     networks = [members.detectors[0].networks[d] for d in DESCRIPTIONS if d in members.detectors[0].networks]
     detector, classifier = networks[0], members.classifiers[0].network
     slice_of_three, crop = torch.rand(1, 3, 256, 256), torch.rand(1, 1, 128, 128)

@@ -71,8 +71,13 @@ def points_equal(reference: Measured, kernel: Measured, precision: str) -> float
     if precision == "fp32":
         compared, equal = reference.margins > MARGIN, (apart == 0).all(axis=1)
     else:
-        compared, equal = reference.searched, (apart[:, 0] == 0) & (apart[:, 1:] <= 1).all(axis=1)
+        compared, equal = reference.searched, within_a_pixel(apart)
     return float(equal[compared].mean()) if compared.any() else float("nan")
+
+
+def within_a_pixel(apart: np.ndarray) -> np.ndarray:
+    """Tell of differences (n, 3) whether the points lie on one slice and at most a pixel apart, (n,)."""
+    return (apart[:, 0] == 0) & (apart[:, 1:] <= 1).all(axis=1)
 
 
 def probability_difference(reference: Measured, kernel: Measured) -> float | None:

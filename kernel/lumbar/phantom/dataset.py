@@ -63,9 +63,8 @@ def write_phantoms(
         raise FileExistsError(
             f"{out}: got a folder with files in it, expected a new one; choose another --out"
         )
-    beside = out.resolve().with_name(
-        f".{out.resolve().name}.part"
-    )  # a killed run leaves no half of a data set
+    place = out.resolve()
+    beside = place.with_name(f".{place.name}.part")  # so that a killed run leaves no half of a data set
     shutil.rmtree(beside, ignore_errors=True)
     images = beside / f"{split}_images"
     images.mkdir(parents=True)
