@@ -31,7 +31,7 @@ from lumbar.weights import BundleError
 from training.export import export_run
 from training.labels import LabelError
 from training.loop import TrainingError
-from training.materials import Sources, read_materials
+from training.materials import Sources, check_apart, read_materials
 from training.phantom_bound import describe_bound
 from training.pretrained import convert_lite0
 from training.run import run_recipe
@@ -50,6 +50,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     phantoms = commands.add_parser("phantoms", help="write synthetic studies with known points and grades")
     phantoms.add_argument("--studies", type=count, default=300)
     phantoms.add_argument("--seed", type=int, default=0)
+    phantoms.add_argument(
+        "--axial-series", type=int, choices=(1, 2, 3), default=1, help="at least so many a study (default 1)"
+    )
     phantoms.add_argument("--workers", type=count, default=2, help="processes (default 2)")
     phantoms.add_argument("--out", type=Path, required=True, help="new folder, in the competition's layout")
     phantoms.add_argument("--split", choices=("train", "test"), default="train", help="names of the files")
@@ -111,6 +114,9 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--improved", type=Path, metavar="FILE", help="coords_rsna_improved.csv")
     parser.add_argument("--pretraining", type=Path, metavar="FOLDER", help="folder of coords_pretrain.csv")
+    parser.add_argument(
+        "--more", type=Path, metavar="DIR", help="more studies, as in --data, for the networks that take them"
+    )
     parser.add_argument("--strict", action="store_true", help="stop at labels that can't be used")
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
     parser.add_argument(
@@ -156,11 +162,17 @@ def train(options: argparse.Namespace) -> None:
     elif options.command == "classifier":
         classifiers = named(classifiers, options.classifier, "--classifier")
         networks = tuple(network for network in networks if network.points != "labels")
-    if options.pretraining and not any(network.pretraining for network in networks):
-        raise LabelError(
-            f"--pretraining: no network of {recipe.name} that is to be trained uses it; leave it out"
-        )
-    shop = Workshop(read_materials(sources, options.out), device, workers, options.imagenet)
+    for flag in ("pretraining", "more"):
+        if getattr(options, flag) and not any(getattr(network, flag) for network in networks):
+            raise LabelError(
+                f"--{flag}: no network of {recipe.name} that is to be trained uses it; leave it out"
+            )
+    materials, more = read_materials(sources, options.out), None
+    if options.more:
+        sources = replace(sources, data=options.more, cache=cache / "more", improved=None, pretraining=None)
+        more = read_materials(sources, options.out / "more")
+        check_apart(materials, more)
+    shop = Workshop(materials, device, workers, options.imagenet, more)
     started = time.monotonic()
     about = run_recipe(recipe, shop, options.out, networks, classifiers)
     report(about)
@@ -225,6 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
                 options.workers,
                 transfer_syntax=options.transfer_syntax,
                 split=options.split,
+                axial_series=options.axial_series,
             )
             print(describe_bound())
         elif options.command == "export":

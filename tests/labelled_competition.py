@@ -24,14 +24,14 @@ AUGMENTATION = DetectorAugmentation(Affine(0.06, 0.1, 20, 0.75), Brightness(0.2,
 SCHEDULE = Schedule(epochs=2, batch=2, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=1)
 
 
-def write_competition(root: Path, studies: int = 4, seed: int = 0) -> Path:
-    """Write ``studies`` studies 100, 101, ... with series 1000 * study + description, all sites labelled.
+def write_competition(root: Path, studies: int = 4, seed: int = 0, first: int = 100) -> Path:
+    """Write studies ``first``, ``first`` + 1, ... with series 1000 * study + description, all sites labelled.
 
     Sagittal instance numbers run against x, so that an order by instance would put sides wrong.
     """
     random = np.random.default_rng(seed)
     grades, coordinates, series = [], [], []
-    for study in range(100, 100 + studies):
+    for study in range(first, first + studies):
         severities = random.choice(3, p=[0.6, 0.25, 0.15], size=len(SITES))
         grades.append([study, *(SEVERITY_LABELS[s] for s in severities)])
         for number, description in enumerate(DESCRIPTIONS):

@@ -10,7 +10,6 @@ import torch
 from lumbar.detector import DetectorNetwork
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from tests.labelled_competition import (
-    join_axial_series,
     materials_of,
     tiny_detector,
     tiny_recipe,
@@ -19,8 +18,9 @@ from tests.labelled_competition import (
 )
 from training import detector_training
 from training.detector_data import join_volumes
-from training.detector_training import PEAKS, detector_losses
+from training.detector_training import PEAKS, detector_losses, epoch_batches
 from training.labels import LabelError
+from training.materials import check_apart
 from training.points import labelled_points
 from training.stage1 import network_dataset, start_from
 
@@ -68,17 +68,23 @@ def test_the_pointer_learns_from_its_share_of_the_steps(batch, network, monkeypa
     assert (network.pointer.head.weight.grad is not None) == learns
 
 
-def test_joined_volumes_are_read_as_often_as_the_recipe_says(tmp_path):
-    root = write_competition(tmp_path / "data", studies=3)
-    join_axial_series(root)
-    materials = materials_of(root, tmp_path)
-    for description, expected in ((AXIAL_T2, ["100"] * 3 + ["102"]), (SAGITTAL_T1, ["100", "101", "102"])):
-        (recipe,) = [r for r in tiny_recipe().networks if r.config.description == description]
-        recipe = replace(recipe, joined_repeats=3)
-        dataset = network_dataset(recipe, ["100", "101", "102"], workshop(materials))
-        assert dataset.study_ids == expected
-        same = [torch.equal(dataset[0].grid, dataset[i].grid) for i in range(len(dataset))]
-        assert same == [True] + [False] * (len(dataset) - 1)  # each time augmented anew
+def test_more_studies_are_learnt_from_where_the_recipe_takes_them(materials, tmp_path):
+    other = materials_of(write_competition(tmp_path / "more", studies=3, seed=1, first=200), tmp_path)
+    check_apart(materials, other)
+    shop, recipe = replace(workshop(materials), more=other), tiny_recipe().networks[0]
+    assert len(network_dataset(recipe, ["101"], shop)) == 1
+    assert len(network_dataset(replace(recipe, more=True), ["101"], workshop(materials))) == 1
+    recipe = replace(recipe, more=True)
+    dataset = network_dataset(recipe, ["101"], shop)
+    alone = network_dataset(recipe, other.study_ids, workshop(other))
+    batches = epoch_batches(dataset, 4, 0, shop.device, 0, join_volumes)
+    for epoch in (0, 1):
+        (batch,) = batches(epoch)
+        alone.epoch = epoch
+        for item in alone:  # augmented for this epoch
+            assert (batch.grid == item.grid).flatten(1).all(dim=1).sum() == 1
+    with pytest.raises(LabelError, match="--more: got 2 studies that --data has too"):
+        check_apart(materials, materials)
 
 
 def test_another_networks_weights_are_taken_over_where_they_fit(network, tmp_path):

@@ -1,6 +1,6 @@
 """Cached volumes and their targets -> what one training step of stage 1 reads."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +38,7 @@ class DetectorDataset(Dataset):
     def __init__(
         self,
         cache: Cache,
-        study_ids: list[str],
+        study_ids: Sequence[str],
         targets: Mapping[tuple[str, str], Target],
         description: str,
         max_length: int,

@@ -77,7 +77,8 @@ def epoch_batches(
     """Return epoch -> its batches: shuffled by (seed, epoch) alone, so any epoch can be had again."""
 
     def batches(epoch: int) -> DataLoader:
-        dataset.epoch = epoch
+        for part in getattr(dataset, "datasets", [dataset]):  # of a ConcatDataset
+            part.epoch = epoch
         return DataLoader(
             dataset,
             batch_size=batch,

@@ -23,6 +23,7 @@ from training.labels import (
     COORDINATES_FILE,
     GRADES_FILE,
     Grades,
+    LabelError,
     LabelFault,
     read_coordinates,
     read_grades,
@@ -114,6 +115,14 @@ def read_materials(sources: Sources, out: Path) -> Materials:
         faults=tuple(faults),
         fingerprint=fingerprint([*files, sources.data / "train_series_descriptions.csv"]),
     )
+
+
+def check_apart(materials: Materials, more: Materials) -> None:
+    """Raise LabelError if a study is in both: it would be trained on where it is to be validated."""
+    if both := set(materials.study_ids) & set(more.study_ids):
+        raise LabelError(
+            f"--more: got {len(both)} studies that --data has too ({min(both)}, ...), expected others; leave them out"
+        )
 
 
 def fingerprint(files: list[Path]) -> str:

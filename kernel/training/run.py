@@ -47,9 +47,12 @@ def run_recipe(
     Raises LabelError if the folder is another recipe's or other data's.
     """
     identity = {"recipe": as_json(recipe), "data": shop.materials.fingerprint}
+    identity["more"] = shop.more and shop.more.fingerprint
     check_same_run(out / RUN_FILE, identity)
     folds = shop.materials.folds(recipe.fold_count, recipe.fold_seed)
     about = identity | environment(shop) | {"counts": shop.materials.counts()}
+    if shop.more:
+        about["more_counts"] = shop.more.counts()
     about["figures"] = (
         json.loads((out / RUN_FILE).read_text())["figures"] if (out / RUN_FILE).is_file() else {}
     )

@@ -66,7 +66,7 @@ def small() -> Recipe:
     The segmenter learns from a few slices a step, the pointer, which costs more, from a share of the steps; the
     second sagittal network starts from the first. An axial slice does not tell its level, so that its segmenter
     learns the sides alone; its pointer, which has to count them, goes on alone after the segmenter is done, in the
-    end mostly on volumes of several series, where it has to choose between slices that show the same place.
+    end on more studies too, of several axial series, where it has to choose between slices of one place.
     """
     # The networks' lengths: no phantom has to be squeezed.
     schedule = Schedule(epochs=16, batch=12, lr=3e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=4)
@@ -96,9 +96,9 @@ def small() -> Recipe:
     axial = replace(
         pointer,
         name=f"small-{SHORT[AXIAL_T2]}",
-        schedule=replace(pointer.schedule, epochs=12, evaluate_every=2),
+        schedule=replace(pointer.schedule, epochs=6, evaluate_every=1),
         start_from=pointer.name,
-        joined_repeats=4,
+        more=True,
     )
     networks = (sagittal_t2, sagittal_t1, axial_start, pointer, axial)
     names = (sagittal_t2.name, sagittal_t1.name, axial.name)

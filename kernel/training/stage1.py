@@ -2,12 +2,13 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset
 
 from lumbar.detector import DetectorNetwork
 from lumbar.device import Device
@@ -34,12 +35,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Workshop:
-    """What trainings share: the data, the device, loader processes, where ImageNet weights come from."""
+    """What trainings share: the data, the device, loader processes, where ImageNet weights come from.
+
+    more: labelled studies apart from ``materials``'; no fold validates them.
+    """
 
     materials: Materials
     device: Device
     workers: int
     imagenet: str | None
+    more: Materials | None = None
 
     def split(self, fold: int, folds: dict[str, int]) -> tuple[list[str], list[str]]:
         """Return the training and the validation studies of a fold."""
@@ -91,24 +96,25 @@ def train_network(
     return fit(task, recipe.schedule, folder, shop.device, recipe.seed, f"{recipe.name} {folder.name}")
 
 
-def network_dataset(recipe: NetworkRecipe, studies: list[str], shop: Workshop) -> DetectorDataset:
-    """Return what a network is trained on: its labels expanded, joined volumes repeated, as the recipe says."""
-    cache, description = shop.materials.cache, recipe.config.description
-    targets = shop.materials.expanded_targets(recipe.decay, recipe.reach)
-    if recipe.joined_repeats != 1:  # only then: every study's headers are read
-        of_description = ((study, cache.volumes(study).get(description)) for study in studies)
-        joined = {study for study, volume in of_description if volume is not None and volume.series_count > 1}
-        studies = [study for study in studies for _ in range(recipe.joined_repeats if study in joined else 1)]
-    return DetectorDataset(
-        cache,
-        studies,
-        targets,
-        description,
-        recipe.config.max_length,
-        recipe.augmentation,
-        recipe.seed,
-        recipe.sigma,
-    )
+def network_dataset(recipe: NetworkRecipe, studies: list[str], shop: Workshop) -> Dataset:
+    """Return what a network is trained on: the studies, and the workshop's more where the recipe takes them."""
+
+    def volumes(materials: Materials, study_ids: Sequence[str]) -> DetectorDataset:
+        return DetectorDataset(
+            materials.cache,
+            study_ids,
+            materials.expanded_targets(recipe.decay, recipe.reach),
+            recipe.config.description,
+            recipe.config.max_length,
+            recipe.augmentation,
+            recipe.seed,
+            recipe.sigma,
+        )
+
+    own = volumes(shop.materials, studies)
+    if not (recipe.more and shop.more):
+        return own
+    return ConcatDataset([own, volumes(shop.more, shop.more.study_ids)])
 
 
 def start_from(network: DetectorNetwork, file: Path) -> None:

@@ -27,7 +27,6 @@ from training.small_recipes import RECIPES
 NAMES = ("small", "family_a", "family_b")
 STUDIES = 1975  # of the competition's training set
 SLICES = {SAGITTAL_T2: 25, SAGITTAL_T1: 25, AXIAL_T2: 60}  # a study, about
-JOINED = {AXIAL_T2: 334 / STUDIES}  # volumes of several series
 MARKED = 25  # slices with a label: five levels, five slices each
 IMAGES = len(SITES) * CROP_SLICES  # a study's crops
 RATES = {
@@ -94,10 +93,9 @@ def network_price(recipe: NetworkRecipe, whole: Recipe) -> Price:
     parts = (passes.segmenter.times(segmented), passes.pointer.times(slices), passes.sequence)
     searched = slices * (passes.segmenter.forward + passes.pointer.forward) + passes.sequence.forward
     training, held_out = split(whole)
-    read = training * (1 + (recipe.joined_repeats - 1) * JOINED.get(recipe.config.description, 0))
     volume = parts[0].both + recipe.pointer_share * (parts[1].both + parts[2].both)
     looks = evaluations(schedule) + 1  # and once for the points
-    flops = schedule.epochs * read * volume + looks * held_out * searched
+    flops = schedule.epochs * training * volume + looks * held_out * searched
     kept = sum(part.kept for part in parts)
     return priced(recipe, whole, schedule, passes.parameters, volume, flops, kept)
 

@@ -36,6 +36,7 @@ def write_phantoms(
     workers: int = 1,
     transfer_syntax: str = RLELossless,
     split: str = "train",
+    axial_series: int = 1,
 ) -> None:
     """Write ``studies`` phantoms under ``out``; the same arguments give the same bytes, whatever ``workers`` is.
 
@@ -46,6 +47,7 @@ def write_phantoms(
         workers: Processes.
         transfer_syntax: UID of how pixels are stored: RLE Lossless as the competition's, or uncompressed.
         split: "train" or "test": the names of the image folder and the tables. Labels are written for both.
+        axial_series: The least number of axial series in a study, 1 to 3.
 
     Raises:
         ValueError: ``transfer_syntax`` is not among ``TRANSFER_SYNTAXES``, or a count is not positive.
@@ -57,6 +59,8 @@ def write_phantoms(
         raise ValueError(f"phantoms: got transfer syntax {transfer_syntax}, expected one of {known}")
     if studies < 1 or workers < 1:
         raise ValueError(f"phantoms: got {studies} studies on {workers} workers, expected at least 1 of each")
+    if not 1 <= axial_series <= 3:
+        raise ValueError(f"phantoms: got at least {axial_series} axial series a study, expected 1 to 3")
     if split not in ("train", "test"):
         raise ValueError(f"phantoms: got split {split!r}, expected 'train' or 'test'")
     if out.exists() and any(out.iterdir()):
@@ -68,7 +72,9 @@ def write_phantoms(
     shutil.rmtree(beside, ignore_errors=True)
     images = beside / f"{split}_images"
     images.mkdir(parents=True)
-    write = partial(_write_one, seed=seed, images=images, transfer_syntax=transfer_syntax)
+    write = partial(
+        _write_one, seed=seed, axial_series=axial_series, images=images, transfer_syntax=transfer_syntax
+    )
     if workers == 1:
         drawn = [write(index) for index in range(studies)]
     else:
@@ -93,9 +99,9 @@ def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _write_one(index: int, seed: int, images: Path, transfer_syntax: str) -> StudyRows:
+def _write_one(index: int, seed: int, axial_series: int, images: Path, transfer_syntax: str) -> StudyRows:
     """Draw and write one study."""
-    study = draw_study(seed, index)
+    study = draw_study(seed, index, axial_series)
     write_study(study, images / str(study.study_id), transfer_syntax)
     return StudyRows(
         study_id=study.study_id,

@@ -76,8 +76,13 @@ class SeriesPlan:
     saturation: tuple[float, float] | None
 
 
-def draw_protocol(rng: np.random.Generator, anatomy: Anatomy) -> tuple[SeriesPlan, ...]:
-    """Draw a study's series: a sagittal T1 (rarely none), a sagittal T2 or STIR, one to three axial T2."""
+def draw_protocol(
+    rng: np.random.Generator, anatomy: Anatomy, axial_series: int = 1
+) -> tuple[SeriesPlan, ...]:
+    """Draw a study's series: a sagittal T1 (rarely none), a sagittal T2 or STIR, one to three axial T2.
+
+    axial_series: the least number of axial series, 1 to 3.
+    """
     view = _draw_sagittal_view(rng)
     plans = []
     for description in (SAGITTAL_T1, SAGITTAL_T2):
@@ -88,7 +93,7 @@ def draw_protocol(rng: np.random.Generator, anatomy: Anatomy) -> tuple[SeriesPla
         sequence = "T1" if description == SAGITTAL_T1 else str(rng.choice(["T2", "STIR"], p=[0.75, 0.25]))
         planes = _sagittal_planes(rng, anatomy, view)
         plans.append(_plan(rng, description, sequence, planes, view["distance"]))
-    for planes, distance in _draw_axial(rng, anatomy):
+    for planes, distance in _draw_axial(rng, anatomy, axial_series):
         plans.append(_plan(rng, AXIAL_T2, "T2", planes, distance))
     return tuple(plans)
 
@@ -179,9 +184,9 @@ def _sagittal_planes(rng, anatomy, view) -> list[Plane]:
     return [Plane(first + o * normal, along_row, along_column, spacing, view["shape"]) for o in offsets]
 
 
-def _draw_axial(rng, anatomy) -> list[tuple[list[Plane], float]]:
-    """Draw one to three axial series: straight stacks, or five oblique blocks along the discs."""
-    count = int(rng.choice([1, 2, 3], p=[0.83, 0.155, 0.015]))
+def _draw_axial(rng, anatomy, least: int) -> list[tuple[list[Plane], float]]:
+    """Draw ``least`` to three axial series: straight stacks, or five oblique blocks along the discs."""
+    count = max(least, int(rng.choice([1, 2, 3], p=[0.83, 0.155, 0.015])))
     series, left = [], _AXIAL_LIMITS[1]
     for index in range(count):
         rest = count - 1 - index  # every later series needs at least 20 slices

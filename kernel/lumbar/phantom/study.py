@@ -51,12 +51,12 @@ class PhantomStudy:
     points_on_slices: tuple[PointOnSlice | None, ...]
 
 
-def draw_study(seed: int, index: int) -> PhantomStudy:
-    """Draw study number ``index`` of a run; it depends on nothing else."""
+def draw_study(seed: int, index: int, axial_series: int = 1) -> PhantomStudy:
+    """Draw study number ``index`` of a run, of at least so many axial series; it depends on nothing else."""
     rng = np.random.default_rng([seed, index])
     grades = draw_grades(rng)
     anatomy = draw_anatomy(rng, grades)
-    plans = draw_protocol(rng, anatomy)
+    plans = draw_protocol(rng, anatomy, axial_series)
     # An odd factor modulo 2^32 is a bijection: ids look random and never collide within a run.
     study_id = (2654435761 * (index + 1) + 97 * seed) % 2**32
     base = int(rng.integers(10**8, 4 * 10**9))
