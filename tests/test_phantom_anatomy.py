@@ -75,6 +75,15 @@ def test_planes_are_real_ones(studies):
         assert 12 <= count[SAGITTAL_T2] <= 30 and 20 <= count[AXIAL_T2] <= 100
 
 
+def test_as_many_axial_series_as_asked_for():
+    def counts(least: int) -> list[int]:
+        drawn = [draw_study(22, index, least).series.values() for index in range(STUDIES)]
+        return [sum(plan.description == AXIAL_T2 for plan in plans) for plans in drawn]
+
+    assert counts(2) == [max(2, count) for count in counts(1)]
+    assert counts(3) == [3] * STUDIES
+
+
 def test_instance_order_runs_both_ways(studies):
     for description, axis in ((SAGITTAL_T1, 0), (AXIAL_T2, 2)):
         plans = [p for study in studies for p in study.series.values() if p.description == description]
