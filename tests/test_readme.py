@@ -51,6 +51,7 @@ PROGRAMS = {
 OWNER, SLUG = "someone", "lumbar-spine-kernel"
 SMALL = {
     "--studies 400": "--studies 2",
+    "--studies 600": "--studies 1",
     "--studies 100": "--studies 1",
     "--owner NAME --slug SLUG": f"--owner {OWNER} --slug {SLUG} --no-wheels",
     "NAME/SLUG": f"{OWNER}/{SLUG}",
@@ -81,7 +82,8 @@ def commands_like(pattern: str) -> list[str]:
 def walk(tmp_path_factory):
     """A folder in which the README's commands were run, from phantoms to what is to be uploaded."""
     folder = tmp_path_factory.mktemp("walk")
-    recipe = replace(tiny_recipe(fold_count=2), name="small")
+    networks = tuple(replace(network, more=True) for network in tiny_recipe().networks)
+    recipe = replace(tiny_recipe(networks=networks, fold_count=2), name="small")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setitem(train.RECIPES, "small", recipe)
@@ -112,7 +114,7 @@ def test_a_command_is_one_that_its_program_takes(command):
 
 
 def test_every_command_is_run_somewhere():
-    walked = r"runs/phantoms|runs/small|bundles/small|bundles/authors|verify dist|runs/unseen"
+    walked = r"runs/phantoms|runs/joined|runs/small|bundles/small|bundles/authors|verify dist|runs/unseen"
     elsewhere = r"infer\.py( --demo)?$|build_dataset\.py import"  # below, test_notebook.py; test_published.py
     assert not [command for command in COMMANDS if not re.search(f"{walked}|{elsewhere}", command)]
 
