@@ -96,7 +96,7 @@ def small() -> Recipe:
     axial = replace(
         pointer,
         name=f"small-{SHORT[AXIAL_T2]}",
-        schedule=replace(pointer.schedule, epochs=6, evaluate_every=1),
+        schedule=replace(pointer.schedule, epochs=5, evaluate_every=1),
         start_from=pointer.name,
         more=True,
     )
