@@ -37,6 +37,7 @@ from training.pretrained import convert_lite0
 from training.run import run_recipe
 from training.small_recipes import RECIPES
 from training.stage1 import Workshop
+from training.summary import closing, report
 
 RAW = argparse.RawDescriptionHelpFormatter
 
@@ -162,8 +163,9 @@ def train(options: argparse.Namespace) -> None:
     elif options.command == "classifier":
         classifiers = named(classifiers, options.classifier, "--classifier")
         networks = tuple(network for network in networks if network.points != "labels")
-    for flag in ("pretraining", "more"):
-        if getattr(options, flag) and not any(getattr(network, flag) for network in networks):
+    # --more is part of what a run is: each of a run's commands names it.
+    for flag, users in (("pretraining", networks), ("more", recipe.networks)):
+        if getattr(options, flag) and not any(getattr(network, flag) for network in users):
             raise LabelError(
                 f"--{flag}: no network of {recipe.name} that is to be trained uses it; leave it out"
             )
@@ -185,41 +187,6 @@ def named(members: tuple, name: str, flag: str) -> tuple:
     if not found:
         raise LabelError(f"{flag}: got {name!r}, expected one of {[member.name for member in members]}")
     return found
-
-
-def report(about: dict) -> None:
-    """Print the figures of a run, one line a member; those that are not known are left out."""
-    shown = {
-        name: figures.get("figures") or figures.get("best") or figures.get("members") or {}
-        for name, figures in about["figures"].items()
-    }
-    if prior := about["figures"].get("ensemble", {}).get("prior"):
-        shown["prior"] = prior
-    for name, figures in shown.items():
-        print(f"{name:40s}", "  ".join(f"{k} {v:.4g}" for k, v in figures.items() if isinstance(v, float)))
-
-
-def closing(about: dict, out: Path, seconds: float) -> str:
-    """Return the closing summary: members, studies, device, faults, where the files are and what comes next."""
-    figures, folds = about["figures"], len(about["recipe"]["folds"])
-    networks = sum(
-        f"{entry['name']}/fold" in name for entry in about["recipe"]["networks"] for name in figures
-    )
-    classifiers = len(figures) - networks - ("ensemble" in figures)
-    faults = max(0, len((out / "faults.csv").read_text("utf-8").splitlines()) - 1)
-    minutes = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
-    lines = [
-        f"{about['counts']['studies']} studies in {minutes} on {about['device']}, {about['precision']}",
-        f"{networks} networks and {classifiers} classifiers of {about['recipe']['name']!r}, of {folds} fold"
-        + "s" * (folds > 1),
-        f"faults: {faults}" + f", see {out / 'faults.csv'}" * (faults > 0),
-        f"run: {out}",
-    ]
-    if "ensemble" in figures:
-        lines.append(
-            f'next: python kernel/train.py export {out} --out BUNDLE --trained-on "WHAT IT HAS SEEN"'
-        )
-    return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """A whole recipe, member after member: networks, points, classifiers, figures. What is done is skipped.
 
 A run's folder: ``networks/NAME/foldK``, ``points/NAME.npz``, ``classifiers/NAME/foldK``,
-``predictions/NAME.npz``, ``members.csv``, ``faults.csv``, ``run.json``.
+``predictions/NAME.npz``, ``members.csv``, ``faults.csv``, ``more/faults.csv``, ``run.json``.
 """
 
 import csv
@@ -47,7 +47,7 @@ def run_recipe(
     Raises LabelError if the folder is another recipe's or other data's.
     """
     identity = {"recipe": as_json(recipe), "data": shop.materials.fingerprint}
-    identity["more"] = shop.more and shop.more.fingerprint
+    identity["more"] = shop.more.fingerprint if shop.more else None
     check_same_run(out / RUN_FILE, identity)
     folds = shop.materials.folds(recipe.fold_count, recipe.fold_seed)
     about = identity | environment(shop) | {"counts": shop.materials.counts()}
