@@ -8,16 +8,13 @@ doing. What is made is kept outside the repository.
 """
 
 import os
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
-from lumbar.detector import DetectorNetwork, neighbours, present_slices
+from lumbar.detector import DetectorNetwork, neighbours
 from lumbar.device import Device, choose_device
 from lumbar.phantom.dataset import write_phantoms
-from lumbar.sites import AXIAL_T2
 from tests.random_bundle import (
     FAMILY_A,
     LENGTHS,
@@ -25,16 +22,14 @@ from tests.random_bundle import (
     random_detector,
     write_random_bundle,
 )
-from training.detector_data import DetectorBatch, DetectorDataset, join_volumes
-from training.detector_training import PEAKS, detector_losses, to_device
-from training.losses import pointer_loss
+from training.detector_data import DetectorDataset
 from training.materials import Sources, read_materials
+from training.sequence_training import freeze_slices, sequence_losses, train_sequence
 
 CACHE = Path(os.environ.get("LUMBAR_BENCHMARK_CACHE", Path.home() / ".cache" / "lumbar-benchmarks"))
 PHANTOMS = 18  # studies the pointers learn from
 STEPS, BATCH, RATE = 600, 4, 3e-3  # of their training
-SLICES = 2  # of each volume that the segmenter sees in a step
-START_BIAS = -6.5  # of its head: the logit of the share of marked pixels
+SURE, UNSURE = 2.2, -4.6  # logits of 0.9 and 0.01: a learnt segmenter's largest and its mean
 
 
 def phantoms(studies: int, seed: int, split: str) -> Path:
@@ -80,9 +75,8 @@ def learnt_members(device: str) -> Path:
                 augmentation=None,
                 seed=0,
             )
-            volumes = join_volumes([dataset[i] for i in range(len(dataset))])
-            teach_pointer(network.to(chosen.torch), volumes, chosen)
-            teach_segmenter(network, volumes, chosen)
+            teach_pointer(network.to(chosen.torch), dataset, chosen)
+            make_sure(network, dataset, chosen)
             network.cpu()
         write_random_bundle(
             folder, [detector], [random_classifier("level", "convnext_tiny", "level", "stretch")]
@@ -90,50 +84,30 @@ def learnt_members(device: str) -> Path:
     return folder
 
 
-def teach_segmenter(network: DetectorNetwork, volumes: DetectorBatch, device: Device) -> None:
-    """Train the segmenter on a few slices of each volume that hold a point."""
-    torch.nn.init.constant_(network.segmenter.head.bias, START_BIAS)
-    axial = network.config.description == AXIAL_T2  # whose slices do not tell their level
-    volumes = to_device(volumes, device)
-    network.segmenter.train()
-
-    def loss(some: Tensor) -> Tensor:
-        batch = DetectorBatch(*(tensor[some] for tensor in vars(volumes).values()))
-        with device.autocast():
-            return detector_losses(
-                network, batch, "union_of_levels" if axial else "own", SLICES, PEAKS, pointer_share=0
-            )["loss"]
-
-    teach(network.segmenter.parameters(), len(volumes.grid), loss)
-    network.eval()
-
-
-def teach_pointer(network: DetectorNetwork, volumes: DetectorBatch, device: Device) -> None:
+def teach_pointer(network: DetectorNetwork, volumes: DetectorDataset, device: Device) -> None:
     """Train what reads the slices in order, and the head, on the features of all volumes; the encoder stays."""
-    present = present_slices(volumes.grid)
-    with device.autocast():
-        encoded = [
-            device.in_batches(network.pointer.encode, images, "pointer")
-            for images in (neighbours(grid[None])[0] for grid in volumes.grid)
-        ]
-    features, here = torch.stack(encoded), present.to(device.torch)
-    peak = (volumes.amplitude * volumes.planes.amax(dim=(2, 3))[:, :, None]).to(device.torch)
-    mask = (volumes.labelled[:, :, None] & present[:, None]).to(device.torch)
-    network.pointer.train()
-
-    def loss(some: Tensor) -> Tensor:
-        return pointer_loss(network.pointer.point(features[some], here[some]), peak[some], mask[some])
-
-    teach([*network.pointer.sequence.parameters(), *network.pointer.head.parameters()], len(features), loss)
-    network.eval()
-
-
-def teach(parameters: Iterable[nn.Parameter], volumes: int, loss: Callable[[Tensor], Tensor]) -> None:
-    """Minimise the loss of a few of the volumes at a time."""
-    optimizer = torch.optim.AdamW(parameters, lr=RATE)
+    frozen = freeze_slices(network, volumes, device)
+    optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS)
+    train_sequence(network)
     for _ in range(STEPS):
+        some = torch.randperm(len(frozen))[:BATCH]
         optimizer.zero_grad()
-        loss(torch.randperm(volumes)[:BATCH]).backward()
+        sequence_losses(network, frozen[some])["loss"].backward()
         optimizer.step()
         schedule.step()
+    network.eval()
+
+
+def make_sure(network: DetectorNetwork, volumes: DetectorDataset, device: Device) -> None:
+    """Scale and shift a random segmenter's last layer until its logits span what a learnt one's do."""
+    grids = torch.stack([volume.grid for volume in volumes])
+    middle = grids.shape[1] // 8  # a real slice in every phantom
+    images = neighbours(grids[:, middle - 1 : middle + 2])[:, 1]
+    logits = device.in_batches(network.segmenter, images, "segmenter").flatten(2)
+    mean, top = logits.mean(dim=(0, 2)), logits.amax(dim=2).mean(dim=0)
+    scale = (SURE - UNSURE) / (top - mean)
+    head = network.segmenter.head
+    with torch.no_grad():
+        head.weight.mul_(scale[:, None, None, None])
+        head.bias.mul_(scale).add_(SURE - scale * top)
