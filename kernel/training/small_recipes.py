@@ -101,16 +101,23 @@ def small() -> Recipe:
         start_from=pointer.name,
         more=True,
     )
-    axial = replace(
+    sequence = replace(
         joined,
-        name=f"small-{SHORT[AXIAL_T2]}",
+        name="small-axial_t2-sequence",
         config=replace(joined.config, hidden=256),
         schedule=replace(joined.schedule, epochs=24, batch=16, lr=3e-3, evaluate_every=4),
         start_from=joined.name,
         augmentation=None,
         sequence_only=True,
     )
-    networks = (sagittal_t2, sagittal_t1, axial_start, pointer, joined, axial)
+    axial = replace(
+        joined,
+        name=f"small-{SHORT[AXIAL_T2]}",
+        config=sequence.config,
+        schedule=replace(joined.schedule, epochs=4, lr=1.5e-3),
+        start_from=sequence.name,
+    )
+    networks = (sagittal_t2, sagittal_t1, axial_start, pointer, joined, sequence, axial)
     names = (sagittal_t2.name, sagittal_t1.name, axial.name)
     step1 = Schedule(epochs=9, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=3)
     step2 = Schedule(epochs=30, batch=8, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5)
