@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from lumbar.detector import DetectorNetwork, present_slices
+from lumbar.detector import DetectorNetwork
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from tests.labelled_competition import (
     materials_of,
@@ -18,15 +18,11 @@ from tests.labelled_competition import (
 )
 from training import detector_training
 from training.detector_data import join_volumes
-from training.detector_training import PEAKS, detector_losses, epoch_batches, pointer_logits
+from training.detector_training import PEAKS, detector_losses, epoch_batches
 from training.labels import LabelError
-from training.loop import BEST
-from training.losses import pointer_loss
 from training.materials import check_apart
 from training.points import labelled_points
-from training.pretrained import start_detector
-from training.sequence_training import freeze_slices, sequence_losses
-from training.stage1 import network_dataset, start_from, train_network
+from training.stage1 import network_dataset, start_from
 
 
 @pytest.fixture(scope="module")
@@ -89,36 +85,6 @@ def test_more_studies_are_learnt_from_where_the_recipe_takes_them(materials, tmp
             assert (batch.grid == item.grid).flatten(1).all(dim=1).sum() == 1
     with pytest.raises(LabelError, match="--more: got 2 studies that --data has too"):
         check_apart(materials, materials)
-
-
-def test_a_sequence_learns_on_frozen_features_what_it_would_learn_on_the_slices(materials, network):
-    (recipe,) = [r for r in tiny_recipe().networks if r.config.description == SAGITTAL_T1]
-    shop = workshop(materials)
-    volumes = network_dataset(replace(recipe, augmentation=None), ["100", "101"], shop)
-    batch = join_volumes([volumes[0], volumes[1]])
-    whole = pointer_loss(*pointer_logits(network, batch, present_slices(batch.grid)))
-    whole.backward()
-    expected = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
-    network.zero_grad()
-    frozen = freeze_slices(network, volumes, shop.device)
-    loss = sequence_losses(network, frozen[:])["loss"]
-    torch.testing.assert_close(loss, whole)
-    loss.backward()
-    learning = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
-    assert learning and all(name.startswith(("pointer.sequence.", "pointer.head.")) for name in learning)
-    torch.testing.assert_close(learning, {name: expected[name] for name in learning})
-
-
-def test_training_a_sequence_alone_leaves_the_rest_of_the_network(materials, tmp_path):
-    (recipe,) = [r for r in tiny_recipe().networks if r.config.description == SAGITTAL_T1]
-    recipe = replace(recipe, imagenet=False, augmentation=None, sequence_only=True)
-    torch.manual_seed(recipe.seed)
-    before = start_detector(recipe.config, None, False).state_dict()
-    folder = tmp_path / recipe.name / "fold0"
-    train_network(recipe, ["100"], ["101"], workshop(materials), folder)
-    after = safetensors.torch.load_file(folder / BEST)
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed and all(name.startswith(("pointer.sequence.", "pointer.head.")) for name in changed)
 
 
 def test_another_networks_weights_are_taken_over_where_they_fit(network, tmp_path):

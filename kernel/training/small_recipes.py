@@ -66,8 +66,7 @@ def small() -> Recipe:
     The segmenter learns from a few slices a step, the pointer, which costs more, from a share of the steps; the
     second sagittal network starts from the first. An axial slice does not tell its level, so that its segmenter
     learns the sides alone; its pointer, which has to count them, goes on alone after the segmenter is done, in the
-    end on more studies too, of several axial series, where it has to choose between slices of one place; what reads
-    the slices in order is then trained anew, and wider, on the features of its encoder.
+    end on more studies too, of several axial series, where it has to choose between slices of one place.
     """
     # The networks' lengths: no phantom has to be squeezed.
     schedule = Schedule(epochs=16, batch=12, lr=3e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=4)
@@ -94,30 +93,14 @@ def small() -> Recipe:
         slices_per_step=0,
         pointer_share=1.0,
     )
-    joined = replace(
+    axial = replace(
         pointer,
-        name="small-axial_t2-joined",
+        name=f"small-{SHORT[AXIAL_T2]}",
         schedule=replace(pointer.schedule, epochs=5, evaluate_every=1),
         start_from=pointer.name,
         more=True,
     )
-    sequence = replace(
-        joined,
-        name="small-axial_t2-sequence",
-        config=replace(joined.config, hidden=256),
-        schedule=replace(joined.schedule, epochs=24, batch=16, lr=3e-3, evaluate_every=4),
-        start_from=joined.name,
-        augmentation=None,
-        sequence_only=True,
-    )
-    axial = replace(
-        joined,
-        name=f"small-{SHORT[AXIAL_T2]}",
-        config=sequence.config,
-        schedule=replace(joined.schedule, epochs=4, lr=1.5e-3),
-        start_from=sequence.name,
-    )
-    networks = (sagittal_t2, sagittal_t1, axial_start, pointer, joined, sequence, axial)
+    networks = (sagittal_t2, sagittal_t1, axial_start, pointer, axial)
     names = (sagittal_t2.name, sagittal_t1.name, axial.name)
     step1 = Schedule(epochs=9, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=3)
     step2 = Schedule(epochs=30, batch=8, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5)

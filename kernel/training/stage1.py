@@ -2,14 +2,13 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch.utils.data import ConcatDataset, Dataset, default_collate
+from torch.utils.data import ConcatDataset, Dataset
 
 from lumbar.detector import DetectorNetwork
 from lumbar.device import Device
@@ -30,7 +29,6 @@ from training.points import (
 )
 from training.pretrained import start_detector
 from training.recipes import NetworkRecipe
-from training.sequence_training import freeze_slices, sequence_losses, train_sequence
 
 log = logging.getLogger(__name__)
 
@@ -93,13 +91,8 @@ def train_network(
         )
         return error_figures(point_errors(found, materials.targets, recipe.config.max_length))
 
-    if recipe.sequence_only:
-        dataset = freeze_slices(network, dataset, shop.device)
-        task = detector_task(network, dataset, recipe.schedule, shop, recipe.seed, default_collate)
-        task |= {"train_mode": partial(train_sequence, network), "losses": partial(sequence_losses, network)}
-    else:
-        task = detector_task(network, dataset, recipe.schedule, shop, recipe.seed) | {"losses": losses}
-    task = Task(evaluate=evaluate, selection="error", keep_epoch=middle_epoch(recipe), **task)
+    task = detector_task(network, dataset, recipe.schedule, shop, recipe.seed)
+    task = Task(losses=losses, evaluate=evaluate, selection="error", keep_epoch=middle_epoch(recipe), **task)
     return fit(task, recipe.schedule, folder, shop.device, recipe.seed, f"{recipe.name} {folder.name}")
 
 
@@ -135,17 +128,12 @@ def start_from(network: DetectorNetwork, file: Path) -> None:
 
 
 def detector_task(
-    network: DetectorNetwork,
-    dataset: Dataset,
-    schedule: Schedule,
-    shop: Workshop,
-    seed: int,
-    collate: Callable = join_volumes,
+    network: DetectorNetwork, dataset: Dataset, schedule: Schedule, shop: Workshop, seed: int
 ) -> dict:
     """Return what a detector's trainings have in common, as arguments of ``Task``."""
     return {
         "network": network,
-        "batches": epoch_batches(dataset, schedule.batch, shop.workers, shop.device, seed, collate),
+        "batches": epoch_batches(dataset, schedule.batch, shop.workers, shop.device, seed, join_volumes),
         "steps": -(-len(dataset) // schedule.batch),
         "train_mode": network.train,
     }

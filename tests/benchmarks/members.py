@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from lumbar.detector import DetectorNetwork, neighbours
+from lumbar.detector import DetectorNetwork, neighbours, present_slices
 from lumbar.device import Device, choose_device
 from lumbar.phantom.dataset import write_phantoms
 from tests.random_bundle import (
@@ -22,9 +22,9 @@ from tests.random_bundle import (
     random_detector,
     write_random_bundle,
 )
-from training.detector_data import DetectorDataset
+from training.detector_data import DetectorBatch, DetectorDataset, join_volumes
+from training.losses import pointer_loss
 from training.materials import Sources, read_materials
-from training.sequence_training import freeze_slices, sequence_losses, train_sequence
 
 CACHE = Path(os.environ.get("LUMBAR_BENCHMARK_CACHE", Path.home() / ".cache" / "lumbar-benchmarks"))
 PHANTOMS = 18  # studies the pointers learn from
@@ -75,8 +75,9 @@ def learnt_members(device: str) -> Path:
                 augmentation=None,
                 seed=0,
             )
-            teach_pointer(network.to(chosen.torch), dataset, chosen)
-            make_sure(network, dataset, chosen)
+            volumes = join_volumes([dataset[i] for i in range(len(dataset))])
+            teach_pointer(network.to(chosen.torch), volumes, chosen)
+            make_sure(network, volumes, chosen)
             network.cpu()
         write_random_bundle(
             folder, [detector], [random_classifier("level", "convnext_tiny", "level", "stretch")]
@@ -84,26 +85,35 @@ def learnt_members(device: str) -> Path:
     return folder
 
 
-def teach_pointer(network: DetectorNetwork, volumes: DetectorDataset, device: Device) -> None:
+def teach_pointer(network: DetectorNetwork, volumes: DetectorBatch, device: Device) -> None:
     """Train what reads the slices in order, and the head, on the features of all volumes; the encoder stays."""
-    frozen = freeze_slices(network, volumes, device)
-    optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=RATE)
+    present = present_slices(volumes.grid)
+    with device.autocast():
+        encoded = [
+            device.in_batches(network.pointer.encode, images, "pointer")
+            for images in (neighbours(grid[None])[0] for grid in volumes.grid)
+        ]
+    features, here = torch.stack(encoded), present.to(device.torch)
+    peak = (volumes.amplitude * volumes.planes.amax(dim=(2, 3))[:, :, None]).to(device.torch)
+    mask = (volumes.labelled[:, :, None] & present[:, None]).to(device.torch)
+    parameters = [*network.pointer.sequence.parameters(), *network.pointer.head.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS)
-    train_sequence(network)
+    network.pointer.train()
     for _ in range(STEPS):
-        some = torch.randperm(len(frozen))[:BATCH]
+        some = torch.randperm(len(features))[:BATCH]
+        loss = pointer_loss(network.pointer.point(features[some], here[some]), peak[some], mask[some])
         optimizer.zero_grad()
-        sequence_losses(network, frozen[some])["loss"].backward()
+        loss.backward()
         optimizer.step()
         schedule.step()
     network.eval()
 
 
-def make_sure(network: DetectorNetwork, volumes: DetectorDataset, device: Device) -> None:
+def make_sure(network: DetectorNetwork, volumes: DetectorBatch, device: Device) -> None:
     """Scale and shift a random segmenter's last layer until its logits span what a learnt one's do."""
-    grids = torch.stack([volume.grid for volume in volumes])
-    middle = grids.shape[1] // 8  # a real slice in every phantom
-    images = neighbours(grids[:, middle - 1 : middle + 2])[:, 1]
+    middle = volumes.grid.shape[1] // 8  # a real slice in every phantom
+    images = neighbours(volumes.grid[:, middle - 1 : middle + 2])[:, 1]
     logits = device.in_batches(network.segmenter, images, "segmenter").flatten(2)
     mean, top = logits.mean(dim=(0, 2)), logits.amax(dim=2).mean(dim=0)
     scale = (SURE - UNSURE) / (top - mean)

@@ -93,13 +93,9 @@ def network_price(recipe: NetworkRecipe, whole: Recipe) -> Price:
     parts = (passes.segmenter.times(segmented), passes.pointer.times(slices), passes.sequence)
     searched = slices * (passes.segmenter.forward + passes.pointer.forward) + passes.sequence.forward
     training, held_out = split(whole)
-    if recipe.sequence_only:  # on features that the encoder gives once
-        once, parts = training * parts[1].forward, parts[2:]
-        volume = parts[0].both
-    else:
-        once, volume = 0, parts[0].both + recipe.pointer_share * (parts[1].both + parts[2].both)
+    volume = parts[0].both + recipe.pointer_share * (parts[1].both + parts[2].both)
     looks = evaluations(schedule) + 1  # and once for the points
-    flops = once + schedule.epochs * training * volume + looks * held_out * searched
+    flops = schedule.epochs * training * volume + looks * held_out * searched
     kept = sum(part.kept for part in parts)
     return priced(recipe, whole, schedule, passes.parameters, volume, flops, kept)
 

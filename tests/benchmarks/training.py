@@ -74,8 +74,7 @@ def measure(recipe, shop: Workshop) -> dict[str, dict]:
     points = true_points(shop.materials)
     result = {}
     for network in recipe.networks:
-        if not network.sequence_only:  # whose features lie in memory
-            result[network.name] = rates(network_task(network, studies, shop), shop)
+        result[network.name] = rates(network_task(network, studies, shop), shop)
     for classifier in recipe.classifiers:
         result[classifier.name] = rates(classifier_task(classifier, studies, points, shop), shop)
     return result
