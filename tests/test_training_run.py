@@ -61,6 +61,12 @@ def test_another_recipe_in_the_same_folder_is_refused(finished):
         run_recipe(replace(recipe, fold_seed=1), shop, run, (), ())
 
 
+def test_further_studies_that_the_run_did_not_have_are_refused(finished):
+    recipe, shop, run, _ = finished
+    with pytest.raises(LabelError, match="other more"):
+        run_recipe(recipe, replace(shop, more=shop.materials), run, (), ())
+
+
 def test_a_training_crop_is_a_serving_crop_bit_for_bit(finished, tmp_path):
     recipe, shop, run, _ = finished
     export_run(run, tmp_path / "bundle", "tiny", "synthetic dots")
