@@ -22,6 +22,7 @@ from training.export import export_run
 from training.labels import LabelError
 from training.points import read_points
 from training.run import RUN_FILE, detector_points, run_recipe
+from training.summary import closing
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +163,14 @@ def test_a_finished_run_given_again_prints_its_figures(finished, command):
     assert lines[-4] == "3 networks and 2 classifiers of 'tiny', of 1 fold"
     assert lines[-3] == "faults: 0" and lines[-2] == f"run: {finished[2]}"
     assert lines[-1].startswith(f"next: python kernel/train.py export {finished[2]} --out ")
+
+
+def test_the_closing_words_count_the_faults_of_further_studies_too(finished, tmp_path):
+    for folder, faults in ((tmp_path, 1), (tmp_path / "more", 2)):
+        folder.mkdir(exist_ok=True)
+        (folder / "faults.csv").write_text("reason,where,message\n" + "no_slice,here,a label\n" * faults)
+    expected = f"faults: 3, see {tmp_path / 'faults.csv'}, {tmp_path / 'more/faults.csv'}"
+    assert expected in closing(finished[3], tmp_path, 1.0).splitlines()
 
 
 def test_the_shipped_layout_has_its_manifest_on_top(finished, tmp_path, capsys):

@@ -22,13 +22,15 @@ def closing(about: dict, out: Path, seconds: float) -> str:
         f"{entry['name']}/fold" in name for entry in about["recipe"]["networks"] for name in figures
     )
     classifiers = len(figures) - networks - ("ensemble" in figures)
-    faults = max(0, len((out / "faults.csv").read_text("utf-8").splitlines()) - 1)
+    tables = [file for file in (out / "faults.csv", out / "more" / "faults.csv") if file.is_file()]
+    faults = {file: max(0, len(file.read_text("utf-8").splitlines()) - 1) for file in tables}
+    where = ", ".join(str(file) for file, number in faults.items() if number)
     minutes = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
     lines = [
         f"{about['counts']['studies']} studies in {minutes} on {about['device']}, {about['precision']}",
         f"{networks} networks and {classifiers} classifiers of {about['recipe']['name']!r}, of {folds} fold"
         + "s" * (folds > 1),
-        f"faults: {faults}" + f", see {out / 'faults.csv'}" * (faults > 0),
+        f"faults: {sum(faults.values())}" + f", see {where}" * bool(where),
         f"run: {out}",
     ]
     if "ensemble" in figures:
