@@ -46,8 +46,11 @@ def run_recipe(
     networks, but for those whose points are the labels.
     Raises LabelError if the folder is another recipe's or other data's.
     """
-    identity = {"recipe": as_json(recipe), "data": shop.materials.fingerprint}
-    identity["more"] = shop.more.fingerprint if shop.more else None
+    identity = {
+        "recipe": as_json(recipe),
+        "data": shop.materials.fingerprint,
+        "more": shop.more.fingerprint if shop.more else None,
+    }
     check_same_run(out / RUN_FILE, identity)
     folds = shop.materials.folds(recipe.fold_count, recipe.fold_seed)
     about = identity | environment(shop) | {"counts": shop.materials.counts()}
