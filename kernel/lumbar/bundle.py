@@ -22,6 +22,7 @@ from lumbar.classifier import CROP_SLICES, ClassifierConfig, ClassifierNetwork
 from lumbar.crops import BORDERS, CROP_SIZE
 from lumbar.detector import GRID, DetectorConfig, DetectorNetwork
 from lumbar.manifest import FORMAT, MANIFEST, check_fields, read_manifest
+from lumbar.scratch import Scratch
 from lumbar.sites import DESCRIPTION_KEYS, DESCRIPTIONS, SEVERITIES, SITES, class_count
 from lumbar.weights import BundleError, leaves_folder, load_strictly, read_weights
 from lumbar.writing import write_atomically
@@ -56,7 +57,7 @@ class Bundle:
     """An ensemble that is ready to run; members are in the manifest's order, most valuable first.
 
     prior: (25, 3) float64, rows sum to 1: what is submitted for a study that can't be read.
-    fingerprint: SHA-256 of the manifest, which itself holds every file's hash.
+    fingerprint: SHA-256 of the manifest, which itself holds every file's hash. scratch: where classifiers wait.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Bundle:
     classifiers: tuple[Classifier, ...]
     prior: np.ndarray
     fingerprint: str
+    scratch: Scratch = dataclasses.field(default_factory=lambda: Scratch(room=0))
 
 
 def load_bundle(folder: Path, prepare: Callable[[nn.Module], nn.Module] = lambda network: network) -> Bundle:

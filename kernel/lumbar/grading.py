@@ -12,13 +12,16 @@ from torch import nn
 
 from lumbar.budget import Budget, Plan
 from lumbar.bundle import Bundle, Detector, load_bundle
+from lumbar.classifier import ClassifierNetwork
 from lumbar.device import BATCH_CPU, Device, DeviceMemoryError, NotFiniteError, is_out_of_memory
 from lumbar.ensemble import Detection, classify, detect, site_windows, weighted_mean
 from lumbar.faults import Fault
 from lumbar.fusion import fuse
+from lumbar.scratch import Scratch
 from lumbar.studies import Study
 
 logger = logging.getLogger(__name__)
+ROOM = 2**30  # bytes of classifiers' weights that stay in memory: some ten convnext_small in bfloat16
 T = TypeVar("T")
 
 
@@ -138,6 +141,7 @@ def run_members(
         )
         for detector, probabilities in zip(graded.detections, said if said is not None else (), strict=False):
             graded.members[detector, member.name] = probabilities
+        bundle.scratch.release(member.network)
         budget.learn(f"classifier {member.name}", (budget.clock() - begun) / len(crops))
         graded.plan = replace(graded.plan, classifiers=graded.plan.classifiers + 1)
     graded.seconds["stage 2"] = budget.clock() - start
@@ -176,15 +180,18 @@ def twice(
 def ready_bundle(folder: Path, device: Device) -> Bundle:
     """Load a bundle's networks, each rewritten and placed before the next: in float32 there is never more than one.
 
-    Raises BundleError.
+    On a CPU only the first classifiers' weights stay in memory, ``ROOM`` bytes. Raises BundleError.
     """
+    scratch = Scratch(ROOM)
 
     def ready(network: nn.Module) -> nn.Module:
         network = fuse(network, device)
         device.place(network)
+        if device.torch.type == "cpu" and isinstance(network, ClassifierNetwork):
+            scratch.keep(network)
         return network
 
-    return load_bundle(folder, ready)
+    return replace(load_bundle(folder, ready), scratch=scratch)
 
 
 def place(bundle: Bundle, device: Device) -> None:
