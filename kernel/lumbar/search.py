@@ -49,8 +49,9 @@ def find_points(
     kinds = set(kinds)
     length = network.config.max_length
     padded = F.pad(grid, (0, 0, 0, 0, 0, min(2, length - len(grid))))  # two padded slices stand for all
-    images = neighbours(padded[None].to(device.torch))[0]
-    present = present_slices(padded[None].to(device.torch))[0]
+    volume = padded[None].to(device.torch)
+    present = present_slices(volume)[0]
+    images = neighbours(volume.to(device.autocast_type or volume.dtype))[0]  # cast once, not at every pass
     with device.autocast():  # around all passes, so that no weight is cast twice
         pointer_logits = point_slices(network, images, present, device)
         value, place, done = search_slices(network, images, pointer_logits, present, kinds, device)
