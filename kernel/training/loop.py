@@ -139,7 +139,7 @@ def train_one_epoch(task, optimizer, scheduler, scaler, device: Device, epoch: i
         scheduler.step()
         for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + value.item()
-        bar.set_postfix(loss=f"{loss.item():.4f}")
+        bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
     return {name: value / task.steps for name, value in sums.items()}
 
 
