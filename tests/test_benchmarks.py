@@ -2,7 +2,6 @@
 
 import csv
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,11 +113,6 @@ def test_a_price_is_samples_times_their_flops(monkeypatch):
     assert found.step_flops == 2 * volume and found.steps == 2 * 4
     assert found.flops == 2 * 8 * volume + 3 * 2 * (6 * (2 + 10) + 1)
     assert found.memory == 16 * 100 + 2 * (2 * 400 + 6 * 40 + 8) / 2 and found.weights == 200
-    alone = price.network_price(
-        replace(recipe.networks[0], drawn=4), recipe
-    )  # a sequence: features made once
-    assert alone.step_flops == 2 * 3 and alone.steps == 2 * (8 + 4) / 2
-    assert alone.flops == 2 * (8 + 4) * 3 + (8 + 4) * 6 * 10 + 3 * 2 * (6 * (2 + 10) + 1)
 
 
 @pytest.mark.long

@@ -126,6 +126,12 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
+def give_back_freed_memory() -> None:
+    """Give back to the system, once, what is free now between the blocks that this process holds."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error says that memory ran out, the device's or the host's."""
     if isinstance(error, MemoryError | DeviceMemoryError | torch.cuda.OutOfMemoryError):

@@ -9,6 +9,8 @@ import tempfile
 import torch
 from torch import Tensor, nn
 
+from lumbar.device import give_back_freed_memory
+
 logger = logging.getLogger(__name__)
 
 ALIGNMENT = 64  # bytes, of every tensor in the file: a cache line, what vector instructions like best
@@ -57,6 +59,7 @@ class Scratch:
         network._apply(moved)  # what ``to`` is made of
         self.maps[id(network)] = mapped
         self.release(network)
+        give_back_freed_memory()  # small blocks of this network lie between the large ones: holes that few fit
 
     def release(self, network: nn.Module) -> None:
         """Let the memory of a network's weights go until they are read again."""

@@ -57,9 +57,17 @@ class DetectorDataset(Dataset):
 
     def __getitem__(self, index: int) -> DetectorBatch:
         volume = self.cache.volumes(self.study_ids[index])[self.description]
-        random = np.random.default_rng((self.seed, self.epoch, index))
-        return labelled_volume(
-            volume, self.targets[index], self.max_length, self.sigma, self.augmentation, random
+        target = squeezed_target(self.targets[index], self.max_length)
+        grid, planes = stage1_grid(volume, self.max_length), class_planes(target.points, self.sigma)
+        if self.augmentation is not None:
+            random = np.random.default_rng((self.seed, self.epoch, index))
+            grid, planes = augment_volume(grid, planes, random, self.augmentation)
+        padding = self.max_length - len(grid)
+        return DetectorBatch(
+            grid=torch.from_numpy(np.pad(grid, ((0, padding), (0, 0), (0, 0)))),
+            planes=torch.from_numpy(planes),
+            amplitude=torch.from_numpy(np.pad(target.amplitude, ((0, 0), (0, padding)))),
+            labelled=torch.from_numpy(~np.isnan(target.points[:, 0])),
         )
 
 
@@ -100,28 +108,6 @@ class PretrainingDataset(Dataset):
             amplitude=torch.from_numpy(np.repeat(labelled[:, None], 3, axis=1).astype(np.float32)),
             labelled=torch.from_numpy(labelled),
         )
-
-
-def labelled_volume(
-    volume: Volume,
-    target: Target,
-    max_length: int,
-    sigma: float = SIGMA,
-    augmentation: DetectorAugmentation | None = None,
-    random: np.random.Generator | None = None,
-) -> DetectorBatch:
-    """Return one volume with its labels, squeezed as in serving, augmented, padded to ``max_length``; no batch axis."""
-    target = squeezed_target(target, max_length)
-    grid, planes = stage1_grid(volume, max_length), class_planes(target.points, sigma)
-    if augmentation is not None:
-        grid, planes = augment_volume(grid, planes, random, augmentation)
-    padding = max_length - len(grid)
-    return DetectorBatch(
-        grid=torch.from_numpy(np.pad(grid, ((0, padding), (0, 0), (0, 0)))),
-        planes=torch.from_numpy(planes),
-        amplitude=torch.from_numpy(np.pad(target.amplitude, ((0, 0), (0, padding)))),
-        labelled=torch.from_numpy(~np.isnan(target.points[:, 0])),
-    )
 
 
 def stage1_grid(volume: Volume, max_length: int) -> np.ndarray:

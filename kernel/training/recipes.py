@@ -26,8 +26,7 @@ class NetworkRecipe:
     another number of classes are its own). start_bias: the segmenter head's first bias, None for torch's. Take
     the logit of the share of marked pixels: from one much above it all of the last features first learn to
     push down, and none is left to rise at the points. pretraining: epochs on external images, where there
-    are some. more: whether it learns from the volumes of ``--more`` too, where there are some. drawn: above 0,
-    only what reads the slices in order learns, on features of its volumes and of so many phantoms drawn for it.
+    are some. more: whether it learns from the volumes of ``--more`` too, where there are some.
     points: where stage 2's training points come from: ``"out_of_fold"``; ``"middle_epoch"``, the first fold's
     network, a middle epoch for its training studies and the chosen one for the others (family A);
     ``"first_fold"``, its chosen epoch for all (family B's axial); ``"labels"``, the labelled points, to which the
@@ -48,7 +47,6 @@ class NetworkRecipe:
     start_bias: float | None = None
     pretraining: int = 0
     more: bool = False
-    drawn: int = 0
     imagenet: bool = True
     seed: int = 42
     sigma: float = SIGMA

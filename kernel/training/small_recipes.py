@@ -65,9 +65,8 @@ def small() -> Recipe:
 
     The segmenter learns from a few slices a step, the pointer, which costs more, from a share of the steps; the
     second sagittal network starts from the first. An axial slice does not tell its level, so that its segmenter
-    learns the sides alone; its pointer, which has to count them, goes on alone after the segmenter is done, then on
-    more studies too, of several axial series, where it has to choose between slices of one place. How the series
-    are laid says which is nearer: a wider sequence learns that in the end, alone, on thousands of phantoms.
+    learns the sides alone; its pointer, which has to count them, goes on alone after the segmenter is done, in the
+    end on more studies too, of several axial series, where it has to choose between slices of one place.
     """
     # The networks' lengths: no phantom has to be squeezed.
     schedule = Schedule(epochs=16, batch=12, lr=3e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=4)
@@ -94,24 +93,14 @@ def small() -> Recipe:
         slices_per_step=0,
         pointer_share=1.0,
     )
-    joined = replace(
+    axial = replace(
         pointer,
-        name="small-axial_t2-joined",
+        name=f"small-{SHORT[AXIAL_T2]}",
         schedule=replace(pointer.schedule, epochs=5, evaluate_every=1),
         start_from=pointer.name,
         more=True,
     )
-    axial = replace(
-        joined,
-        name=f"small-{SHORT[AXIAL_T2]}",
-        config=replace(joined.config, hidden=256),
-        schedule=Schedule(epochs=30, batch=16, lr=4e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=30),
-        augmentation=None,
-        start_from=joined.name,
-        more=False,
-        drawn=2200,
-    )
-    networks = (sagittal_t2, sagittal_t1, axial_start, pointer, joined, axial)
+    networks = (sagittal_t2, sagittal_t1, axial_start, pointer, axial)
     names = (sagittal_t2.name, sagittal_t1.name, axial.name)
     step1 = Schedule(epochs=9, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=3)
     step2 = Schedule(epochs=30, batch=8, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5)

@@ -2,15 +2,13 @@
 
 import json
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch.utils.data import ConcatDataset, Dataset, default_collate
+from torch.utils.data import ConcatDataset, Dataset
 
 from lumbar.detector import DetectorNetwork
 from lumbar.device import Device
@@ -31,7 +29,6 @@ from training.points import (
 )
 from training.pretrained import start_detector
 from training.recipes import NetworkRecipe
-from training.sequence_training import sequence_dataset, sequence_losses, train_sequence
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +69,6 @@ def train_network(
         pretrain(recipe, network, shop, folder / "pretraining")
     materials, description = shop.materials, recipe.config.description
     dataset = network_dataset(recipe, training, shop)
-    if recipe.drawn:
-        features = folder / "features"
-        dataset = sequence_dataset(recipe, network, dataset, shop.device, shop.workers, features)
     log.info("%s: %d volumes to train on, %d to validate", recipe.name, len(dataset), len(validation))
 
     def losses(batch):
@@ -97,20 +91,9 @@ def train_network(
         )
         return error_figures(point_errors(found, materials.targets, recipe.config.max_length))
 
-    task = detector_task(network, dataset, recipe.schedule, shop, recipe.seed) | {"losses": losses}
-    if recipe.drawn:
-        batches = epoch_batches(
-            dataset, recipe.schedule.batch, shop.workers, shop.device, recipe.seed, default_collate
-        )
-        task |= {
-            "batches": batches,
-            "losses": partial(sequence_losses, network),
-            "train_mode": partial(train_sequence, network),
-        }
-    task = Task(evaluate=evaluate, selection="error", keep_epoch=middle_epoch(recipe), **task)
-    result = fit(task, recipe.schedule, folder, shop.device, recipe.seed, f"{recipe.name} {folder.name}")
-    shutil.rmtree(folder / "features", ignore_errors=True)
-    return result
+    task = detector_task(network, dataset, recipe.schedule, shop, recipe.seed)
+    task = Task(losses=losses, evaluate=evaluate, selection="error", keep_epoch=middle_epoch(recipe), **task)
+    return fit(task, recipe.schedule, folder, shop.device, recipe.seed, f"{recipe.name} {folder.name}")
 
 
 def network_dataset(recipe: NetworkRecipe, studies: list[str], shop: Workshop) -> Dataset:

@@ -1,4 +1,4 @@
-"""How far half precision moves what trained networks say, on phantoms that they have not seen."""
+"""How far half precision moves what trained networks say: the shipped bundle on phantoms it has not seen."""
 
 from pathlib import Path
 from statistics import median
@@ -10,16 +10,17 @@ from lumbar.ensemble import classify, detect, site_windows
 from lumbar.grading import ready_bundle
 from lumbar.studies import find_competition, read_study
 from tests.benchmarks.ratio import within_a_pixel
+from tests.benchmarks.scaling import REPOSITORY
 
 
-def agreement(root: Path, bundle: Path, device: str) -> dict:
-    """Return how a bundle in half precision agrees with itself in float32, over all studies of a folder.
+def agreement(root: Path, device: str) -> dict:
+    """Return how the kernel in half precision agrees with itself in float32, over all studies of a folder.
 
     points: how many; within_1_px: the share of them on the same slice and at most a pixel apart. Probabilities are
     compared at the float32 points' crops, a pair of a classifier and a study each.
     """
     wide, half = choose_device(device, "fp32"), choose_device(device, "amp")
-    plain, rounded = ready_bundle(bundle, wide), ready_bundle(bundle, half)
+    plain, rounded = ready_bundle(REPOSITORY, wide), ready_bundle(REPOSITORY, half)
     near: list[np.ndarray] = []
     apart: list[float] = []
     for ref in find_competition(root).studies:

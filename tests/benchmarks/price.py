@@ -94,12 +94,8 @@ def network_price(recipe: NetworkRecipe, whole: Recipe) -> Price:
     searched = slices * (passes.segmenter.forward + passes.pointer.forward) + passes.sequence.forward
     training, held_out = split(whole)
     volume = parts[0].both + recipe.pointer_share * (parts[1].both + parts[2].both)
-    if recipe.drawn:  # the sequence alone, on features that are made once
-        parts, volume = (passes.sequence,), passes.sequence.both
-        training += recipe.drawn
     looks = evaluations(schedule) + 1  # and once for the points
     flops = schedule.epochs * training * volume + looks * held_out * searched
-    flops += training * slices * passes.pointer.forward if recipe.drawn else 0
     kept = sum(part.kept for part in parts)
     return priced(recipe, whole, schedule, passes.parameters, volume, flops, kept)
 
@@ -134,7 +130,7 @@ def priced(
         trainings=folds,
         parameters=parameters,
         step_flops=schedule.batch * sample,
-        steps=ceil((split(whole)[0] + getattr(recipe, "drawn", 0)) / schedule.batch) * schedule.epochs,
+        steps=ceil(split(whole)[0] / schedule.batch) * schedule.epochs,
         flops=folds * flops,
         memory=16 * parameters + schedule.batch * kept / 2,
         weights=2 * parameters * folds,

@@ -74,8 +74,6 @@ def measure(recipe, shop: Workshop) -> dict[str, dict]:
     points = true_points(shop.materials)
     result = {}
     for network in recipe.networks:
-        if network.drawn:
-            continue  # its features lie in memory
         result[network.name] = rates(network_task(network, studies, shop), shop)
     for classifier in recipe.classifiers:
         result[classifier.name] = rates(classifier_task(classifier, studies, points, shop), shop)

@@ -11,7 +11,7 @@ from lumbar.phantom.grades import Grades, draw_grades, posterior, weighted_answe
 from lumbar.phantom.profiles import build_profiles
 from lumbar.phantom.protocol import Plane, SeriesPlan, draw_protocol
 from lumbar.phantom.scan import scan_series
-from lumbar.sites import DESCRIPTIONS, SITES
+from lumbar.sites import SITES
 
 _ISOCENTRE = (20.0, 30.0, 60.0)  # mm, spread of where in the scanner the patient lies
 
@@ -91,14 +91,10 @@ def _label_point(point, description: str, series: dict[int, SeriesPlan]) -> Poin
     return best
 
 
-def write_study(
-    study: PhantomStudy, folder: Path, transfer_syntax: str, descriptions: tuple[str, ...] = DESCRIPTIONS
-) -> None:
-    """Scan a study, or the series of some descriptions alone, and write ``folder/<series>/<instance>.dcm``."""
+def write_study(study: PhantomStudy, folder: Path, transfer_syntax: str) -> None:
+    """Scan a study and write ``folder/<series>/<instance>.dcm``."""
     profiles = build_profiles(study.anatomy)
     for (series_id, plan), seed in zip(study.series.items(), study.seeds, strict=True):
-        if plan.description not in descriptions:
-            continue
         series_folder = folder / str(series_id)
         series_folder.mkdir(parents=True, exist_ok=True)
         slices = scan_series(np.random.default_rng(seed), study.anatomy, profiles, plan)
