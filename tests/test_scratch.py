@@ -1,7 +1,6 @@
 """Weights that wait in a mapped file: the same answers, and memory only for those at work."""
 
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from tests.random_bundle import random_classifier
 from tests.tiny_bundle import write_tiny_bundle
 
 WINDOWS = np.random.default_rng(0).random((1, 25, 5, 64, 64), dtype=np.float32)
-mapped = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells what is in memory")
+pytestmark = pytest.mark.skipif(not scratch.MAPPABLE, reason="weights are mapped on Linux alone")
 
 
 def resident_kb(network: torch.nn.Module) -> list[int]:
@@ -48,7 +47,6 @@ def test_a_classifier_in_the_scratch_file_says_the_same(tmp_path, monkeypatch, p
         bundle.scratch.release(waiting.network)
 
 
-@mapped
 def test_only_a_network_at_work_is_in_memory():
     device, waiting = choose_device("cpu", "fp32"), random_classifier("a", "test_convnext", "level", "shift")
     store = Scratch(room=0)

@@ -14,6 +14,9 @@ from lumbar.device import give_back_freed_memory
 logger = logging.getLogger(__name__)
 
 ALIGNMENT = 64  # bytes, of every tensor in the file: a cache line, what vector instructions like best
+MAPPABLE = hasattr(os, "posix_fallocate") and hasattr(
+    mmap.mmap, "madvise"
+)  # Linux; elsewhere all stays in memory
 
 
 class Scratch:
@@ -36,7 +39,7 @@ class Scratch:
             *network.named_buffers(remove_duplicate=False),
         )
         size = sum(aligned(tensor) for _, tensor in named)
-        if size <= self.room or not hasattr(mmap.mmap, "madvise"):
+        if size <= self.room or not MAPPABLE:
             self.room -= size
             return
         try:
