@@ -1,6 +1,7 @@
 """Weights that wait in a mapped file: the same answers, and memory only for those at work."""
 
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,14 @@ import pytest
 import torch
 
 from lumbar import grading, scratch
+from lumbar.budget import Budget, Plan
 from lumbar.device import choose_device
 from lumbar.ensemble import classify
-from lumbar.grading import ready_bundle
+from lumbar.grading import grade_study, ready_bundle
 from lumbar.scratch import ALIGNMENT, Scratch
+from lumbar.studies import find_competition, read_study
 from tests.random_bundle import random_classifier
+from tests.small_study import write_studies
 from tests.tiny_bundle import write_tiny_bundle
 
 WINDOWS = np.random.default_rng(0).random((1, 25, 5, 64, 64), dtype=np.float32)
@@ -57,6 +61,16 @@ def test_only_a_network_at_work_is_in_memory():
     assert used > 100
     store.release(waiting.network)
     assert resident_kb(waiting.network) == [0]
+
+
+def test_a_graded_study_leaves_no_waiting_network_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(grading, "ROOM", 0)
+    device = choose_device("cpu", "fp32")
+    bundle = ready_bundle(write_tiny_bundle(tmp_path / "bundle"), device)
+    (ref, *_) = find_competition(write_studies(tmp_path / "data")).studies
+    graded = grade_study(read_study(ref), bundle, Plan(1, 1), device, Budget(None, time.monotonic()))
+    assert len(graded.members) == 1
+    assert resident_kb(bundle.classifiers[0].network) == [0]
 
 
 def test_the_first_networks_stay_where_there_is_room():

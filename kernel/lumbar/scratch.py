@@ -14,9 +14,8 @@ from lumbar.device import give_back_freed_memory
 logger = logging.getLogger(__name__)
 
 ALIGNMENT = 64  # bytes, of every tensor in the file: a cache line, what vector instructions like best
-MAPPABLE = hasattr(os, "posix_fallocate") and hasattr(
-    mmap.mmap, "madvise"
-)  # Linux; elsewhere all stays in memory
+# Linux has both; elsewhere all weights stay in memory.
+MAPPABLE = hasattr(os, "posix_fallocate") and hasattr(mmap.mmap, "madvise")
 
 
 class Scratch:
@@ -34,11 +33,11 @@ class Scratch:
     @torch.inference_mode()
     def keep(self, network: nn.Module) -> None:
         """Move a network's weights into a file, unless there is room for them; where no file can be had they stay."""
-        named = (
-            *network.named_parameters(remove_duplicate=False),
-            *network.named_buffers(remove_duplicate=False),
-        )
-        size = sum(aligned(tensor) for _, tensor in named)
+        parameters = network.named_parameters(
+            remove_duplicate=False
+        )  # ``_apply`` moves one as often as it is named
+        buffers = network.named_buffers(remove_duplicate=False)
+        size = sum(aligned(tensor) for _, tensor in (*parameters, *buffers))
         if size <= self.room or not MAPPABLE:
             self.room -= size
             return
