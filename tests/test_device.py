@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from lumbar import onednn
 from lumbar.device import Device, NotFiniteError
 from lumbar.ensemble import classify
 from lumbar.fusion import fuse
@@ -21,7 +22,8 @@ WIDE = Device(torch.device("cpu"), None, "test", batch=4)
 
 
 def convolution_types(network: nn.Module) -> set[torch.dtype]:
-    return {m.weight.dtype for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)}
+    kinds = (nn.Conv2d, nn.ConvTranspose2d, *onednn.LAYERS.values())
+    return {m.weight.dtype for m in network.modules() if isinstance(m, kinds)}
 
 
 @pytest.mark.parametrize("pointer", ["lstm", "transformer"])
@@ -40,17 +42,26 @@ def test_a_detector_with_half_weights_finds_what_autocast_finds(pointer):
 
 
 @pytest.mark.parametrize("backbone", ["test_byobnet", "test_convnext", "tf_efficientnetv2_b0"])
-def test_a_classifier_with_half_weights_says_what_autocast_says(backbone):
+def test_a_classifier_with_half_weights_says_what_autocast_says(backbone, monkeypatch):
     torch.manual_seed(0)
     plain = random_classifier("c", backbone, "level", "shift")
-    fused = dataclasses.replace(plain, network=fuse(plain.network, HALF))
-    placed = dataclasses.replace(plain, network=fuse(copy.deepcopy(plain.network), HALF))
-    HALF.place(placed.network)
     windows = torch.rand(1, 25, 5, 64, 64).numpy()
+
+    def half() -> nn.Module:
+        fused = fuse(copy.deepcopy(plain.network), HALF)
+        HALF.place(fused)
+        assert convolution_types(fused) == {torch.bfloat16}
+        return fused
+
+    right = pytest.approx(classify(plain, windows, WIDE), abs=0.05)
+    assert classify(dataclasses.replace(plain, network=half()), windows, HALF) == right
+    # Layers joined with their activation round once less than autocast.
+    monkeypatch.setattr(onednn, "available", lambda: False)
+    fused = dataclasses.replace(plain, network=fuse(plain.network, HALF))
+    placed = dataclasses.replace(plain, network=half())
     said = classify(placed, windows, HALF)
-    assert convolution_types(placed.network) == {torch.bfloat16}
     assert (said == classify(fused, windows, HALF)).all()
-    assert said == pytest.approx(classify(plain, windows, WIDE), abs=0.05)
+    assert said == right
 
 
 def test_a_weight_that_the_type_can_not_hold_stays_in_float32():

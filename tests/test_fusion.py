@@ -5,37 +5,42 @@ import dataclasses
 
 import pytest
 import torch
+from timm.layers import GELU, GELUTanh
 from torch import nn
 from torch.nn import functional as F
 
+from lumbar import onednn
 from lumbar.classifier import ClassifierConfig, ClassifierNetwork
 from lumbar.detector import DecoderBlock, DetectorConfig, DetectorNetwork
 from lumbar.device import Device
 from lumbar.fusion import (
     FusedDecoderBlock,
-    PointwiseLinear,
     checked,
     enlarging_kernel,
     fold_batch_norms,
     fuse,
+    join_activations,
 )
 from lumbar.sites import SAGITTAL_T2
 from tests.random_bundle import FAMILY_A
 
 CLOSE = 1e-5  # of the largest value
+TOLERANCES = {torch.float32: {}, torch.bfloat16: {"rtol": 0.02, "atol": 0.02}}  # {}: torch's own
 WIDE = Device(torch.device("cpu"), None, "test", batch=4)
 HALF = Device(torch.device("cpu"), torch.bfloat16, "test", batch=4)
 PLAIN = DetectorConfig(SAGITTAL_T2, "test_byobnet", 5, (16, 16, 8, 8, 8), "test_efficientnet", "lstm", 8, 12)
 
 
 def lively(network: nn.Module) -> nn.Module:
-    """Give batch norms statistics and weights that a mistake in folding could not hide behind."""
+    """Give batch norms and layer scales numbers that a mistake in folding could not hide behind."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean, std=0.1)
             nn.init.uniform_(module.running_var, 0.5, 2)
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, std=0.1)
+        if getattr(module, "gamma", None) is not None:
+            nn.init.uniform_(module.gamma, 0.5, 1.5)
     return network.eval()
 
 
@@ -79,28 +84,68 @@ def test_fused_networks_compute_the_same(config, backbone):
         assert all(torch.equal(plain.state_dict()[name], tensor) for name, tensor in kept.items())
 
 
-@pytest.mark.parametrize("backbone", ["test_convnext", "pvt_v2_b0"])
-def test_linear_layers_are_convolutions_in_float32_alone(backbone):
+def count(network: nn.Module, *kinds: type) -> int:
+    return sum(type(m) in kinds for m in network.modules())
+
+
+@pytest.mark.skipif(not onednn.available(), reason="this torch has no oneDNN")
+@pytest.mark.parametrize(
+    ("backbone", "left"),  # pvt's activations read what was turned round since the layer before
+    [("test_convnext", 0), ("regnetx_002", 13), ("test_efficientnet", 0), ("pvt_v2_b0", 8)],
+)
+def test_activations_join_the_layer_before_them_on_a_cpu(backbone, left, monkeypatch):
     torch.manual_seed(0)
-    plain = ClassifierNetwork(ClassifierConfig(backbone, "level", "shift", (0.2, 0.2, 0.2))).eval()
-    layers = sum(type(m) is nn.Linear for m in plain.backbone.modules())
+    plain = lively(ClassifierNetwork(ClassifierConfig(backbone, "level", "shift", (0.2, 0.2, 0.2))))
     crops = torch.rand(3, 1, 128, 128)
-    for device, expected in ((WIDE, layers), (HALF, 0)):
-        fused = fuse(plain, device)
-        assert sum(isinstance(m, PointwiseLinear) for m in fused.backbone.modules()) == expected
+    for device in (WIDE, HALF):
+        backbone = fuse(plain, device).backbone
+        assert count(backbone, nn.Linear) == 0
+        assert count(backbone, *onednn.ACTIVATIONS) == left
         with torch.inference_mode():
-            assert_close(fused.features(crops), plain.features(crops))
-    assert layers
+            assert_close(backbone(crops), plain.backbone(crops))
+    monkeypatch.setattr(onednn, "available", lambda: False)
+    assert count(fuse(plain, WIDE).backbone, *onednn.LAYERS.values()) == 0
 
 
-@pytest.mark.parametrize("shape", [(6,), (2, 6), (2, 3, 4, 6)])
+@pytest.mark.skipif(not onednn.available(), reason="this torch has no oneDNN")
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "activation", [None, nn.ReLU(), nn.SiLU(), nn.GELU(), nn.GELU("tanh"), GELU(), GELUTanh()], ids=str
+)
 @pytest.mark.parametrize("bias", [True, False])
-def test_pointwise_linear_is_linear(shape, bias):
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (lambda bias: nn.Linear(6, 5, bias), (6,)),
+        (lambda bias: nn.Linear(6, 5, bias), (2, 3, 4, 6)),
+        (lambda bias: nn.Conv2d(6, 4, 3, 2, 1, groups=2, bias=bias), (2, 6, 9, 8)),
+        (lambda bias: nn.Conv2d(6, 5, 3, padding=(1, 0), dilation=2, bias=bias), (1, 6, 9, 8)),
+    ],
+)
+def test_a_layer_joined_with_its_activation_is_the_two(layer, shape, bias, activation, kind):
     torch.manual_seed(0)
-    linear, x = nn.Linear(6, 5, bias), torch.randn(shape)
-    given = PointwiseLinear(linear)(x)
-    assert given.is_contiguous()
-    torch.testing.assert_close(given, linear(x))
+    plain, x = layer(bias), torch.randn(shape)
+    with torch.inference_mode():
+        expected = activation(plain(x)) if activation else plain(x)
+        given = onednn.LAYERS[type(plain)](plain, activation).to(kind)(x)
+    torch.testing.assert_close(given, expected.to(kind), **TOLERANCES[kind])
+
+
+class SharedActivation(nn.Module):
+    """An activation that reads a convolution's result, and then something else."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(1, 2, 1), nn.SiLU()
+
+    def forward(self, x):
+        return self.act(self.act(self.conv(x)) + 1)
+
+
+def test_an_activation_that_serves_others_too_stays():
+    network = SharedActivation()
+    same = checked(network, join_activations, torch.rand(1, 1, 4, 4), lambda whole: whole)
+    assert count(same, nn.SiLU) == count(same, nn.Conv2d) == 1
 
 
 @pytest.mark.parametrize("skip_channels", [0, 5])
@@ -140,3 +185,12 @@ def test_a_network_that_can_not_be_folded_is_left_as_it_is(caplog):
     same = checked(network, fold_batch_norms, torch.rand(1, 1, 4, 4), lambda whole: whole)
     assert same is network
     assert "left as it is" in caplog.text
+
+
+def test_a_network_whose_rewriting_fails_is_left_as_it_is(caplog):
+    def rewrite(fused, function, image):
+        raise RuntimeError("no such operation")
+
+    network = ReadTwice().eval()
+    assert checked(network, rewrite, torch.rand(1, 1, 4, 4), lambda whole: whole) is network
+    assert "no such operation" in caplog.text
