@@ -1,5 +1,7 @@
 """Labels find their slice and pixel whatever the order of files; what is wrong with them is named and counted."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -8,12 +10,12 @@ from sklearn.model_selection import KFold
 
 from lumbar.heatmap import points_to_heatmap
 from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITES
-from lumbar.volume import squeeze
+from lumbar.volume import SliceHeader, Volume, squeeze
 from tests.labelled_competition import join_axial_series, materials_of, write_competition
 from training.detector_data import PretrainingDataset, class_planes, join_volumes
 from training.external import improved_group, read_improved_coordinates, read_pretraining_images
 from training.labels import LabelError, read_coordinates, read_grades, study_folds
-from training.targets import squeezed_target
+from training.targets import FADED, Target, faded_by_distance, squeezed_target
 
 TABLE = "train_label_coordinates.csv"
 
@@ -61,6 +63,54 @@ def test_two_joined_series_expand_each_in_its_own(tmp_path):
         assert {int(z) % 2 for z in np.flatnonzero(amplitude)} == {
             int(point[0]) % 2
         }  # every other slice is its own
+
+
+def tilted_volume(random: np.random.Generator, slices: int) -> Volume:
+    """Return slices that lie anyhow: two series by turns, 6 cm wide."""
+    headers = []
+    for s in range(slices):
+        along_row, along_column, _ = np.linalg.qr(np.eye(3) + random.normal(0, 0.2, (3, 3)))[0].T
+        position = random.normal(0, (4, 4, 3)) - 30 * (along_row + along_column)
+        headers.append(
+            SliceHeader(
+                str(s % 2), s, "", tuple(position), (*along_row, *along_column), (0.6, 0.5), (100, 120)
+            )
+        )
+    return Volume("Axial T2", np.zeros((slices, 1, 1)), np.zeros((slices, 1, 1)), tuple(headers), "")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_label_fades_with_the_distance_whatever_the_series(seed):
+    random = np.random.default_rng(seed)
+    volume, half = tilted_volume(random, 12), 2.5
+    points = np.column_stack([random.integers(0, 12, 10), random.uniform(0, 255, (10, 2))])
+    points[3] = np.nan
+    target = Target(points, random.random((10, 12)).astype(np.float32))
+    faded = faded_by_distance(target, volume, half)
+    np.testing.assert_array_equal(faded.points, points)
+    np.testing.assert_array_equal(faded.amplitude[3], target.amplitude[3])
+    seen = set()
+    for c in set(range(10)) - {3}:
+        place = np.array(volume.grid_to_patient(int(points[c, 0]), *points[c, 1:]))
+        assert faded.amplitude[c, int(points[c, 0])] == pytest.approx(1)
+        for s, header in enumerate(volume.headers):
+            along_row, along_column = np.reshape(header.orientation, (2, 3))
+            offset = place - header.position
+            expected = 0.5 ** (abs(offset @ np.cross(along_row, along_column)) / half)
+            inside = -0.5 <= offset @ along_row / 0.5 < 119.5 and -0.5 <= offset @ along_column / 0.6 < 99.5
+            seen.add((inside, expected >= FADED))
+            assert faded.amplitude[c, s] == pytest.approx(expected if inside and expected >= FADED else 0)
+    assert len(seen) >= 3
+
+
+def test_a_label_stays_as_it_is_on_slices_that_do_not_say_where_they_lie():
+    volume = tilted_volume(np.random.default_rng(0), 4)
+    headers = [replace(header, position=None) if s < 2 else header for s, header in enumerate(volume.headers)]
+    target = Target(np.array([[0.0, 128, 128], [2.0, 128, 128]]), np.full((2, 4), 0.3, np.float32))
+    faded = faded_by_distance(target, replace(volume, headers=tuple(headers)), 2.5).amplitude
+    np.testing.assert_array_equal(faded[0], target.amplitude[0])
+    np.testing.assert_array_equal(faded[1, :2], target.amplitude[1, :2])
+    assert faded[1, 2] == 1
 
 
 def test_bad_labels_are_named_and_skipped_or_fatal(tmp_path):

@@ -26,12 +26,14 @@ class NetworkRecipe:
     another number of classes are its own). start_bias: the segmenter head's first bias, None for torch's. Take
     the logit of the share of marked pixels: from one much above it all of the last features first learn to
     push down, and none is left to rise at the points. pretraining: epochs on external images, where there
-    are some. more: whether it learns from the volumes of ``--more`` too, where there are some.
+    are some. more: whether it learns from the volumes of ``--more`` too, where there are some. sequence_alone: only
+    what reads the slices in order learns, on features of volumes that are not augmented.
     points: where stage 2's training points come from: ``"out_of_fold"``; ``"middle_epoch"``, the first fold's
     network, a middle epoch for its training studies and the chosen one for the others (family A);
     ``"first_fold"``, its chosen epoch for all (family B's axial); ``"labels"``, the labelled points, to which the
     crops' jitter adds the errors. sigma: of the labels' gaussian, pixels of the 256 grid; decay, reach: how it
-    fades a slice away, and over how many slices.
+    fades a slice away, and over how many slices. half: mm off the point at which it is half instead, on slices of
+    all series that show the place.
     """
 
     name: str
@@ -47,11 +49,13 @@ class NetworkRecipe:
     start_bias: float | None = None
     pretraining: int = 0
     more: bool = False
+    sequence_alone: bool = False
     imagenet: bool = True
     seed: int = 42
     sigma: float = SIGMA
     decay: float = DECAY
     reach: int = REACH
+    half: float | None = None
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,9 @@ def small() -> Recipe:
 
     The segmenter learns from a few slices a step, the pointer, which costs more, from a share of the steps; the
     second sagittal network starts from the first. An axial slice does not tell its level, so that its segmenter
-    learns the sides alone; its pointer, which has to count them, goes on alone after the segmenter is done, in the
-    end on more studies too, of several axial series, where it has to choose between slices of one place.
+    learns the sides alone; its pointer, which has to count them, goes on alone after the segmenter is done, then on
+    more studies too, of several axial series, where it has to choose between slices of one place. In the end a
+    wider sequence learns, alone, how far each slice of each series is from the place.
     """
     # The networks' lengths: no phantom has to be squeezed.
     schedule = Schedule(epochs=16, batch=12, lr=3e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=4)
@@ -93,14 +94,32 @@ def small() -> Recipe:
         slices_per_step=0,
         pointer_share=1.0,
     )
-    axial = replace(
+    joined = replace(
         pointer,
-        name=f"small-{SHORT[AXIAL_T2]}",
+        name="small-axial_t2-joined",
         schedule=replace(pointer.schedule, epochs=5, evaluate_every=1),
         start_from=pointer.name,
         more=True,
     )
-    networks = (sagittal_t2, sagittal_t1, axial_start, pointer, axial)
+    sequence = replace(
+        joined,
+        name="small-axial_t2-sequence",
+        config=replace(joined.config, hidden=256),
+        schedule=Schedule(epochs=40, batch=16, lr=3e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=10),
+        augmentation=None,
+        start_from=joined.name,
+        sequence_alone=True,
+        half=2.5,
+    )
+    axial = replace(
+        joined,
+        name=f"small-{SHORT[AXIAL_T2]}",
+        config=sequence.config,
+        schedule=replace(pointer.schedule, epochs=2, lr=1e-3, evaluate_every=1),
+        start_from=sequence.name,
+        half=sequence.half,
+    )
+    networks = (sagittal_t2, sagittal_t1, axial_start, pointer, joined, sequence, axial)
     names = (sagittal_t2.name, sagittal_t1.name, axial.name)
     step1 = Schedule(epochs=9, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=3)
     step2 = Schedule(epochs=30, batch=8, lr=1e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=5)

@@ -29,6 +29,7 @@ from training.points import (
 )
 from training.pretrained import start_detector
 from training.recipes import NetworkRecipe
+from training.sequence_training import sequence_task
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +92,11 @@ def train_network(
         )
         return error_figures(point_errors(found, materials.targets, recipe.config.max_length))
 
-    task = detector_task(network, dataset, recipe.schedule, shop, recipe.seed)
-    task = Task(losses=losses, evaluate=evaluate, selection="error", keep_epoch=middle_epoch(recipe), **task)
+    if recipe.sequence_alone:
+        task = sequence_task(network, dataset, recipe.schedule, shop.device, recipe.seed)
+    else:
+        task = detector_task(network, dataset, recipe.schedule, shop, recipe.seed) | {"losses": losses}
+    task = Task(evaluate=evaluate, selection="error", keep_epoch=middle_epoch(recipe), **task)
     return fit(task, recipe.schedule, folder, shop.device, recipe.seed, f"{recipe.name} {folder.name}")
 
 
@@ -109,6 +113,7 @@ def network_dataset(recipe: NetworkRecipe, studies: list[str], shop: Workshop) -
             recipe.augmentation,
             recipe.seed,
             recipe.sigma,
+            recipe.half,
         )
 
     own = volumes(shop.materials, studies)

@@ -4,6 +4,7 @@ A class's label over the volume is one 2-D gaussian times an amplitude for each 
 +-2 slices of its own series, in patient order); that is how it is kept, and how a squeeze acts on it.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from lumbar.sites import DESCRIPTION_SITES, SITES, class_count
 from lumbar.volume import Volume, squeeze
 from training.cache import Cache
 from training.labels import LabelFault
+
+FADED = 0.05  # of an amplitude: less is none
 
 
 @dataclass(frozen=True)
@@ -110,3 +113,24 @@ def squeezed_target(target: Target, length: int) -> Target:
     points[:, 0] = (points[:, 0] + 0.5) * length / slices - 0.5
     amplitude = squeeze(np.ascontiguousarray(target.amplitude.T[:, :, None]), length)[..., 0].T
     return Target(points, np.ascontiguousarray(amplitude))
+
+
+def faded_by_distance(target: Target, volume: Volume, half: float) -> Target:
+    """Return the target with an amplitude that fades with a slice's distance from the point, whatever its series.
+
+    half: mm off the slice's plane at which it is 1/2; below ``FADED``, or where the slice does not show the place, it
+    is 0. Of several series that show a place one is labelled, the nearest by a millimetre or less: which one is a
+    single bit a point, and all but a coin's at first, but every slice can teach how far it is. A class whose slice
+    does not say where it lies stays as it is, as does the amplitude on another such slice.
+    """
+    amplitude = target.amplitude.copy()
+    for c, (slice_, row, column) in enumerate(target.points):
+        point = None if np.isnan(slice_) else volume.grid_to_patient(int(slice_), row, column)
+        for s in range(len(volume)) if point else ():
+            place = volume.patient_to_grid(s, point)
+            if place is None:
+                continue
+            peak = 0.5 ** (math.dist(point, volume.grid_to_patient(s, *place)) / half)
+            shown = all(-0.5 <= coordinate < GRID - 0.5 for coordinate in place)
+            amplitude[c, s] = peak if shown and peak >= FADED else 0
+    return Target(target.points, amplitude)

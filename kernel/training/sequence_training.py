@@ -1,0 +1,73 @@
+"""A pointer's sequence, what reads the slices in order, trained alone on features that its encoder gave once.
+
+Which of several series shows a place best is a matter of where their slices lie, little of it of what a slice looks
+like: learning it takes many passes over many studies, and an encoder would have to see them all each time.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset, default_collate
+from tqdm import tqdm
+
+from lumbar.detector import DetectorNetwork, neighbours, present_slices
+from lumbar.device import Device
+from training.detector_training import epoch_batches
+from training.features import image_features
+from training.loop import Schedule
+from training.losses import pointer_loss
+
+
+def sequence_task(
+    network: DetectorNetwork, dataset: Dataset, schedule: Schedule, device: Device, seed: int
+) -> dict:
+    """Return the training of the sequence and the pointer's head as arguments of ``Task``; all else is frozen.
+
+    dataset: volumes as ``DetectorBatch``, each read once, now.
+    """
+    network.eval().requires_grad_(False)
+    for part in (network.pointer.sequence, network.pointer.head):
+        part.requires_grad_(True)
+    rows = TensorDataset(*slice_features(network, dataset, device))
+    return {
+        "network": network,
+        "batches": epoch_batches(rows, schedule.batch, 0, device, seed, default_collate),
+        "steps": -(-len(rows) // schedule.batch),
+        "losses": partial(sequence_losses, network),
+        "train_mode": partial(train_sequence, network),
+    }
+
+
+def train_sequence(network: DetectorNetwork) -> None:
+    """Put what learns, and the dropout between, into training mode, everything else into evaluation mode."""
+    network.eval()
+    for part in (network.pointer.sequence, network.pointer.dropout, network.pointer.head):
+        part.train()
+
+
+def sequence_losses(network: DetectorNetwork, batch: list[Tensor]) -> dict[str, Tensor]:
+    """Return the pointer's loss on a batch of what ``slice_features`` gave."""
+    features, present, peak, labelled = batch
+    logits = network.pointer.point(features, present)
+    return {"loss": pointer_loss(logits, peak, labelled[:, :, None] & present[:, None])}
+
+
+@torch.no_grad()
+def slice_features(network: DetectorNetwork, dataset: Dataset, device: Device) -> list[Tensor]:
+    """Run the pointer's encoder over n volumes; what it returns lies on the device, one row a volume.
+
+    Returns features (n, D, feature) float32, present (n, D) bool, the labels' largest value on each slice
+    (n, C, D) float32, labelled (n, C) bool.
+    """
+    rows = []
+    for index in tqdm(range(len(dataset)), desc="features", unit="volume", leave=False):
+        volume = dataset[index]
+        grid = volume.grid[None].to(device.torch)
+        with device.autocast():
+            features = image_features(network.pointer.encode, neighbours(grid)[0]).float()
+        peak = volume.amplitude * volume.planes.amax(dim=(1, 2))[:, None]
+        rows.append(
+            (features, present_slices(grid)[0], peak.to(device.torch), volume.labelled.to(device.torch))
+        )
+    return [torch.stack(column) for column in zip(*rows, strict=True)]
