@@ -35,8 +35,8 @@ ONEDNN_FLOPS = (
 
 
 def matrix_rate(device: Device) -> float:
-    """Return FLOP/s of a large square matrix product in the device's precision, as a product or as a convolution,
-    best of five each."""
+    """Return FLOP/s of a large square matrix product in the device's precision, by either of torch's
+    libraries, best of five each."""
     kind = device.autocast_type or torch.float32
     a = torch.randn(MATRIX, MATRIX, device=device.torch, dtype=kind)
     layer = nn.Linear(MATRIX, MATRIX, bias=False, device=device.torch, dtype=kind)
