@@ -3,6 +3,7 @@
     python kernel/evaluate.py --data DIR --submission submission.csv
     python kernel/evaluate.py --data DIR --submission submission.csv --points dump/points.csv \\
         --members dump/members.csv --bundle . --fit-weights --json figures.json --png figures.png
+    python kernel/evaluate.py --data DIR --members RUN/members.csv --fit-weights
 
 The official score is the mean of three weighted log losses and the any-severe term; "score" in the JSON. A
 term without a label is left empty, and so is then the score.
@@ -10,16 +11,23 @@ term without a label is left empty, and so is then the score.
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 from lumbar.bundle import BundleError
 from lumbar.studies import DataNotFoundError, find_competition
 from lumbar.submission import SubmissionError
 from training.cache import build_cache
-from training.evaluation import fit_weights, grading_figures, member_figures, read_members, read_predictions
+from training.evaluation import (
+    fit_weights,
+    grading_figures,
+    member_figures,
+    members_mean,
+    read_members,
+    read_predictions,
+)
 from training.evaluation_pictures import draw_evaluation, evaluation_text
 from training.figures import write_json
+from training.geometry import read_geometry
 from training.labels import (
     COORDINATES_FILE,
     GRADES_FILE,
@@ -47,11 +55,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--submission",
         type=Path,
-        required=True,
-        help="submission.csv of infer.py; only labelled studies count",
+        help="submission.csv of infer.py; only labelled studies count (default: the mean of --members)",
     )
     add("--points", type=Path, help="points.csv of infer.py --dump: errors of the detectors' points")
-    add("--members", type=Path, help="members.csv of infer.py --dump: each member's score")
+    add(
+        "--members",
+        type=Path,
+        help="members.csv of infer.py --dump or of a training run: each member's score",
+    )
     add(
         "--fit-weights",
         action="store_true",
@@ -67,35 +78,43 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         choices=("test", "train"),
         help="which tables and images: {split}.csv, ...; default: train if it is there",
     )
-    add("--cache", type=Path, help="with --points: decoded studies, kept (default: a temporary folder)")
+    add("--cache", type=Path, help="with --points: a training's decoded studies (default: read anew)")
     add("--json", type=Path, help="write all figures to this file")
     add("--png", type=Path, help="write calibration and point errors as a picture")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not (options.submission or options.members):
+        parser.error("expected --submission, --members or both")
+    return options
 
 
 def evaluate(options: argparse.Namespace) -> dict:
     """Compute everything that was asked for, write the files, and return the figures."""
     split = options.split or ("train" if (options.data / GRADES_FILE).is_file() else "test")
     grades = read_grades(options.data / GRADES_FILE.replace("train", split))
-    studies, probabilities = read_predictions(options.submission, grades)
+    studies, members = None, {}
+    if options.submission:
+        studies, probabilities = read_predictions(options.submission, grades)
+    if options.members:
+        studies, members = read_members(options.members, grades, studies)
+    if not options.submission:
+        probabilities = members_mean(members)
     labels = grades.of(studies)
     figures = grading_figures(labels, probabilities, grades.labels)
     if best := best_on_studies(options.data, studies, labels):
         figures["best_possible"] = best
-    if options.members:
-        members = read_members(options.members, studies)
+    if members:
         figures["members"] = member_figures(labels, members)
         if options.fit_weights:
             figures["weights"] = fit_weights(labels, members)
     table = None
     if options.points:
-        with tempfile.TemporaryDirectory() as temporary:
-            competition = find_competition(options.data, split)
-            cache = build_cache(competition, options.cache or Path(temporary), workers=0)
-            coordinates, faults = read_coordinates(options.data / COORDINATES_FILE.replace("train", split))
-            targets, more = place_targets(coordinates, cache)
-            report_faults([*cache.faults, *faults, *more], strict=False)
-            table = point_table(options.points, targets, cache, grades, squeezed_lengths(options.bundle))
+        competition = find_competition(options.data, split)
+        cache = options.cache
+        read = build_cache(competition, cache, workers=0) if cache else read_geometry(competition)
+        coordinates, faults = read_coordinates(options.data / COORDINATES_FILE.replace("train", split))
+        targets, more = place_targets(coordinates, read)
+        report_faults([*read.faults, *faults, *more], strict=False)
+        table = point_table(options.points, targets, read, grades, squeezed_lengths(options.bundle))
         figures["points"] = point_figures(table)
     if options.json:
         write_json(options.json, figures)

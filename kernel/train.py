@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from lumbar.device import DeviceError, choose_device
+from lumbar.device import DeviceError, choose_device, keep_freed_memory
 from lumbar.phantom import TRANSFER_SYNTAXES, write_phantoms
 from lumbar.studies import DataNotFoundError
 from lumbar.weights import BundleError
@@ -138,6 +138,7 @@ def count(text: str) -> int:
 
 def train(options: argparse.Namespace) -> None:
     """Run a recipe, or the part of it that was asked for."""
+    keep_freed_memory()
     if options.threads:
         torch.set_num_threads(options.threads)
     device = choose_device(options.device, options.precision)

@@ -12,7 +12,7 @@ from lumbar.submission import Submission, study_rows
 from lumbar.volume import SliceHeader, Volume
 from tests.dicom_writer import AXIAL
 from tests.labelled_competition import ROWS, materials_of, write_competition
-from training.evaluation import fit_weights, known_mean
+from training.evaluation import fit_weights, known_mean, read_members
 from training.labels import read_grades
 from training.metric import score
 from training.point_evaluation import place_errors
@@ -62,6 +62,46 @@ def test_score_members_and_files(data, tmp_path, capsys):
     assert figures["score"] == pytest.approx(expected["score"], abs=1e-6)
     assert figures["members"]["single"]["a x y"]["score"] == pytest.approx(expected["score"], abs=1e-6)
     assert (tmp_path / "f.png").stat().st_size and "prior" in capsys.readouterr().out
+
+
+def test_out_of_fold_members_need_no_submission(data, tmp_path):
+    """A run's folds grade different studies: together they are one member, and the members' mean is judged."""
+    studies, x, y = ["100", "101", "102"], predictions(3, 1), predictions(3, 2)
+    folds = {
+        ("d", f"{name}/fold{fold}"): (studies[part], values[part])
+        for name, values in (("x", x), ("y", y))
+        for fold, part in enumerate((slice(0, 2), slice(2, 3)))
+    }
+    tables = []
+    for key, (some, values) in folds.items():
+        tables.append(pd.read_csv(write_members(tmp_path / "fold.csv", some, {key: values})))
+    file = tmp_path / "members.csv"
+    pd.concat(tables).sample(frac=1, random_state=0).to_csv(file, index=False)
+    figures = evaluate.evaluate(
+        evaluate.parse(["--data", str(data), "--members", str(file), "--fit-weights"])
+    )
+    labels = read_grades(data / "train.csv").of(studies)
+    assert figures["studies"] == 3 and set(figures["members"]["single"]) == {"d x x", "d x y"}
+    assert figures["members"]["single"]["d x y"]["score"] == pytest.approx(score(labels, y)["score"])
+    assert figures["score"] == pytest.approx(score(labels, (x + y) / 2)["score"])
+    assert set(figures["weights"]["weights"]) == {"x", "y"}
+
+
+def test_folds_that_grade_the_same_studies_are_members_of_their_own(data, tmp_path):
+    """As ``infer.py --dump`` has them: every fold's network grades every study."""
+    studies = ("100", "101", "102")
+    given = {("d", f"x/fold{fold}"): predictions(3, fold) for fold in range(2)}
+    file = write_members(tmp_path / "members.csv", studies, given)
+    found, members = read_members(file, read_grades(data / "train.csv"))
+    assert found == studies and members.keys() == given.keys()
+    for key, values in given.items():
+        assert members[key] == pytest.approx(values, abs=1e-12)
+
+
+def test_nothing_to_evaluate_is_a_wrong_command(data, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main(["--data", str(data)])
+    assert "--submission, --members or both" in capsys.readouterr().err
 
 
 def test_point_errors_in_slices_pixels_and_mm(data, tmp_path):

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import logging
 import tempfile
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from multiprocessing import get_context
@@ -158,10 +159,13 @@ def header_from_json(values: dict) -> SliceHeader:
 
 
 def study_faults(folder: Path) -> list[LabelFault]:
-    """Return the files that could not be read; an oddity costs no slice, so no label either."""
-    faults = json.loads((folder / STUDY_FILE).read_text())["faults"]
+    return file_faults(folder.name, json.loads((folder / STUDY_FILE).read_text())["faults"])
+
+
+def file_faults(study_id: str, faults: Iterable[Sequence]) -> list[LabelFault]:
+    """Return the files that could not be read, of (file, reason, message); an oddity costs no slice, so no label."""
     return [
-        LabelFault(reason, f"study {folder.name}: {file}", message)
+        LabelFault(reason, f"study {study_id}: {file}", message)
         for file, reason, message in faults
         if reason not in ODDITIES
     ]

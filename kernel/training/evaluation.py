@@ -13,6 +13,7 @@ from training.labels import Grades, LabelError, read_table
 from training.metric import MISSING, TERMS, best_constant, calibration, grade_log_loss, score, severity_auc
 
 MAX_WEIGHT_STEPS = 200
+FOLD = r"/fold\d+$"  # how a run names a classifier's folds
 
 
 def read_predictions(file: Path, grades: Grades) -> tuple[tuple[str, ...], np.ndarray]:
@@ -76,10 +77,20 @@ def site_figures(labels: np.ndarray, probabilities: np.ndarray) -> dict:
     return {"loss": grade_log_loss(labels, probabilities), "counts": counts, "loss_by_severity": by_severity}
 
 
-def read_members(file: Path, studies: tuple[str, ...]) -> dict[tuple[str, str], np.ndarray]:
-    """Return each member's probabilities (n, 25, 3) by (detector, classifier); LabelError if a row is missing."""
-    columns = ("study_id", "detector", "classifier", "site", *SEVERITIES)
-    table = read_table(file, columns)
+def read_members(
+    file: Path, grades: Grades, studies: tuple[str, ...] | None = None
+) -> tuple[tuple[str, ...], dict[tuple[str, str], np.ndarray]]:
+    """Return the studies and each member's probabilities (n, 25, 3) by (detector, classifier).
+
+    file: members.csv of ``infer.py --dump`` or of a training run; there a classifier's folds grade different
+    studies and are one member. studies: those wanted, None for all that have grades. Raises LabelError if there is
+    none, or a row is missing.
+    """
+    table = join_folds(read_table(file, ("study_id", "detector", "classifier", "site", *SEVERITIES)))
+    graded = set(table["study_id"])
+    studies = studies or tuple(study for study in grades.study_ids if study in graded)
+    if not studies:
+        raise LabelError(f"{file}: got no study of the labels, expected at least one; check --data")
     table = table[table["study_id"].isin(studies)]
     members = {}
     for key, rows in table.groupby(["detector", "classifier"], sort=True):
@@ -91,14 +102,25 @@ def read_members(file: Path, studies: tuple[str, ...]) -> dict[tuple[str, str], 
                 "expected every member to grade every study"
             )
         members[key] = values.to_numpy().reshape(len(studies), len(SITES), len(SEVERITIES))
-    return members
+    return studies, members
+
+
+def join_folds(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of members with the folds of a classifier as one, unless two of them grade one study."""
+    joined = table.assign(classifier=table["classifier"].str.replace(FOLD, "", regex=True))
+    twice = joined.duplicated(["study_id", "detector", "classifier", "site"]).any()
+    return table if twice else joined
+
+
+def members_mean(members: dict[tuple[str, str], np.ndarray]) -> np.ndarray:
+    """Return the members' plain mean."""
+    return weighted_mean([normalised(p) for p in members.values()], [1.0] * len(members))
 
 
 def member_figures(labels: np.ndarray, members: dict[tuple[str, str], np.ndarray]) -> dict:
     """Return the terms and score of each member and of their plain mean."""
     single = {f"{d} x {c}": score(labels, normalised(p)) for (d, c), p in members.items()}
-    mean = weighted_mean([normalised(p) for p in members.values()], [1.0] * len(members))
-    return {"mean": score(labels, mean), "single": single}
+    return {"mean": score(labels, members_mean(members)), "single": single}
 
 
 def fit_weights(labels: np.ndarray, members: dict[tuple[str, str], np.ndarray], seed: int = 0) -> dict:

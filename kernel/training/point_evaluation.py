@@ -10,6 +10,7 @@ from lumbar.bundle import MANIFEST
 from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, GROUPS, LEVELS, SEVERITIES, SITE_NAMES, SITES
 from lumbar.volume import SliceHeader, Volume
 from training.cache import Cache
+from training.geometry import Geometry
 from training.labels import Grades, read_table
 from training.targets import Target
 
@@ -31,7 +32,7 @@ def squeezed_lengths(bundle: Path | None) -> dict[tuple[str, str], int]:
 def point_table(
     file: Path,
     targets: dict[tuple[str, str], Target],
-    cache: Cache,
+    studies: Cache | Geometry,
     grades: Grades,
     lengths: dict[tuple[str, str], int],
 ) -> pd.DataFrame:
@@ -52,7 +53,7 @@ def point_table(
         predicted = {number[r.site]: (r.slice, r.row, r.column) for r in found.itertuples()}
         for description in DESCRIPTIONS:
             if (study, description) in targets:
-                volume = cache.volumes(study)[description]
+                volume = studies.volumes(study)[description]
                 target, start = targets[study, description], DESCRIPTION_SITES[description].start
                 length = min(len(volume), lengths.get((detector, description), len(volume)))
                 for c in np.flatnonzero(~np.isnan(target.points[:, 0])):

@@ -66,8 +66,9 @@ def small() -> Recipe:
     The segmenter learns from a few slices a step, the pointer, which costs more, from a share of the steps; the
     second sagittal network starts from the first. An axial slice does not tell its level, so that its segmenter
     learns the sides alone; its pointer, which has to count them, goes on alone after the segmenter is done, then on
-    more studies too, of several axial series, where it has to choose between slices of one place. In the end a
-    wider sequence learns, alone, how far each slice of each series is from the place.
+    more studies too, of several axial series, where it has to choose between slices of one place. Then a wider
+    sequence learns, alone, how far each slice of each series is from the place, and in the end all of the pointer
+    does; its last epoch is taken, as some six studies of the fold have several series, too few to choose by.
     """
     # The networks' lengths: no phantom has to be squeezed.
     schedule = Schedule(epochs=16, batch=12, lr=3e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=4)
@@ -115,7 +116,7 @@ def small() -> Recipe:
         joined,
         name=f"small-{SHORT[AXIAL_T2]}",
         config=sequence.config,
-        schedule=replace(pointer.schedule, epochs=2, lr=1e-3, evaluate_every=1),
+        schedule=replace(pointer.schedule, epochs=12, lr=1e-3, evaluate_every=12),
         start_from=sequence.name,
         half=sequence.half,
     )

@@ -15,6 +15,7 @@ from lumbar.heatmap import DECAY, REACH
 from lumbar.sites import DESCRIPTION_SITES, SITES, class_count
 from lumbar.volume import Volume, squeeze
 from training.cache import Cache
+from training.geometry import Geometry
 from training.labels import LabelFault
 
 FADED = 0.05  # of an amplitude: less is none
@@ -34,9 +35,9 @@ class Target:
 
 
 def place_targets(
-    coordinates: pd.DataFrame, cache: Cache, decay: float = DECAY, reach: int = REACH
+    coordinates: pd.DataFrame, studies: Cache | Geometry, decay: float = DECAY, reach: int = REACH
 ) -> tuple[dict[tuple[str, str], Target], list[LabelFault]]:
-    """Find every coordinate's slice and pixel in the cached volumes.
+    """Find every coordinate's slice and pixel in the volumes.
 
     coordinates: table of ``labels.COORDINATE_COLUMNS``. Returns targets by (study_id, description), one
     for every volume with a label, and the faults: no_study, no_series, other_description, no_slice, outside.
@@ -45,11 +46,11 @@ def place_targets(
     targets = {}
     faults = [
         LabelFault("no_study", f"study {study}", f"{len(by_study[study])} points, but no images")
-        for study in sorted(by_study.keys() - set(cache.study_ids))
+        for study in sorted(by_study.keys() - set(studies.study_ids))
     ]
-    for study in cache.study_ids:
+    for study in studies.study_ids:
         if study in by_study:
-            targets.update(place_study(study, by_study[study], cache.volumes(study), faults, decay, reach))
+            targets.update(place_study(study, by_study[study], studies.volumes(study), faults, decay, reach))
     return targets, faults
 
 
