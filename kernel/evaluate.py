@@ -13,9 +13,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from lumbar.bundle import BundleError
 from lumbar.studies import DataNotFoundError, find_competition
 from lumbar.submission import SubmissionError
+from lumbar.weights import BundleError
 from training.cache import build_cache
 from training.evaluation import (
     fit_weights,

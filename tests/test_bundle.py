@@ -11,7 +11,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from lumbar.bundle import MANIFEST, load_bundle, write_bundle
+from lumbar.bundle import load_bundle
+from lumbar.bundle_writing import write_bundle
+from lumbar.manifest import MANIFEST
 from lumbar.weights import BundleError
 from tests.tiny_bundle import write_tiny_bundle
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from lumbar.bundle import Bundle, Classifier, Detector, write_bundle
+from lumbar.bundle import Bundle, Classifier, Detector
+from lumbar.bundle_writing import write_bundle
 from lumbar.classifier import ClassifierConfig, ClassifierNetwork
 from lumbar.detector import DetectorConfig, DetectorNetwork
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SITE_NAMES, SITES

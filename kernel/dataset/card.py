@@ -1,7 +1,7 @@
 """The data set's card: ``README.md`` in it and the description on its Kaggle page."""
 
 from dataset.metadata import COMPETITION, UNTOLD_LICENCE
-from lumbar.bundle import INTENDED_USE
+from lumbar.bundle_writing import INTENDED_USE
 from lumbar.manifest import Manifest
 
 

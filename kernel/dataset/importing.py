@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from dataset.published import FAMILY_A, FAMILY_B, Family, import_classifier_network, import_detector_network
-from lumbar.bundle import POINT_KINDS, Bundle, Classifier, Detector, load_bundle, write_bundle
+from lumbar.bundle import POINT_KINDS, Bundle, Classifier, Detector, load_bundle
+from lumbar.bundle_writing import write_bundle
 from lumbar.classifier import SEQUENCES
 from lumbar.crops import BORDERS
 from lumbar.sites import DESCRIPTION_KEYS

@@ -1,4 +1,4 @@
-"""``weights_manifest.json`` and safetensors <-> the networks of an ensemble.
+"""``weights_manifest.json`` and safetensors -> the networks of an ensemble; ``bundle_writing`` is the way back.
 
 The manifest carries every member's architecture, so nothing is guessed at loading: configurations are
 frozen dataclasses without defaults, files are checked by SHA-256 before use, state dicts load strictly,
@@ -6,7 +6,6 @@ and nothing is ever unpickled. Paths are relative to the manifest, stay inside i
 """
 
 import dataclasses
-import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -14,20 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch import nn
 
 from lumbar.classifier import CROP_SLICES, ClassifierConfig, ClassifierNetwork
 from lumbar.crops import BORDERS, CROP_SIZE
 from lumbar.detector import GRID, DetectorConfig, DetectorNetwork
-from lumbar.manifest import FORMAT, MANIFEST, check_fields, read_manifest
+from lumbar.manifest import check_fields, read_manifest
 from lumbar.scratch import Scratch
-from lumbar.sites import DESCRIPTION_KEYS, DESCRIPTIONS, SEVERITIES, SITES, class_count
-from lumbar.weights import BundleError, leaves_folder, load_strictly, read_weights
-from lumbar.writing import write_atomically
+from lumbar.sites import DESCRIPTIONS, SEVERITIES, SITES, class_count
+from lumbar.weights import BundleError, load_strictly, read_weights
 
-INTENDED_USE = "research; not for clinical use"
 POINT_KINDS = ("fixed", "dynamic")
 TIMM_FIELDS = {"encoder", "pointer_encoder", "backbone"}
 # timm would take "hf-hub:..." to the network and "local-dir:..." out of the bundle.
@@ -164,89 +160,3 @@ def try_out(network: nn.Module, where: str) -> None:
         raise BundleError(f"{where}: does not compute ({cause}); correct its config") from error
     if logits.shape != expected:
         raise BundleError(f"{where}: gives {tuple(logits.shape)}, expected {expected}; correct its config")
-
-
-def write_bundle(bundle: Bundle, folder: Path, weights: str = "weights", figures: dict | None = None) -> Path:
-    """Write a bundle: float16 safetensors under ``folder/weights``, then the manifest; return its path.
-
-    A network that several detectors share is written once. figures: what is known of each member by name
-    (cross-validation scores, provenance), kept in the manifest for people. Floats become float16, which
-    inference reads back into float32; the bundle's own fingerprint is not used. Where a bundle lies there
-    already, the weights of its members that are gone are removed. Raises BundleError for weights beyond
-    float16 and for a ``weights`` folder outside the bundle.
-    """
-    if leaves_folder(Path(weights)):
-        raise BundleError(
-            f"weights: got the folder {weights}, expected one inside {folder}; give a path relative to it"
-        )
-    figures = figures or {}
-    written: dict[int, dict] = {}
-
-    def store(network: nn.Module, name: str) -> dict:
-        if id(network) not in written:
-            half = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
-            if not all(torch.isfinite(tensor).all() for tensor in half.values()):
-                raise BundleError(
-                    f"{name}: a weight is NaN, infinite or beyond float16's 65504; train it again"
-                )
-            raw = safetensors.torch.save({k: v.contiguous().cpu() for k, v in half.items()})
-            file = Path(weights) / f"{name}.safetensors"
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            (folder / file).write_bytes(raw)
-            digest = hashlib.sha256(raw).hexdigest()
-            config = dataclasses.asdict(network.config)
-            written[id(network)] = {
-                "file": file.as_posix(),
-                "sha256": digest,
-                "bytes": len(raw),
-                "config": config,
-            }
-        return written[id(network)]
-
-    detectors, classifiers = [], []
-    for detector in bundle.detectors:
-        networks = {
-            description: store(network, f"{detector.name}-{DESCRIPTION_KEYS[description]}")
-            for description, network in detector.networks.items()
-        }
-        detectors.append(
-            {"name": detector.name, "xy": detector.xy, "networks": networks} | known(figures, detector)
-        )
-    for member in bundle.classifiers:
-        entry = {"name": member.name, "weight": member.weight} | store(member.network, member.name)
-        classifiers.append(entry | known(figures, member))
-    manifest = {
-        "format": FORMAT,
-        "name": bundle.name,
-        "trained_on": bundle.trained_on,
-        "intended_use": INTENDED_USE,
-        "detectors": detectors,
-        "classifiers": classifiers,
-        "prior": bundle.prior.round(4).tolist(),
-    }
-    older = older_files(folder)
-    path = write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-    for file in older - {member["file"] for member in written.values()}:
-        (folder / file).unlink(missing_ok=True)
-    return path
-
-
-def older_files(folder: Path) -> set[str]:
-    """Return the weights that a manifest which lies there already names, links and paths that leave it apart."""
-    try:
-        named = read_manifest(folder).files
-    except (BundleError, KeyError, TypeError, AttributeError):  # none, or none that anything can be told of
-        return set()
-    return {
-        file
-        for file in named
-        if isinstance(file, str)
-        and file.endswith(".safetensors")
-        and not leaves_folder(Path(file))
-        and not (folder / file).is_symlink()
-        and (folder / file).resolve().is_relative_to(folder.resolve())
-    }
-
-
-def known(figures: dict, member: Detector | Classifier) -> dict:
-    return {"figures": figures[member.name]} if member.name in figures else {}

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lumbar.bundle import Bundle, Classifier, Detector, write_bundle
+from lumbar.bundle import Bundle, Classifier, Detector
+from lumbar.bundle_writing import write_bundle
 from lumbar.classifier import ClassifierConfig, ClassifierNetwork
 from lumbar.detector import DetectorConfig, DetectorNetwork
 from training.labels import LabelError

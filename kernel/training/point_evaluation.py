@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lumbar.bundle import MANIFEST
+from lumbar.manifest import MANIFEST
 from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, GROUPS, LEVELS, SEVERITIES, SITE_NAMES, SITES
 from lumbar.volume import SliceHeader, Volume
 from training.cache import Cache
