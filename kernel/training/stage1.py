@@ -2,18 +2,20 @@
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
 from lumbar.detector import DetectorNetwork
 from lumbar.device import Device
 from lumbar.sites import class_count
-from training.detector_data import DetectorDataset, PretrainingDataset, join_volumes
+from training.detector_data import DetectorBatch, DetectorDataset, PretrainingDataset, join_volumes
 from training.detector_training import detector_losses, epoch_batches, pretraining_losses, to_device
 from training.labels import LabelError
 from training.loop import BEST, RESULT, Schedule, Task, fit, load_tensors
@@ -59,6 +61,21 @@ def train_network(
     """Train one network in its folder, if that is not done, and return its result."""
     if (folder / RESULT).is_file():
         return json.loads((folder / RESULT).read_text())
+    network = start_network(recipe, shop, folder)
+    dataset = network_dataset(recipe, training, shop)
+    log.info("%s: %d volumes to train on, %d to validate", recipe.name, len(dataset), len(validation))
+    if recipe.sequence_alone:
+        task = sequence_task(network, dataset, recipe.schedule, shop.device, recipe.seed)
+    else:
+        losses = partial(recipe_losses, recipe, network, shop.device)
+        task = detector_task(network, dataset, recipe.schedule, shop, recipe.seed, losses)
+    evaluate = partial(evaluate_network, recipe, network, validation, shop, folder / "samples.png")
+    task = Task(evaluate=evaluate, selection="error", keep_epoch=middle_epoch(recipe), **task)
+    return fit(task, recipe.schedule, folder, shop.device, recipe.seed, f"{recipe.name} {folder.name}")
+
+
+def start_network(recipe: NetworkRecipe, shop: Workshop, folder: Path) -> DetectorNetwork:
+    """Return a network on the device as its training begins: from ImageNet, another network, external images."""
     torch.manual_seed(recipe.seed)
     network = start_detector(recipe.config, shop.imagenet, recipe.imagenet)
     if recipe.start_bias is not None:
@@ -68,36 +85,33 @@ def train_network(
     network.to(shop.device.torch)
     if recipe.pretraining and shop.materials.pretraining_images:
         pretrain(recipe, network, shop, folder / "pretraining")
-    materials, description = shop.materials, recipe.config.description
-    dataset = network_dataset(recipe, training, shop)
-    log.info("%s: %d volumes to train on, %d to validate", recipe.name, len(dataset), len(validation))
+    return network
 
-    def losses(batch):
-        batch = to_device(batch, shop.device)
-        return detector_losses(
-            network,
-            batch,
-            recipe.xy_target,
-            recipe.slices_per_step,
-            recipe.segmented,
-            recipe.pointer_share,
-        )
 
-    def evaluate() -> dict[str, float]:
-        found = predict_points(
-            network, materials.cache, labelled(validation, materials, description), shop.device
-        )
-        draw_sample_slices(
-            folder / "samples.png", found, materials.cache, materials.targets, recipe.config.max_length
-        )
-        return error_figures(point_errors(found, materials.targets, recipe.config.max_length))
+def recipe_losses(
+    recipe: NetworkRecipe, network: DetectorNetwork, device: Device, batch: DetectorBatch
+) -> dict[str, Tensor]:
+    """Return a batch's losses as the recipe has them."""
+    return detector_losses(
+        network,
+        to_device(batch, device),
+        recipe.xy_target,
+        recipe.slices_per_step,
+        recipe.segmented,
+        recipe.pointer_share,
+    )
 
-    if recipe.sequence_alone:
-        task = sequence_task(network, dataset, recipe.schedule, shop.device, recipe.seed)
-    else:
-        task = detector_task(network, dataset, recipe.schedule, shop, recipe.seed) | {"losses": losses}
-    task = Task(evaluate=evaluate, selection="error", keep_epoch=middle_epoch(recipe), **task)
-    return fit(task, recipe.schedule, folder, shop.device, recipe.seed, f"{recipe.name} {folder.name}")
+
+def evaluate_network(
+    recipe: NetworkRecipe, network: DetectorNetwork, studies: list[str], shop: Workshop, picture: Path
+) -> dict[str, float]:
+    """Return the errors of the points found on labelled studies; draw some."""
+    materials, config = shop.materials, recipe.config
+    found = predict_points(
+        network, materials.cache, labelled(studies, materials, config.description), shop.device
+    )
+    draw_sample_slices(picture, found, materials.cache, materials.targets, config.max_length)
+    return error_figures(point_errors(found, materials.targets, config.max_length))
 
 
 def network_dataset(recipe: NetworkRecipe, studies: list[str], shop: Workshop) -> Dataset:
@@ -133,28 +147,37 @@ def start_from(network: DetectorNetwork, file: Path) -> None:
 
 
 def detector_task(
-    network: DetectorNetwork, dataset: Dataset, schedule: Schedule, shop: Workshop, seed: int
+    network: DetectorNetwork,
+    dataset: Dataset,
+    schedule: Schedule,
+    shop: Workshop,
+    seed: int,
+    losses: Callable[[DetectorBatch], dict[str, Tensor]],
 ) -> dict:
-    """Return what a detector's trainings have in common, as arguments of ``Task``."""
+    """Return the training of a whole network as arguments of ``Task``."""
     return {
         "network": network,
         "batches": epoch_batches(dataset, schedule.batch, shop.workers, shop.device, seed, join_volumes),
         "steps": -(-len(dataset) // schedule.batch),
+        "losses": losses,
         "train_mode": network.train,
     }
 
 
 def pretrain(recipe: NetworkRecipe, network: DetectorNetwork, shop: Workshop, folder: Path) -> None:
     """Train the segmenter on external images first; the last epoch is kept (data, section 4)."""
-    schedule = Schedule(**{**vars(recipe.schedule), "epochs": recipe.pretraining})
+    schedule = replace(recipe.schedule, epochs=recipe.pretraining)
     classes = class_count(recipe.config.description)
     images = shop.materials.pretraining_images
     dataset = PretrainingDataset(images, classes, recipe.augmentation, recipe.seed, recipe.sigma)
+
+    def losses(batch: DetectorBatch) -> dict[str, Tensor]:
+        return pretraining_losses(network, to_device(batch, shop.device))
+
     task = Task(
-        losses=lambda batch: pretraining_losses(network, to_device(batch, shop.device)),
         evaluate=lambda: {"nothing": float("nan")},  # there is nothing to select by: the last epoch it is
         selection="nothing",
-        **detector_task(network, dataset, schedule, shop, recipe.seed),
+        **detector_task(network, dataset, schedule, shop, recipe.seed, losses),
     )
     fit(task, schedule, folder, shop.device, recipe.seed, f"{recipe.name} pretraining")
 

@@ -20,18 +20,17 @@ import torch
 
 from lumbar.classifier import ClassifierNetwork
 from lumbar.detector import DetectorNetwork
-from lumbar.device import choose_device
+from lumbar.device import choose_device, keep_freed_memory
 from tests.benchmarks.paired import spread
 from tests.benchmarks.true_points import true_points
 from training.classifier_training import PLAIN, classifier_losses, study_logits
-from training.detector_training import detector_losses, to_device
 from training.figures import write_json
 from training.loop import Task, train_one_epoch
 from training.losses import weight_means
 from training.materials import Sources, read_materials
 from training.recipes import ClassifierRecipe, NetworkRecipe
 from training.small_recipes import RECIPES
-from training.stage1 import Workshop, detector_task, network_dataset
+from training.stage1 import Workshop, detector_task, network_dataset, recipe_losses
 from training.stage2 import PointsByStudy, classifier_dataset, on_device, study_batches
 
 STUDIES = 16  # the first so many
@@ -54,6 +53,7 @@ def main(arguments: list[str] | None = None) -> dict:
     add("--json", type=Path, help="where to write all figures")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING)
+    keep_freed_memory()  # as train.py does
     with tempfile.TemporaryDirectory() as scratch:
         cache = options.cache or Path(scratch) / "cache"
         sources = Sources(options.data, cache, None, None, max(1, options.workers), strict=False)
@@ -83,17 +83,15 @@ def measure(recipe, shop: Workshop) -> dict[str, dict]:
 def network_task(recipe: NetworkRecipe, studies: list[str], shop: Workshop) -> Task:
     network = DetectorNetwork(recipe.config).to(shop.device.torch)
     steps = count()
-    parts = detector_task(network, network_dataset(recipe, studies, shop), recipe.schedule, shop, recipe.seed)
 
     def losses(batch) -> dict:
         step, share = next(steps), recipe.pointer_share
         pointed = float(int((step + 1) * share) > int(step * share))  # as many steps as on average
-        batch = to_device(batch, shop.device)
-        return detector_losses(
-            network, batch, recipe.xy_target, recipe.slices_per_step, recipe.segmented, pointed
-        )
+        return recipe_losses(replace(recipe, pointer_share=pointed), network, shop.device, batch)
 
-    return Task(losses=losses, evaluate=dict, selection="loss", **parts)
+    dataset = network_dataset(recipe, studies, shop)
+    parts = detector_task(network, dataset, recipe.schedule, shop, recipe.seed, losses)
+    return Task(evaluate=dict, selection="loss", **parts)
 
 
 def classifier_task(
