@@ -17,17 +17,9 @@ from lumbar.studies import DataNotFoundError, find_competition
 from lumbar.submission import SubmissionError
 from lumbar.weights import BundleError
 from training.cache import build_cache
-from training.evaluation import (
-    fit_weights,
-    grading_figures,
-    member_figures,
-    members_mean,
-    read_members,
-    read_predictions,
-)
+from training.evaluation import grading_figures, read_predictions
 from training.evaluation_pictures import draw_evaluation, evaluation_text
 from training.figures import write_json
-from training.geometry import read_geometry
 from training.labels import (
     COORDINATES_FILE,
     GRADES_FILE,
@@ -36,8 +28,10 @@ from training.labels import (
     read_grades,
     report_faults,
 )
+from training.members import fit_weights, member_figures, members_mean, read_members
 from training.phantom_bound import best_on_studies
 from training.point_evaluation import point_figures, point_table, squeezed_lengths
+from training.study_headers import read_headers
 from training.targets import place_targets
 
 
@@ -66,7 +60,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--fit-weights",
         action="store_true",
-        help="with --members: fit the classifiers' weights, cross-checked",
+        help="with --members: fit the weights of two or more classifiers, cross-checked",
     )
     add(
         "--bundle",
@@ -78,12 +72,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         choices=("test", "train"),
         help="which tables and images: {split}.csv, ...; default: train if it is there",
     )
-    add("--cache", type=Path, help="with --points: a training's decoded studies (default: read anew)")
+    add("--cache", type=Path, help="with --points: decoded studies, kept there (default: read anew)")
     add("--json", type=Path, help="write all figures to this file")
     add("--png", type=Path, help="write calibration and point errors as a picture")
     options = parser.parse_args(arguments)
     if not (options.submission or options.members):
         parser.error("expected --submission, --members or both")
+    if options.fit_weights and not options.members:
+        parser.error("--fit-weights: expected --members as well")
     return options
 
 
@@ -91,7 +87,7 @@ def evaluate(options: argparse.Namespace) -> dict:
     """Compute everything that was asked for, write the files, and return the figures."""
     split = options.split or ("train" if (options.data / GRADES_FILE).is_file() else "test")
     grades = read_grades(options.data / GRADES_FILE.replace("train", split))
-    studies, members = None, {}
+    studies = None
     if options.submission:
         studies, probabilities = read_predictions(options.submission, grades)
     if options.members:
@@ -102,19 +98,19 @@ def evaluate(options: argparse.Namespace) -> dict:
     figures = grading_figures(labels, probabilities, grades.labels)
     if best := best_on_studies(options.data, studies, labels):
         figures["best_possible"] = best
-    if members:
+    if options.members:
         figures["members"] = member_figures(labels, members)
         if options.fit_weights:
             figures["weights"] = fit_weights(labels, members)
     table = None
     if options.points:
-        competition = find_competition(options.data, split)
-        cache = options.cache
-        read = build_cache(competition, cache, workers=0) if cache else read_geometry(competition)
+        lengths = squeezed_lengths(options.bundle)
+        source = find_competition(options.data, split)
+        decoded = build_cache(source, options.cache, 0) if options.cache else read_headers(source)
         coordinates, faults = read_coordinates(options.data / COORDINATES_FILE.replace("train", split))
-        targets, more = place_targets(coordinates, read)
-        report_faults([*read.faults, *faults, *more], strict=False)
-        table = point_table(options.points, targets, read, grades, squeezed_lengths(options.bundle))
+        targets, more = place_targets(coordinates, decoded)
+        report_faults([*decoded.faults, *faults, *more], strict=False)
+        table = point_table(options.points, targets, decoded, grades, lengths)
         figures["points"] = point_figures(table)
     if options.json:
         write_json(options.json, figures)

@@ -138,12 +138,13 @@ def count(text: str) -> int:
 
 def train(options: argparse.Namespace) -> None:
     """Run a recipe, or the part of it that was asked for."""
-    keep_freed_memory()
     if options.threads:
         torch.set_num_threads(options.threads)
     device = choose_device(options.device, options.precision)
-    if device.torch.type == "cpu" and options.precision == "auto":
-        device = replace(device, autocast_type=None)  # bfloat16 helps some networks and slows others
+    if device.torch.type == "cpu":
+        keep_freed_memory()
+        if options.precision == "auto":
+            device = replace(device, autocast_type=None)  # bfloat16 helps some networks and slows others
     logging.info("device %s (%s), precision %s", device.torch, device.reason, device.precision)
     workers = options.workers if options.workers is not None else 4 * (device.torch.type == "cuda")
     cache = options.cache or options.out / "cache"

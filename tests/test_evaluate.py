@@ -12,10 +12,10 @@ from lumbar.submission import Submission, study_rows
 from lumbar.volume import SliceHeader, Volume
 from tests.dicom_writer import AXIAL
 from tests.labelled_competition import ROWS, materials_of, write_competition
-from training.evaluation import fit_weights, known_mean, read_members
 from training.labels import read_grades
+from training.members import fit_weights, known_mean
 from training.metric import score
-from training.point_evaluation import place_errors
+from training.point_evaluation import COLUMNS, place_errors
 
 
 @pytest.fixture(scope="module")
@@ -66,42 +66,64 @@ def test_score_members_and_files(data, tmp_path, capsys):
 
 def test_out_of_fold_members_need_no_submission(data, tmp_path):
     """A run's folds grade different studies: together they are one member, and the members' mean is judged."""
-    studies, x, y = ["100", "101", "102"], predictions(3, 1), predictions(3, 2)
-    folds = {
-        ("d", f"{name}/fold{fold}"): (studies[part], values[part])
-        for name, values in (("x", x), ("y", y))
-        for fold, part in enumerate((slice(0, 2), slice(2, 3)))
-    }
+    studies, given = ["100", "101", "102"], {name: predictions(3, seed) for seed, name in enumerate("12")}
     tables = []
-    for key, (some, values) in folds.items():
-        tables.append(pd.read_csv(write_members(tmp_path / "fold.csv", some, {key: values})))
+    for fold, part in enumerate((slice(0, 2), slice(2, 3))):
+        members = {("d", f"{name}/fold{fold}"): values[part] for name, values in given.items()}
+        tables.append(pd.read_csv(write_members(tmp_path / "fold.csv", studies[part], members)))
     file = tmp_path / "members.csv"
     pd.concat(tables).sample(frac=1, random_state=0).to_csv(file, index=False)
     figures = evaluate.evaluate(
         evaluate.parse(["--data", str(data), "--members", str(file), "--fit-weights"])
     )
     labels = read_grades(data / "train.csv").of(studies)
-    assert figures["studies"] == 3 and set(figures["members"]["single"]) == {"d x x", "d x y"}
-    assert figures["members"]["single"]["d x y"]["score"] == pytest.approx(score(labels, y)["score"])
-    assert figures["score"] == pytest.approx(score(labels, (x + y) / 2)["score"])
-    assert set(figures["weights"]["weights"]) == {"x", "y"}
+    assert figures["studies"] == 3 and set(figures["members"]["single"]) == {"d x 1", "d x 2"}
+    for name, values in given.items():
+        assert figures["members"]["single"][f"d x {name}"]["score"] == pytest.approx(
+            score(labels, values)["score"]
+        )
+    assert figures["score"] == pytest.approx(score(labels, (given["1"] + given["2"]) / 2)["score"])
+    assert set(figures["weights"]["weights"]) == {"1", "2"}
 
 
-def test_folds_that_grade_the_same_studies_are_members_of_their_own(data, tmp_path):
-    """As ``infer.py --dump`` has them: every fold's network grades every study."""
-    studies = ("100", "101", "102")
-    given = {("d", f"x/fold{fold}"): predictions(3, fold) for fold in range(2)}
-    file = write_members(tmp_path / "members.csv", studies, given)
-    found, members = read_members(file, read_grades(data / "train.csv"))
-    assert found == studies and members.keys() == given.keys()
-    for key, values in given.items():
-        assert members[key] == pytest.approx(values, abs=1e-12)
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda table: table.assign(study_id=table["study_id"] + 900), "got none of the studies to judge"),
+        (lambda table: pd.concat([table, table[:1]]), "twice"),
+        (lambda table: table[1:], "got no row for"),
+        (lambda table: table.assign(severe=-0.1), "expected probabilities"),
+        (lambda table: table.assign(severe="much"), "expected probabilities"),
+        (lambda table: table.assign(normal_mild=0, moderate=0, severe=0), "expected probabilities"),
+        (lambda table: table.drop(columns="severe"), "got no column"),
+        (lambda table: table, "expected two or more"),  # classifiers to weigh
+    ],
+)
+@pytest.mark.parametrize("submitted", [True, False])
+def test_bad_members_are_named_in_one_line(data, tmp_path, capsys, spoil, said, submitted):
+    studies = ["100", "101"]
+    table = pd.read_csv(write_members(tmp_path / "members.csv", studies, {("d", "x"): predictions(2)}))
+    spoil(table).to_csv(tmp_path / "members.csv", index=False)
+    arguments = ["--data", str(data), "--members", str(tmp_path / "members.csv"), "--fit-weights"]
+    if submitted:
+        submission = write_submission(tmp_path / "s.csv", studies, predictions(2))
+        arguments += ["--submission", str(submission)]
+    assert evaluate.main(arguments) == 2
+    message = capsys.readouterr().err
+    assert said in message and "expected" in message and message.count("\n") == 1
 
 
-def test_nothing_to_evaluate_is_a_wrong_command(data, capsys):
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--submission, --members or both"),
+        (["--submission", "s.csv", "--fit-weights"], "--fit-weights: expected --members"),
+    ],
+)
+def test_a_command_without_what_it_asks_for_is_refused(arguments, said, capsys):
     with pytest.raises(SystemExit, match="2"):
-        evaluate.main(["--data", str(data)])
-    assert "--submission, --members or both" in capsys.readouterr().err
+        evaluate.main(["--data", "data", *arguments])
+    assert said in capsys.readouterr().err
 
 
 def test_point_errors_in_slices_pixels_and_mm(data, tmp_path):
@@ -178,7 +200,7 @@ def test_fitted_weights_find_the_better_member():
     assert result["fitted"] <= min(known_mean(labels, good), known_mean(labels, bad)) + 5 * np.exp(-12)
 
 
-@pytest.mark.parametrize("spoil", ["no study", "row missing", "no labels"])
+@pytest.mark.parametrize("spoil", ["no study", "row missing", "no labels", "no manifest"])
 def test_bad_input_is_named_in_one_line(data, tmp_path, capsys, spoil):
     folder, studies = data, ["100", "101"]
     if spoil == "no study":
@@ -189,6 +211,12 @@ def test_bad_input_is_named_in_one_line(data, tmp_path, capsys, spoil):
         submission.write_text("\n".join(lines[:-1]) + "\n")
     elif spoil == "no labels":
         folder = tmp_path
-    assert evaluate.main(["--data", str(folder), "--submission", str(submission)]) == 2
+    arguments = ["--data", str(folder), "--submission", str(submission)]
+    if spoil == "no manifest":
+        (tmp_path / "weights_manifest.json").write_text("{}")
+        points = tmp_path / "points.csv"
+        pd.DataFrame(columns=COLUMNS).to_csv(points, index=False)
+        arguments += ["--points", str(points), "--bundle", str(tmp_path)]
+    assert evaluate.main(arguments) == 2
     message = capsys.readouterr().err
     assert message.startswith("evaluate.py: ") and "expected" in message and message.count("\n") == 1

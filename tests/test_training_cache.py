@@ -3,14 +3,15 @@
 import shutil
 
 import numpy as np
+import pydicom
 import pytest
 
 from lumbar.sites import DESCRIPTIONS
 from lumbar.studies import find_competition, read_study
 from tests.labelled_competition import write_competition
 from training import cache
-from training.geometry import read_geometry
 from training.labels import COORDINATES_FILE, LabelError, read_coordinates
+from training.study_headers import read_headers
 from training.targets import place_targets
 
 
@@ -89,16 +90,22 @@ def test_a_study_that_is_listed_otherwise_now_is_not_taken_for_what_it_was(tmp_p
     assert set(build(data, tmp_path / "cache").volumes("100")) == set(DESCRIPTIONS) - {"Axial T2"}
 
 
-def test_geometry_is_what_a_cache_says_without_pixels(tmp_path):
+def test_headers_are_what_a_cache_says_without_pixels(tmp_path):
     """The same slices, faults and targets, also where a file can't be read and where one is odd."""
     data = write_competition(tmp_path / "data", studies=2)
-    for number, file in enumerate(sorted((data / "train_images" / "100").rglob("*.dcm"))[::4]):
+    files = sorted((data / "train_images" / "100").rglob("*.dcm"))
+    for number, file in enumerate(files[::4]):
         file.write_bytes(file.read_bytes()[:-50] if number % 2 else b"text")
-    built, read = build(data, tmp_path / "cache"), read_geometry(find_competition(data, "train"))
-    assert read.study_ids == built.study_ids and read.faults == built.faults and built.faults
+    odd = pydicom.dcmread(files[1])
+    del odd.PixelSpacing
+    odd.save_as(files[1])
+    built, read = build(data, tmp_path / "cache"), read_headers(find_competition(data, "train"))
+    assert read.study_ids == built.study_ids and read.faults == built.faults
+    assert {fault.reason for fault in read.faults} == {"not_dicom", "truncated"}  # oddities cost no label
+    assert any(h.spacing is None for v in read.volumes("100").values() for h in v.headers)
     for study in built.study_ids:
         assert headers(read.volumes(study)) == headers(built.volumes(study))
-        assert all(volume.grid256.size == 0 for volume in read.volumes(study).values())
+        assert all(v.grid256.size == v.grid512.size == 0 for v in read.volumes(study).values())
     coordinates, _ = read_coordinates(data / COORDINATES_FILE)
     (some, faults), (same, more) = (place_targets(coordinates, studies) for studies in (built, read))
     assert faults == more and faults and some.keys() == same.keys()

@@ -152,6 +152,9 @@ def test_the_classifier_command_trains_one_behind_its_detector(finished, command
     assert [path.name for path in (tmp_path / "run/classifiers").iterdir()] == [second]
     for name in (first, second):  # the same seed and data: what was trained anew is what was trained before
         assert again["figures"][f"{name}/fold0"]["figures"] == about["figures"][f"{name}/fold0"]["figures"]
+    assert command("classifier", tmp_path / "run", "--classifier", first)[0] == 0
+    one_by_one, together = (pd.read_csv(folder / "members.csv") for folder in (tmp_path / "run", run))
+    assert one_by_one.equals(together)
 
 
 def test_a_finished_run_given_again_prints_its_figures(finished, command):

@@ -121,10 +121,11 @@ class Device:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that tensors free, up to its peak, for the next ones.
+    """Let this process keep the memory that tensors free for the next ones.
 
     glibc gives large blocks back to the system at once, and getting them again costs a page fault for every
-    4 kB: a tenth of a convolution's time. Other C libraries are left as they are.
+    4 kB: a tenth of a convolution's time, a third of a training step's. As not every block fits where one was
+    freed, it takes more memory, in training up to half as much again. Other C libraries are left as they are.
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)

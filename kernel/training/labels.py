@@ -50,10 +50,12 @@ class LabelFault:
 
 
 def read_table(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read a CSV with ids as text; raises LabelError when the file or a column is missing."""
+    """Read a CSV with ids and names as text; raises LabelError when the file or a column is missing."""
     if not file.is_file():
-        raise LabelError(f"{file}: no such file, expected the competition's table; check --data")
-    table = pd.read_csv(file, dtype={"study_id": str, "series_id": str})
+        raise LabelError(
+            f"{file}: no such file, expected a table with {columns[0]}, ...; check --data and the paths"
+        )
+    table = pd.read_csv(file, dtype=dict.fromkeys(("study_id", "series_id", "detector", "classifier"), str))
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise LabelError(f"{file}: got no column {missing}, expected {list(columns)}; correct the table")

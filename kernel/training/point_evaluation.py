@@ -1,30 +1,31 @@
 """What a detector's points are worth: errors in slices, pixels and mm, and whether the level is right."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lumbar.manifest import MANIFEST
+from lumbar.manifest import read_manifest
 from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, GROUPS, LEVELS, SEVERITIES, SITE_NAMES, SITES
 from lumbar.volume import SliceHeader, Volume
 from training.cache import Cache
-from training.geometry import Geometry
 from training.labels import Grades, read_table
+from training.study_headers import StudyHeaders
 from training.targets import Target
 
 COLUMNS = ("study_id", "detector", "site", "offset", "slice", "row", "column", "value")
 
 
 def squeezed_lengths(bundle: Path | None) -> dict[tuple[str, str], int]:
-    """Return the length volumes are squeezed to by (detector, description), from a bundle's manifest."""
+    """Return the length volumes are squeezed to by (detector, description), from a bundle's manifest.
+
+    Raises BundleError for a manifest that can't be read.
+    """
     if bundle is None:
         return {}
-    manifest = json.loads((bundle / MANIFEST).read_text())
     return {
         (detector["name"], description): network["config"]["max_length"]
-        for detector in manifest["detectors"]
+        for detector in read_manifest(bundle).detectors
         for description, network in detector["networks"].items()
     }
 
@@ -32,7 +33,7 @@ def squeezed_lengths(bundle: Path | None) -> dict[tuple[str, str], int]:
 def point_table(
     file: Path,
     targets: dict[tuple[str, str], Target],
-    studies: Cache | Geometry,
+    studies: Cache | StudyHeaders,
     grades: Grades,
     lengths: dict[tuple[str, str], int],
 ) -> pd.DataFrame:

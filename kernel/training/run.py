@@ -1,7 +1,7 @@
 """A whole recipe, member after member: networks, points, classifiers, figures. What is done is skipped.
 
-A run's folder: ``networks/NAME/foldK``, ``points/NAME.npz``, ``classifiers/NAME/foldK``,
-``predictions/NAME.npz``, ``members.csv``, ``faults.csv``, ``more/faults.csv``, ``run.json``.
+A run's folder: ``networks/NAME/foldK``, ``points/NAME.npz``, ``classifiers/NAME/foldK``, ``members.csv``,
+``faults.csv``, ``more/faults.csv``, ``run.json``.
 """
 
 import csv
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lumbar.device import give_back_freed_memory
 from lumbar.records import MEMBER_COLUMNS, versions
 from lumbar.sites import SITE_NAMES
 from lumbar.writing import write_atomically
@@ -26,7 +27,7 @@ from training.metric import best_constant
 from training.points import FoundPoints
 from training.recipes import ClassifierRecipe, DetectorRecipe, NetworkRecipe, Recipe
 from training.stage1 import Workshop, collect_points, train_network
-from training.stage2 import PointsByStudy, train_classifier
+from training.stage2 import PointsByStudy, finished_predictions, train_classifier
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ def run_recipe(
         for fold, folder in folders.items() if network in networks else ():
             training, validation = shop.split(fold, folds)
             result = train_network(network, training, validation, shop, folder)
+            give_back_freed_memory()  # the next member's tensors are of other sizes
             about["figures"][f"{network.name}/fold{fold}"] = result
             save()
         if network in networks or classifiers:
@@ -75,7 +77,6 @@ def run_recipe(
                 network, folders, folds, shop, out / "points" / f"{network.name}.npz"
             )
     lengths = {network.name: network.config.max_length for network in recipe.networks}
-    predictions = {}
     for classifier in classifiers:
         detector = next(d for d in recipe.detectors if d.name == classifier.detector)
         points = detector_points(detector, found, lengths)
@@ -83,16 +84,25 @@ def run_recipe(
             name = f"{classifier.name}/fold{fold}"
             training, validation = shop.split(fold, folds)
             graded = [[s for s in studies if s in points] for studies in (training, validation)]
-            said, result = train_classifier(classifier, *graded, points, shop, out / "classifiers" / name)
-            predictions[detector.name, name] = said
-            about["figures"][name] = result
+            about["figures"][name] = train_classifier(
+                classifier, *graded, points, shop, out / "classifiers" / name
+            )
+            give_back_freed_memory()
             save()
+    predictions = all_predictions(recipe, out / "classifiers")
     if not predictions:
         return known_only(about)
     write_members(out / "members.csv", predictions)
     about["figures"]["ensemble"] = ensemble_figures(predictions, shop)
     save()
     return known_only(about)
+
+
+def all_predictions(recipe: Recipe, folder: Path) -> dict[tuple[str, str], Predictions]:
+    """Return what each classifier that is trained says of the studies left out, whichever command trained it."""
+    names = [(c.detector, f"{c.name}/fold{fold}") for c in recipe.classifiers for fold in recipe.folds]
+    found = {(detector, name): finished_predictions(folder / name) for detector, name in names}
+    return {key: said for key, said in found.items() if said is not None}
 
 
 def detector_points(

@@ -161,7 +161,7 @@ def nfn_small() -> Recipe:
     start = replace(
         small_network(SAGITTAL_T1, 38, schedule),
         name="nfn-sagittal_t1-start",
-        augmentation=replace(MILD, affine=Affine(shift=0.0625, scale=0.1, rotate=10, p=0.75)),
+        augmentation=MILD,
         slices_per_step=2,
         pointer_share=0.5,
         start_from=f"small-{SHORT[SAGITTAL_T1]}",

@@ -64,18 +64,17 @@ def train_network(
     network = start_network(recipe, shop, folder)
     dataset = network_dataset(recipe, training, shop)
     log.info("%s: %d volumes to train on, %d to validate", recipe.name, len(dataset), len(validation))
-    if recipe.sequence_alone:
-        task = sequence_task(network, dataset, recipe.schedule, shop.device, recipe.seed)
-    else:
-        losses = partial(recipe_losses, recipe, network, shop.device)
-        task = detector_task(network, dataset, recipe.schedule, shop, recipe.seed, losses)
+    parts = training_parts(recipe, network, dataset, shop)
     evaluate = partial(evaluate_network, recipe, network, validation, shop, folder / "samples.png")
-    task = Task(evaluate=evaluate, selection="error", keep_epoch=middle_epoch(recipe), **task)
+    task = Task(evaluate=evaluate, selection="error", keep_epoch=middle_epoch(recipe), **parts)
     return fit(task, recipe.schedule, folder, shop.device, recipe.seed, f"{recipe.name} {folder.name}")
 
 
 def start_network(recipe: NetworkRecipe, shop: Workshop, folder: Path) -> DetectorNetwork:
-    """Return a network on the device as its training begins: from ImageNet, another network, external images."""
+    """Return a network on the device as its training begins.
+
+    At random or from ImageNet, then another network's weights over it, then trained on external images in ``folder``.
+    """
     torch.manual_seed(recipe.seed)
     network = start_detector(recipe.config, shop.imagenet, recipe.imagenet)
     if recipe.start_bias is not None:
@@ -86,6 +85,14 @@ def start_network(recipe: NetworkRecipe, shop: Workshop, folder: Path) -> Detect
     if recipe.pretraining and shop.materials.pretraining_images:
         pretrain(recipe, network, shop, folder / "pretraining")
     return network
+
+
+def training_parts(recipe: NetworkRecipe, network: DetectorNetwork, dataset: Dataset, shop: Workshop) -> dict:
+    """Return the recipe's training on a dataset as arguments of ``Task``."""
+    if recipe.sequence_alone:
+        return sequence_task(network, dataset, recipe.schedule, shop.device, recipe.seed)
+    losses = partial(recipe_losses, recipe, network, shop.device)
+    return detector_task(network, dataset, recipe.schedule, shop, recipe.seed, losses)
 
 
 def recipe_losses(
@@ -105,7 +112,7 @@ def recipe_losses(
 def evaluate_network(
     recipe: NetworkRecipe, network: DetectorNetwork, studies: list[str], shop: Workshop, picture: Path
 ) -> dict[str, float]:
-    """Return the errors of the points found on labelled studies; draw some."""
+    """Return the errors of the points found on labelled studies; draw those of the first few."""
     materials, config = shop.materials, recipe.config
     found = predict_points(
         network, materials.cache, labelled(studies, materials, config.description), shop.device
@@ -154,7 +161,7 @@ def detector_task(
     seed: int,
     losses: Callable[[DetectorBatch], dict[str, Tensor]],
 ) -> dict:
-    """Return the training of a whole network as arguments of ``Task``."""
+    """Return a training in which nothing is frozen as arguments of ``Task``."""
     return {
         "network": network,
         "batches": epoch_batches(dataset, schedule.batch, shop.workers, shop.device, seed, join_volumes),

@@ -46,12 +46,13 @@ def train_classifier(
     points: PointsByStudy,
     shop: Workshop,
     folder: Path,
-) -> tuple[Predictions, dict]:
-    """Train one classifier in its folder, if that is not done; return what it says of the validation studies,
-    and its figures.
+) -> dict:
+    """Train one classifier in its folder, if that is not done, and return its result.
+
+    What it says of the validation studies is in the folder as well: see ``finished_predictions``.
     """
     if (folder / RESULT).is_file():
-        return read_predictions(folder / PREDICTIONS), json.loads((folder / RESULT).read_text())
+        return json.loads((folder / RESULT).read_text())
     torch.manual_seed(recipe.seed)
     network = start_classifier(recipe.config, shop.imagenet, recipe.imagenet)
     network.to(shop.device.torch)
@@ -94,7 +95,12 @@ def train_classifier(
     result["figures"] = grade_figures(labels, predictions.probabilities)
     predictions.write(folder / PREDICTIONS)
     write_json(folder / RESULT, result)
-    return predictions, result
+    return result
+
+
+def finished_predictions(folder: Path) -> Predictions | None:
+    """Return what a classifier says of the studies that validate it, None where it is not trained to its end."""
+    return read_predictions(folder / PREDICTIONS) if (folder / RESULT).is_file() else None
 
 
 def heads_task(

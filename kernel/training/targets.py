@@ -15,8 +15,8 @@ from lumbar.heatmap import DECAY, REACH
 from lumbar.sites import DESCRIPTION_SITES, SITES, class_count
 from lumbar.volume import Volume, squeeze
 from training.cache import Cache
-from training.geometry import Geometry
 from training.labels import LabelFault
+from training.study_headers import StudyHeaders
 
 FADED = 0.05  # of an amplitude: less is none
 
@@ -35,7 +35,7 @@ class Target:
 
 
 def place_targets(
-    coordinates: pd.DataFrame, studies: Cache | Geometry, decay: float = DECAY, reach: int = REACH
+    coordinates: pd.DataFrame, studies: Cache | StudyHeaders, decay: float = DECAY, reach: int = REACH
 ) -> tuple[dict[tuple[str, str], Target], list[LabelFault]]:
     """Find every coordinate's slice and pixel in the volumes.
 

@@ -87,7 +87,7 @@ def train(bench: Bench, kind: str, arm: str, seed: int) -> dict[str, float]:
     if kind == "detector":
         figures = train_network(recipe, bench.training, bench.held_out, bench.shop, folder)["best"]
     else:
-        _, result = train_classifier(recipe, bench.training, bench.held_out, bench.points, bench.shop, folder)
+        result = train_classifier(recipe, bench.training, bench.held_out, bench.points, bench.shop, folder)
         figures = result["figures"]
     # A figure that does not exist is null in a result that is read again.
     return {name: float("nan") if value is None else value for name, value in figures.items()}

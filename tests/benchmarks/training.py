@@ -30,7 +30,7 @@ from training.losses import weight_means
 from training.materials import Sources, read_materials
 from training.recipes import ClassifierRecipe, NetworkRecipe
 from training.small_recipes import RECIPES
-from training.stage1 import Workshop, detector_task, network_dataset, recipe_losses
+from training.stage1 import Workshop, network_dataset, recipe_losses, training_parts
 from training.stage2 import PointsByStudy, classifier_dataset, on_device, study_batches
 
 STUDIES = 16  # the first so many
@@ -53,7 +53,8 @@ def main(arguments: list[str] | None = None) -> dict:
     add("--json", type=Path, help="where to write all figures")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING)
-    keep_freed_memory()  # as train.py does
+    if options.device == "cpu":
+        keep_freed_memory()  # as train.py does
     with tempfile.TemporaryDirectory() as scratch:
         cache = options.cache or Path(scratch) / "cache"
         sources = Sources(options.data, cache, None, None, max(1, options.workers), strict=False)
@@ -89,8 +90,9 @@ def network_task(recipe: NetworkRecipe, studies: list[str], shop: Workshop) -> T
         pointed = float(int((step + 1) * share) > int(step * share))  # as many steps as on average
         return recipe_losses(replace(recipe, pointer_share=pointed), network, shop.device, batch)
 
-    dataset = network_dataset(recipe, studies, shop)
-    parts = detector_task(network, dataset, recipe.schedule, shop, recipe.seed, losses)
+    parts = training_parts(recipe, network, network_dataset(recipe, studies, shop), shop)
+    if not recipe.sequence_alone:
+        parts["losses"] = losses
     return Task(evaluate=dict, selection="loss", **parts)
 
 

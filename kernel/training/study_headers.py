@@ -14,7 +14,7 @@ NO_PIXELS = np.zeros((0, 0, 0), np.uint8)
 
 
 @dataclass(frozen=True)
-class Geometry:
+class StudyHeaders:
     """Volumes without pixels; ``faults`` names every file that could not be read. It stands in for a ``Cache``."""
 
     studies: dict[str, dict[str, Volume]]
@@ -29,7 +29,7 @@ class Geometry:
         return self.studies[study_id]
 
 
-def read_geometry(competition: Competition) -> Geometry:
+def read_headers(competition: Competition) -> StudyHeaders:
     """Read every study and keep its slice headers.
 
     Pixels are decoded as well: a slice counts in a volume only if it can be.
@@ -42,4 +42,4 @@ def read_geometry(competition: Competition) -> Geometry:
             for description, volume in study.volumes.items()
         }
         faults += file_faults(ref.study_id, study.faults)
-    return Geometry(studies, tuple(faults))
+    return StudyHeaders(studies, tuple(faults))
