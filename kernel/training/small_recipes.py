@@ -157,7 +157,7 @@ def nfn_small() -> Recipe:
     pointer knows the slices, the segmenter, which has to tell the levels, goes on with more slices a step.
     """
     lite0 = "tf_efficientnet_lite0"
-    schedule = Schedule(epochs=12, batch=12, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=12)
+    schedule = Schedule(epochs=18, batch=12, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=6)
     start = replace(
         small_network(SAGITTAL_T1, 38, schedule),
         name="nfn-sagittal_t1-start",
@@ -169,7 +169,7 @@ def nfn_small() -> Recipe:
     network = replace(
         start,
         name="nfn-sagittal_t1",
-        schedule=replace(schedule, epochs=24, evaluate_every=12),
+        schedule=replace(schedule, epochs=10, evaluate_every=5),
         slices_per_step=3,
         pointer_share=0.1,
         start_from=start.name,
