@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -16,6 +17,7 @@ from training.losses import pointer_loss
 from training.pretrained import start_detector
 from training.sequence_training import sequence_task
 from training.stage1 import network_dataset, train_network
+from training.targets import faded_by_distance
 
 LEARNING = ("pointer.sequence.", "pointer.head.")
 
@@ -48,6 +50,16 @@ def test_a_sequence_learns_on_features_what_it_would_learn_on_the_slices(shop, r
     loss.backward()
     learnt = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
     torch.testing.assert_close(learnt, expected)
+
+
+def test_the_recipe_s_labels_fade_by_distance(shop, recipe):
+    volumes, key = network_dataset(recipe, ["100"], shop), ("100", SAGITTAL_T1)
+    volume = shop.materials.cache.volumes("100")[SAGITTAL_T1]
+    expected = faded_by_distance(shop.materials.targets[key], volume, recipe.half).amplitude
+    plain = network_dataset(replace(recipe, half=None), ["100"], shop)[0].amplitude
+    given = volumes[0].amplitude
+    np.testing.assert_array_equal(given[:, : len(volume)], expected)
+    assert not torch.equal(given, plain) and not given[:, len(volume) :].any()
 
 
 def test_training_a_sequence_leaves_the_rest_of_the_network(shop, recipe, tmp_path):

@@ -15,7 +15,7 @@ from lumbar.volume import Volume
 from training.augmentation import DetectorAugmentation, augment_volume
 from training.cache import Cache
 from training.external import LabelledImage
-from training.targets import Target, faded_by_distance, squeezed_target
+from training.targets import Target, squeezed_target
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,11 @@ class DetectorDataset(Dataset):
         augmentation: DetectorAugmentation | None,
         seed: int,
         sigma: float = SIGMA,
-        half: float | None = None,
     ):
         self.cache, self.description, self.max_length = cache, description, max_length
         self.study_ids = [study for study in study_ids if (study, description) in targets]
         self.targets = [targets[study, description] for study in self.study_ids]
-        self.augmentation, self.seed, self.sigma, self.half = augmentation, seed, sigma, half
+        self.augmentation, self.seed, self.sigma = augmentation, seed, sigma
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -58,10 +57,7 @@ class DetectorDataset(Dataset):
 
     def __getitem__(self, index: int) -> DetectorBatch:
         volume = self.cache.volumes(self.study_ids[index])[self.description]
-        target = self.targets[index]
-        if self.half is not None:
-            target = faded_by_distance(target, volume, self.half)
-        target = squeezed_target(target, self.max_length)
+        target = squeezed_target(self.targets[index], self.max_length)
         grid, planes = stage1_grid(volume, self.max_length), class_planes(target.points, self.sigma)
         if self.augmentation is not None:
             random = np.random.default_rng((self.seed, self.epoch, index))

@@ -57,11 +57,25 @@ def detector_losses(
 def pointer_logits(
     network: DetectorNetwork, batch: DetectorBatch, present: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the pointer's logits, the labels' largest value on each slice, and what counts: all (B, C, D)."""
-    features = image_features(network.pointer.encode, neighbours(batch.grid).flatten(0, 1))
-    logits = network.pointer.point(features.unflatten(0, present.shape), present)
-    peak = batch.amplitude * batch.planes.amax(dim=(2, 3))[:, :, None]
-    return logits, peak, batch.labelled[:, :, None] & present[:, None]
+    """Return the pointer's logits, what they should say, and what counts: all (B, C, D)."""
+    logits = network.pointer.point(slice_features(network, batch, present), present)
+    return logits, pointer_target(batch), counted(batch.labelled, present)
+
+
+def slice_features(network: DetectorNetwork, batch: DetectorBatch, present: Tensor) -> Tensor:
+    """Return what the pointer's encoder says of each slice, (B, D, feature)."""
+    images = neighbours(batch.grid).flatten(0, 1)
+    return image_features(network.pointer.encode, images).unflatten(0, present.shape)
+
+
+def pointer_target(batch: DetectorBatch) -> Tensor:
+    """Return the labels' largest value on each slice, (B, C, D)."""
+    return batch.amplitude * batch.planes.amax(dim=(2, 3))[:, :, None]
+
+
+def counted(labelled: Tensor, present: Tensor) -> Tensor:
+    """Return where the pointer's loss counts, (B, C, D), from labelled (B, C) and present (B, D)."""
+    return labelled[:, :, None] & present[:, None]
 
 
 def pretraining_losses(network: DetectorNetwork, batch: DetectorBatch) -> dict[str, Tensor]:

@@ -30,7 +30,7 @@ from training.labels import (
     report_faults,
     study_folds,
 )
-from training.targets import Target, place_targets
+from training.targets import Target, faded_by_distance, place_targets
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,20 @@ class Materials:
     faults: tuple[LabelFault, ...]
     fingerprint: str
 
-    def expanded_targets(self, decay: float, reach: int) -> dict[tuple[str, str], Target]:
-        """Return the targets with labels that fade so over the neighbouring slices."""
-        if (decay, reach) == (DECAY, REACH):
-            return self.targets
-        return place_targets(self.coordinates, self.cache, decay, reach)[0]
+    def targets_of(
+        self, description: str, decay: float, reach: int, half: float | None
+    ) -> dict[tuple[str, str], Target]:
+        """Return a description's targets with labels that fade so over the neighbouring slices, or by distance."""
+        targets = self.targets
+        if (decay, reach) != (DECAY, REACH):
+            targets = place_targets(self.coordinates, self.cache, decay, reach)[0]
+        targets = {key: target for key, target in targets.items() if key[1] == description}
+        if half is None:
+            return targets
+        return {
+            (study, description): faded_by_distance(target, self.cache.volumes(study)[description], half)
+            for (study, _), target in targets.items()
+        }
 
     def folds(self, count: int, seed: int) -> dict[str, int]:
         """Return the fold in which each study is validated."""

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset, default_collate
 from tqdm import tqdm
 
-from lumbar.detector import DetectorNetwork, neighbours, present_slices
+from lumbar.detector import DetectorNetwork, present_slices
 from lumbar.device import Device
-from training.detector_training import epoch_batches
-from training.features import image_features
+from training.detector_data import join_volumes
+from training.detector_training import counted, epoch_batches, pointer_target, slice_features, to_device
 from training.loop import Schedule
 from training.losses import pointer_loss
 
@@ -29,7 +29,7 @@ def sequence_task(
     network.eval().requires_grad_(False)
     for part in (network.pointer.sequence, network.pointer.head):
         part.requires_grad_(True)
-    rows = TensorDataset(*slice_features(network, dataset, device))
+    rows = TensorDataset(*feature_rows(network, dataset, device))
     return {
         "network": network,
         "batches": epoch_batches(rows, schedule.batch, 0, device, seed, default_collate),
@@ -47,27 +47,24 @@ def train_sequence(network: DetectorNetwork) -> None:
 
 
 def sequence_losses(network: DetectorNetwork, batch: list[Tensor]) -> dict[str, Tensor]:
-    """Return the pointer's loss on a batch of what ``slice_features`` gave."""
-    features, present, peak, labelled = batch
+    """Return the pointer's loss on a batch of what ``feature_rows`` gave."""
+    features, present, target, labelled = batch
     logits = network.pointer.point(features, present)
-    return {"loss": pointer_loss(logits, peak, labelled[:, :, None] & present[:, None])}
+    return {"loss": pointer_loss(logits, target, counted(labelled, present))}
 
 
 @torch.no_grad()
-def slice_features(network: DetectorNetwork, dataset: Dataset, device: Device) -> list[Tensor]:
+def feature_rows(network: DetectorNetwork, dataset: Dataset, device: Device) -> list[Tensor]:
     """Run the pointer's encoder over n volumes; what it returns lies on the device, one row a volume.
 
-    Returns features (n, D, feature) float32, present (n, D) bool, the labels' largest value on each slice
-    (n, C, D) float32, labelled (n, C) bool.
+    Returns features (n, D, feature) float32, present (n, D) bool, the pointer's target (n, C, D) float32, labelled
+    (n, C) bool.
     """
     rows = []
     for index in tqdm(range(len(dataset)), desc="features", unit="volume", leave=False):
-        volume = dataset[index]
-        grid = volume.grid[None].to(device.torch)
+        batch = to_device(join_volumes([dataset[index]]), device)
+        present = present_slices(batch.grid)
         with device.autocast():
-            features = image_features(network.pointer.encode, neighbours(grid)[0]).float()
-        peak = volume.amplitude * volume.planes.amax(dim=(1, 2))[:, None]
-        rows.append(
-            (features, present_slices(grid)[0], peak.to(device.torch), volume.labelled.to(device.torch))
-        )
-    return [torch.stack(column) for column in zip(*rows, strict=True)]
+            features = slice_features(network, batch, present).float()
+        rows.append((features, present, pointer_target(batch), batch.labelled))
+    return [torch.cat(column) for column in zip(*rows, strict=True)]

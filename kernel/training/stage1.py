@@ -128,13 +128,12 @@ def network_dataset(recipe: NetworkRecipe, studies: list[str], shop: Workshop) -
         return DetectorDataset(
             materials.cache,
             study_ids,
-            materials.expanded_targets(recipe.decay, recipe.reach),
+            materials.targets_of(recipe.config.description, recipe.decay, recipe.reach, recipe.half),
             recipe.config.description,
             recipe.config.max_length,
             recipe.augmentation,
             recipe.seed,
             recipe.sigma,
-            recipe.half,
         )
 
     own = volumes(shop.materials, studies)
