@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -120,6 +121,8 @@ def test_every_member_of_a_recipe_is_timed(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "REPEATS", 1)
     monkeypatch.setattr(training, "STEPS", 1)
     recipe = tiny_recipe()
+    alone = replace(recipe.networks[0], name="alone", sequence_alone=True, augmentation=None)
+    recipe = replace(recipe, networks=(*recipe.networks, alone))
     shop = workshop(materials_of(write_competition(tmp_path / "data"), tmp_path))
     result = training.measure(recipe, shop)
     assert list(result) == [member.name for member in (*recipe.networks, *recipe.classifiers)]

@@ -117,7 +117,7 @@ def rates(task: Task, shop: Workshop) -> dict:
     samples = len(task.batches(0).dataset)
     loader = [samples / seconds for seconds in timed(lambda epoch: deque(task.batches(epoch), maxlen=0))]
     batch = next(iter(task.batches(0)))
-    size = len(next(iter(vars(batch).values())))
+    size = len(batch[0] if isinstance(batch, list) else next(iter(vars(batch).values())))  # rows of features
     stepping = replace(task, batches=lambda epoch: [batch] * STEPS, steps=STEPS)
     optimizer = torch.optim.AdamW(task.network.parameters())
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
