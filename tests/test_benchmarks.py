@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from lumbar.sites import SAGITTAL_T2
+from lumbar.sites import AXIAL_T2, SAGITTAL_T2
 from tests.benchmarks import held_out, price, training
 from tests.benchmarks.agreement import same_places
 from tests.benchmarks.floor import floor_seconds, flops, lstm_flops
@@ -20,8 +20,19 @@ from tests.benchmarks.training_flops import DetectorPasses, Pass, count_pass
 from tests.labelled_competition import materials_of, tiny_recipe, workshop, write_competition
 from tests.small_study import write_studies
 
-IMAGE = {"segmenter": 4e9, "pointer": 1e9, "backbone": 2e9, "sequence 1": 0.0, "sequence 2": 0.0}
-COUNTS = {"pointer": 10, "segmenter": 5, "slices": 20, "backbone": 100}
+IMAGE = {
+    "segmenter": {SAGITTAL_T2: 4e9, AXIAL_T2: 5e9},
+    "pointer": {SAGITTAL_T2: 1e9, AXIAL_T2: 1e9},
+    "backbone": 2e9,
+    "sequence 1": 0.0,
+    "sequence 2": 0.0,
+}
+COUNTS = {
+    "pointer": {SAGITTAL_T2: 4, AXIAL_T2: 5},
+    "segmenter": {SAGITTAL_T2: 4, AXIAL_T2: 1},
+    "slices": 20,
+    "backbone": 100,
+}
 
 
 def measured(seconds: float, points: np.ndarray, probabilities: np.ndarray) -> Measured:

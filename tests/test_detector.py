@@ -90,6 +90,19 @@ def test_an_equal_bound_is_looked_at_only_where_it_would_come_first():
     assert slices_to_segment(bound, value, np.array([True, True, False]), dynamic=False).tolist() == []
 
 
+def test_a_dynamic_detector_asks_for_a_crop_at_once_and_then_for_what_is_missing():
+    bound = np.array([[0.1, 0.2, 0.9, 0.6, 0.1, 0.1, 0.5, 0.1], [0.0, 0.8, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0]])
+    value, done = np.zeros_like(bound), np.zeros(8, bool)
+    assert slices_to_segment(bound, value, done, dynamic=False).tolist() == [1, 2]
+    first = slices_to_segment(bound, value, done, dynamic=True)
+    assert first.tolist() == [0, 1, 2, 3, 4]
+    value[:, first], done[first] = 0.4 * bound[:, first], True
+    then = slices_to_segment(bound, value, done, dynamic=True)
+    assert then.tolist() == [5, 6, 7]  # 0.5 could still beat 0.36; one class is decided
+    value[0, then], done[then] = [0.01, 0.45, 0.01], True
+    assert slices_to_segment(bound, value, done, dynamic=True).tolist() == []  # the crop of slice 6 is there
+
+
 def test_an_all_black_volume_has_its_points_at_the_origin():
     found = find_points(small_network("transformer"), torch.zeros(4, SIZE, SIZE), {"fixed"}, CPU)["fixed"]
     assert (found.points[:, 2] == 0).all()
@@ -108,6 +121,8 @@ def test_weights_that_give_nan_are_an_error_not_a_point():
 def test_neighbours_are_zero_beyond_the_ends():
     volume = torch.arange(1.0, 4)[None, :, None, None]
     assert neighbours(volume)[0, :, :, 0, 0].tolist() == [[0, 1, 2], [1, 2, 3], [2, 3, 0]]
+    images = neighbours(torch.rand(2, 5, 8, 8)).flatten(0, 1)
+    assert images.is_contiguous(memory_format=torch.channels_last)  # so no network turns them round
 
 
 def test_four_feature_levels_leave_out_the_stages_behind_them():

@@ -10,17 +10,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from lumbar import onednn
+from lumbar.blocks import FusedDecoderBlock, SmallBatches, enlarging_kernel
 from lumbar.classifier import ClassifierConfig, ClassifierNetwork
 from lumbar.detector import DecoderBlock, DetectorConfig, DetectorNetwork
 from lumbar.device import Device
-from lumbar.fusion import (
-    FusedDecoderBlock,
-    checked,
-    enlarging_kernel,
-    fold_batch_norms,
-    fuse,
-    join_activations,
-)
+from lumbar.fusion import checked, fold_batch_norms, fuse, join_activations
 from lumbar.sites import SAGITTAL_T2
 from tests.random_bundle import FAMILY_A
 
@@ -113,6 +107,7 @@ def test_activations_join_the_layer_before_them_on_a_cpu(backbone, left, monkeyp
     "activation", [None, nn.ReLU(), nn.SiLU(), nn.GELU(), nn.GELU("tanh"), GELU(), GELUTanh()], ids=str
 )
 @pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("ordered", [True, False])
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
@@ -120,15 +115,34 @@ def test_activations_join_the_layer_before_them_on_a_cpu(backbone, left, monkeyp
         (lambda bias: nn.Linear(6, 5, bias), (2, 3, 4, 6)),
         (lambda bias: nn.Conv2d(6, 4, 3, 2, 1, groups=2, bias=bias), (2, 6, 9, 8)),
         (lambda bias: nn.Conv2d(6, 5, 3, padding=(1, 0), dilation=2, bias=bias), (1, 6, 9, 8)),
+        (lambda bias: nn.ConvTranspose2d(6, 5, 4, 2, 1, bias=bias), (2, 6, 5, 4)),
     ],
 )
-def test_a_layer_joined_with_its_activation_is_the_two(layer, shape, bias, activation, kind):
+def test_a_layer_joined_with_its_activation_is_the_two(layer, shape, bias, activation, kind, ordered):
+    """Also for another number of images than the weights were put in order for."""
     torch.manual_seed(0)
     plain, x = layer(bias), torch.randn(shape)
     with torch.inference_mode():
         expected = activation(plain(x)) if activation else plain(x)
-        given = onednn.LAYERS[type(plain)](plain, activation).to(kind)(x)
-    torch.testing.assert_close(given, expected.to(kind), **TOLERANCES[kind])
+        joined = onednn.LAYERS[type(plain)](plain, activation, ordered).to(kind)
+        torch.testing.assert_close(joined(x), expected.to(kind), **TOLERANCES[kind])
+        if x.ndim > 1:
+            thrice = joined(torch.cat([x, x, x]))
+            torch.testing.assert_close(thrice, torch.cat([expected] * 3).to(kind), **TOLERANCES[kind])
+
+
+@pytest.mark.skipif(not onednn.available(), reason="this torch has no oneDNN")
+def test_weights_in_order_are_forgotten_when_they_change():
+    layer = onednn.ActivatedConv2d(nn.Conv2d(3, 2, 1, bias=False), None, ordered=True)
+    x = torch.rand(1, 3, 4, 4)
+    with torch.inference_mode():
+        exact = layer(x)
+        assert layer.copy is not None
+        layer.to(torch.bfloat16)
+        assert layer.copy is None
+        rounded = layer.to(torch.float32)(x)
+        torch.testing.assert_close(rounded, F.conv2d(x, layer.weight))
+    assert not torch.equal(rounded, exact)
 
 
 class SharedActivation(nn.Module):
@@ -146,6 +160,19 @@ def test_an_activation_that_serves_others_too_stays():
     network = SharedActivation()
     same = checked(network, join_activations, torch.rand(1, 1, 4, 4), lambda whole: whole)
     assert count(same, nn.SiLU) == count(same, nn.Conv2d) == 1
+
+
+def test_a_networks_early_stages_see_few_images_at_once_where_nobody_else_reads_them():
+    torch.manual_seed(0)
+    network = lively(DetectorNetwork(DetectorConfig(SAGITTAL_T2, max_length=12, **FAMILY_A)))
+    seen, slices = [], torch.rand(2 * SmallBatches.IMAGES + 1, 3, 64, 64)
+    fused = fuse(network, WIDE)
+    assert count(fused.segmenter, SmallBatches) == 0
+    assert [name for name, m in fused.pointer.encoder.named_children() if type(m) is SmallBatches] == ["stem"]
+    fused.pointer.encoder["stem"][1].register_forward_hook(lambda _, __, maps: seen.append(maps.shape))
+    with torch.inference_mode():
+        assert_close(fused.pointer.encode(slices), network.pointer.encode(slices))
+    assert [tuple(shape) for shape in seen] == [(n, 24, 16, 16) for n in (4, 4, 1)]
 
 
 @pytest.mark.parametrize("skip_channels", [0, 5])

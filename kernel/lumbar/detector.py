@@ -208,15 +208,14 @@ class DetectorNetwork(nn.Module):
 def neighbours(grid: Tensor) -> Tensor:
     """Stack each slice with the one before and the one after it: (B, D, H, W) -> (B, D, 3, H, W).
 
-    Beyond the ends there is a zero slice.
+    Beyond the ends there is a zero slice. In memory the three lie side by side, as the networks want them.
     """
-    padded = F.pad(grid, (0, 0, 0, 0, 1, 1))
-    return torch.stack([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], dim=2)
+    return F.pad(grid, (0, 0, 0, 0, 1, 1)).unfold(1, 3, 1).contiguous().movedim(-1, 2)
 
 
 def present_slices(grid: Tensor) -> Tensor:
-    """Return which slices of (B, D, H, W) are not all zero, as (B, D) bool."""
-    return grid.flatten(2).any(dim=2)
+    """Return which slices of (B, D, H, W), values 0..1, are not all zero, as (B, D) bool."""
+    return grid.flatten(2).amax(dim=2) > 0  # several times faster than any()
 
 
 def feature_encoder(

@@ -3,27 +3,31 @@
 Batch norms are folded into the convolutions before them. A decoder block's convolution over an image that was
 just enlarged is done on the small image, as a transposed one: taps that meet the same small pixel are added up
 beforehand, which leaves 16 of 36 products. A block's layer scale is folded into the linear layer before it, so that
-with AMP the sum over all blocks stays in the short type. On a CPU, activations join the layer before them, and linear
-layers go to the faster of torch's two libraries (``lumbar.onednn``). All are exact but for rounding.
+with AMP the sum over all blocks stays in the short type. On a CPU, activations join the layer before them, linear
+layers go to the faster of torch's two libraries, and a detector's weights are kept in that library's order
+(``lumbar.onednn``); a pointer's early stages see a few images at a time. All are exact but for rounding.
 """
 
 import copy
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import torch
+from timm.models import FeatureListNet
 from timm.models.convnext import ConvNeXtBlock
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lumbar import onednn
+from lumbar.blocks import FusedDecoderBlock, SmallBatches
 from lumbar.classifier import ClassifierNetwork
 from lumbar.crops import CROP_SIZE
-from lumbar.detector import GRID, DecoderBlock, DetectorNetwork, Segmenter
+from lumbar.detector import GRID, DetectorNetwork, Segmenter
 from lumbar.device import Device
 
 logger = logging.getLogger(__name__)
+LARGE = 4  # a map whose side is the image's over this, or less
 TOLERANCE = 1e-3  # of the largest output; float32 rounding stays a hundred times below it
 
 
@@ -33,11 +37,14 @@ def fuse(network: DetectorNetwork | ClassifierNetwork, device: Device) -> Detect
     It can't be trained or written.
     """
     fused = copy_modules(network)
-    parts = detector_parts() if isinstance(network, DetectorNetwork) else classifier_parts()
+    detects = isinstance(network, DetectorNetwork)
+    parts = detector_parts() if detects else classifier_parts()
+    # A detector is small and sees few slices at a time. Classifiers may wait in a file: their copy would not.
+    suit = partial(suit_cpu, ordered=detects)
     for name, fold, image, function in parts:
         part = checked(fused.get_submodule(name), fold, image, function)
         if device.torch.type == "cpu" and onednn.available():
-            part = checked(part, join_activations, image, function)
+            part = checked(part, suit, image, function)
         fused.set_submodule(name, part)
     return fused
 
@@ -47,12 +54,12 @@ def detector_parts() -> list[tuple[str, Callable, Tensor, Callable]]:
     image = noise(3, GRID)
     return [
         ("segmenter", fold_segmenter, image, lambda segmenter: segmenter),
-        ("pointer.encoder", fold_batch_norms, image, lambda encoder: lambda x: encoder(x)[-1]),
+        ("pointer.encoder", fold, image, lambda encoder: lambda x: encoder(x)[-1]),
     ]
 
 
 def classifier_parts() -> list[tuple[str, Callable, Tensor, Callable]]:
-    return [("backbone", fold_backbone, noise(1, CROP_SIZE), lambda backbone: backbone)]
+    return [("backbone", fold, noise(1, CROP_SIZE), lambda backbone: backbone)]
 
 
 def copy_modules(network: nn.Module) -> nn.Module:
@@ -88,15 +95,15 @@ def checked(network: nn.Module, rewrite: Callable, image: Tensor, function: Call
 
 
 def fold_segmenter(segmenter: Segmenter, function: Callable, image: Tensor) -> None:
-    """Fold the batch norms, then let the decoder's first convolutions work before the enlargement."""
-    fold_batch_norms(segmenter, function, image)
+    """Fold it, then let the decoder's first convolutions work before the enlargement."""
+    fold(segmenter, function, image)
     for number, block in enumerate(segmenter.decoder):
         segmenter.decoder[number] = FusedDecoderBlock(block)
 
 
-def fold_backbone(backbone: nn.Module, function: Callable, image: Tensor) -> None:
-    fold_batch_norms(backbone, function, image)
-    fold_layer_scales(backbone)
+def fold(network: nn.Module, function: Callable, image: Tensor) -> None:
+    fold_batch_norms(network, function, image)
+    fold_layer_scales(network)
 
 
 def fold_batch_norms(network: nn.Module, function: Callable, image: Tensor) -> None:
@@ -147,9 +154,18 @@ def fold_layer_scales(network: nn.Module) -> None:
             block.gamma = None
 
 
-def join_activations(network: nn.Module, function: Callable, image: Tensor) -> None:
+def suit_cpu(network: nn.Module, function: Callable, image: Tensor, ordered: bool) -> None:
+    """Join what oneDNN does in one pass over memory, and let an encoder's early stages see few images at once."""
+    join_activations(network, function, image, ordered)
+    for module in list(network.modules()):
+        if isinstance(module, FeatureListNet):
+            batch_early_stages(module)
+
+
+def join_activations(network: nn.Module, function: Callable, image: Tensor, ordered: bool = False) -> None:
     """Join each activation to the layer whose very result it reads, and replace all linear layers, in place.
 
+    ordered: replace all others too, and let them keep their weights in oneDNN's order.
     Only layers that are called as such: an attention reads its output layer's weights itself.
     """
     names = {module: name for name, module in network.named_modules()}
@@ -157,49 +173,19 @@ def join_activations(network: nn.Module, function: Callable, image: Tensor) -> N
     activations = [module for module in names if type(module) in onednn.ACTIVATIONS]
     joined = dict(direct_readers(layers, activations, lambda: function(image)))
     for layer in layers:
-        if layer in joined or type(layer) is nn.Linear:
-            network.set_submodule(names[layer], onednn.LAYERS[type(layer)](layer, joined.get(layer)))
+        if layer in joined or type(layer) is nn.Linear or ordered:
+            replacement = onednn.LAYERS[type(layer)](layer, joined.get(layer), ordered)
+            network.set_submodule(names[layer], replacement)
     for activation in joined.values():
         network.set_submodule(names[activation], nn.Identity())
 
 
-class FusedDecoderBlock(nn.Module):
-    """A decoder block whose batch norms are folded, with its first convolution before the enlargement.
-
-    Enlarging by repetition and then convolving 3 x 3 is one transposed convolution 4 x 4 with stride 2: each
-    pixel of the large image sees 2 x 2 small ones.
-    """
-
-    def __init__(self, block: DecoderBlock):
-        super().__init__()
-        first = block.conv1[0]
-        enlarged, width = first.in_channels - block.skip_channels, first.out_channels
-        # Made without weights, which would only be drawn to be replaced.
-        self.before = nn.ConvTranspose2d(enlarged, width, 4, stride=2, padding=1, device="meta")
-        set_weight(self.before, enlarging_kernel(first.weight[:, :enlarged]))
-        self.before.bias = first.bias
-        if block.skip_channels:
-            self.skip = nn.Conv2d(block.skip_channels, width, 3, padding=1, bias=False, device="meta")
-            set_weight(self.skip, first.weight[:, enlarged:])
-        self.conv2 = block.conv2
-
-    def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
-        y = self.before(x)
-        if skip is not None:
-            y += self.skip(skip)
-        return self.conv2(y.relu_())
-
-
-def enlarging_kernel(weight: Tensor) -> Tensor:
-    """Add up the taps of 3 x 3 kernels that meet the same small pixel: (out, in, 3, 3) -> (in, out, 4, 4).
-
-    A small pixel is two large ones, so the kernels are spread by a 2 x 2 one; a transposed convolution reads
-    them from the other end.
-    """
-    spread = F.pad(weight, (1, 1, 1, 1)).unfold(2, 2, 1).unfold(3, 2, 1).sum(dim=(4, 5))
-    return spread.flip(2, 3).transpose(0, 1)
-
-
-def set_weight(convolution: nn.Module, weight: Tensor) -> None:
-    weight = weight.detach().clone(memory_format=torch.channels_last)
-    convolution.weight = nn.Parameter(weight)
+def batch_early_stages(encoder: FeatureListNet) -> None:
+    """Let the stages whose maps are large see a few images at a time, if nobody else reads what they give."""
+    reduction = {info["module"].replace(".", "_"): info["reduction"] for info in encoder.feature_info.info}
+    large = [number for number, name in enumerate(encoder) if reduction.get(name, LARGE + 1) <= LARGE]
+    early = list(encoder)[: large[-1] + 1] if large else []
+    if early and not set(early) & encoder.return_layers.keys():
+        encoder[early[0]] = SmallBatches(*(encoder[name] for name in early))
+        for name in early[1:]:
+            encoder[name] = nn.Identity()

@@ -13,25 +13,16 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+from torch.utils.flop_counter import FlopCounterMode
 
-from lumbar.device import Device, choose_device
-from lumbar.grading import ready_bundle
+from lumbar.bundle import load_bundle
+from lumbar.device import Device
+from lumbar.fusion import fuse
 from lumbar.onednn import ActivatedLinear, available
-from lumbar.sites import DESCRIPTIONS
 
 MATRIX = 4096  # rows and columns of the product whose rate is measured
-# Of the operations that torch's counter does not know.
-ONEDNN_FLOPS = (
-    {
-        torch.ops.mkldnn._linear_pointwise: lambda x, weight, *_, **__: 2 * x.numel() * weight[0],
-        torch.ops.mkldnn._convolution_pointwise: lambda x, weight, *_, out_shape, **__: conv_flop_count(
-            x, weight, out_shape
-        ),
-    }
-    if available()
-    else {}
-)
+# Networks are counted as they are rewritten for a card: torch's counter does not know oneDNN's own operations.
+COUNTED = Device(torch.device("cuda"), None, "nothing runs there", 1)
 
 
 def matrix_rate(device: Device) -> float:
@@ -50,18 +41,19 @@ def matrix_rate(device: Device) -> float:
     return 2 * MATRIX**3 / best
 
 
-def image_flops(bundle: Path) -> dict[str, float]:
-    """Return FLOPs of one image through each network of the first members, and of what comes once a study."""
-    members = ready_bundle(bundle, choose_device("cpu", "fp32"))
-    networks = [members.detectors[0].networks[d] for d in DESCRIPTIONS if d in members.detectors[0].networks]
-    detector, classifier = networks[0], members.classifiers[0].network
+def image_flops(bundle: Path) -> dict[str, dict[str, float] | float]:
+    """Return FLOPs of one image through each network of the first members, the detector's by description, and of
+    what comes once a study."""
+    members = load_bundle(bundle)
+    detectors = {d: fuse(network, COUNTED) for d, network in members.detectors[0].networks.items()}
+    classifier = fuse(members.classifiers[0].network, COUNTED)
     slice_of_three, crop = torch.rand(1, 3, 256, 256), torch.rand(1, 1, 128, 128)
     width = classifier.pool.hidden.in_features
     return {
-        "segmenter": flops(detector.segmenter, slice_of_three),
-        "pointer": flops(detector.pointer.encode, slice_of_three),
+        "segmenter": {d: flops(n.segmenter, slice_of_three) for d, n in detectors.items()},
+        "pointer": {d: flops(n.pointer.encode, slice_of_three) for d, n in detectors.items()},
         "backbone": flops(classifier.features, crop),
-        "sequence 1": sum(lstm_flops(n.pointer) * n.config.max_length for n in networks),
+        "sequence 1": sum(lstm_flops(n.pointer) * n.config.max_length for n in detectors.values()),
         "sequence 2": flops(classifier.grade, torch.rand(1, 25, 5, width))
         + lstm_flops(classifier.rnn1) * 125
         + (lstm_flops(classifier.rnn2) * 25 if hasattr(classifier, "rnn2") else 0),
@@ -69,7 +61,7 @@ def image_flops(bundle: Path) -> dict[str, float]:
 
 
 def flops(function, *inputs) -> float:
-    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=ONEDNN_FLOPS) as counter:
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         function(*inputs)
     return counter.get_total_flops()
 
@@ -85,9 +77,13 @@ def lstm_flops(network: nn.Module) -> float:
     )
 
 
-def floor_seconds(counts: dict[str, int], image: dict[str, float], rate: float) -> dict[str, float]:
+def floor_seconds(counts: dict, image: dict, rate: float) -> dict[str, float]:
     """Return the least seconds of each stage, given how many images each network had to see."""
-    stage1 = counts["pointer"] * image["pointer"] + counts["segmenter"] * image["segmenter"]
+    stage1 = sum(
+        number * image[network][description]
+        for network in ("pointer", "segmenter")
+        for description, number in counts[network].items()
+    )
     stage2 = counts["backbone"] * image["backbone"]
     return {
         "stage 1": (stage1 + image["sequence 1"]) / rate,

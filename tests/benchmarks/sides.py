@@ -23,7 +23,7 @@ class Measured:
 
     seconds: by stage. points: (25, 3) slice, row, column. margins: (25,), by how much each point's voxel
     beats the next (reference only). searched: (25,) bool, false without a volume. probabilities: (25, 3).
-    counts: images through each network (kernel only). peak_mb: process and card.
+    counts: images through each network (kernel only), the detector's by description. peak_mb: process and card.
     """
 
     seconds: dict[str, float]
@@ -31,7 +31,7 @@ class Measured:
     margins: np.ndarray | None
     searched: np.ndarray
     probabilities: np.ndarray
-    counts: dict[str, int]
+    counts: dict[str, dict[str, int] | int]
     peak_mb: dict[str, float]
 
 
@@ -110,14 +110,14 @@ def kernel_result(graded, members, read: float) -> Measured:
     from lumbar.sites import DESCRIPTION_SITES
 
     points, searched = np.zeros((25, 3), int), np.zeros(25, bool)
-    counts = {"pointer": 0, "segmenter": 0, "slices": 0}
+    counts = {"pointer": {}, "segmenter": {}, "slices": 0}
     detection = graded.detections[members.detectors[0].name]
     for description, found in detection.points.items():
         sites = DESCRIPTION_SITES[description]
         points[sites], searched[sites] = found.points[:, 2], True
         padding = members.detectors[0].networks[description].config.max_length - found.slices
-        counts["pointer"] += found.slices + min(2, padding)
-        counts["segmenter"] += found.segmented
+        counts["pointer"][description] = found.slices + min(2, padding)
+        counts["segmenter"][description] = found.segmented
         counts["slices"] += found.slices
     images, _ = distinct_images(site_windows(detection, members.classifiers[0].network.config.border))
     return Measured(

@@ -5,13 +5,13 @@ def case_lines(name: str, precision: str, case: dict) -> list[str]:
     """Return the lines of one study, one set of weights and one precision."""
     low, high = case["ratio_spread"]
     difference = case["max_probability_difference"]
-    counts = case["counts"]
+    counts, segmented = case["counts"], sum(case["counts"]["segmenter"].values())
     lines = [
         f"{name}, {precision}: {case['ratio']:.2f} times faster ({low:.2f}-{high:.2f}), "
         f"{case['reference_s']:.2f} s against {case['kernel_s']:.2f} s, floor {case['floor_s']:.2f} s",
         f"  points equal {case['points_equal']:.1%}, largest probability difference "
         + ("no level to compare" if difference is None else f"{difference:.1e}"),
-        f"  segmented {counts['segmenter']} of {counts['slices']} slices, {counts['backbone']} distinct images "
+        f"  segmented {segmented} of {counts['slices']} slices, {counts['backbone']} distinct images "
         f"of 125; peak memory {case['peak_memory_mb']['reference']['process']:.0f} MB against "
         f"{case['peak_memory_mb']['kernel']['process']:.0f} MB"
         + (
