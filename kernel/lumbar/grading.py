@@ -21,7 +21,7 @@ from lumbar.scratch import Scratch
 from lumbar.studies import Study
 
 logger = logging.getLogger(__name__)
-ROOM = 2**30  # bytes of classifiers' weights that stay in memory: some ten convnext_small in bfloat16
+ROOM = 2**28  # bytes of classifiers' weights that stay in memory: some three convnext_small in bfloat16
 T = TypeVar("T")
 
 
@@ -180,8 +180,10 @@ def twice(
 def ready_bundle(folder: Path, device: Device) -> Bundle:
     """Load a bundle's networks, each rewritten and placed before the next: in float32 there is never more than one.
 
-    On a CPU only the first classifiers' weights stay in memory, ``ROOM`` bytes. Raises BundleError.
+    On a CPU only the first classifiers' weights stay in memory, ``ROOM`` bytes. From here on float32 is float32 on
+    cards, too, whose convolutions would round to TF32 in this process. Raises BundleError.
     """
+    torch.backends.cudnn.allow_tf32 = False
     scratch = Scratch(ROOM)
 
     def ready(network: nn.Module) -> nn.Module:

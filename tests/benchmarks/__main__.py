@@ -55,7 +55,7 @@ def measure(data: Path, device: str, runs: int, part: str) -> dict:
     from tests.benchmarks.agreement import agreement
     from tests.benchmarks.floor import image_flops, matrix_rate
     from tests.benchmarks.members import learnt_members, phantoms, random_members
-    from tests.benchmarks.memory import largest_study, published_ensemble
+    from tests.benchmarks.memory import published_ensemble
     from tests.benchmarks.ratio import PRECISIONS, compare
     from tests.benchmarks.scaling import grow
     from tests.benchmarks.start import start_up
@@ -86,10 +86,7 @@ def measure(data: Path, device: str, runs: int, part: str) -> dict:
         result["start"] = start_up(folders["phantom"], device, runs)
         print(json.dumps(result["start"]))
     if part in ("memory", "all"):
-        result["memory"] = {
-            "largest study": largest_study(device),
-            "published ensemble": published_ensemble(folders["phantom"], device),
-        }
+        result["memory"] = published_ensemble(folders["phantom"], device)
         print(json.dumps(result["memory"]))
     if part in ("agreement", "all"):
         result["agreement"] = agreement(phantoms(25, seed=3, split="test"), device)

@@ -57,9 +57,12 @@ class Side:
 
 
 def serve_reference(connection, bundle: Path, device: str, precision: str) -> None:
+    import torch
+
     from tests import reference
     from tests.reference_bundle import load_members
 
+    torch.backends.cudnn.allow_tf32 = False  # as the kernel does: both are compared in float32
     detectors, classifiers = load_members(bundle, device)
     detector = detectors[0]["name"]
     for root, study_id in requests(connection):
