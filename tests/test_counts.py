@@ -45,7 +45,8 @@ def peaked(network, images: torch.Tensor, present: torch.Tensor, factor: float) 
 @pytest.mark.parametrize("kind", ["fixed", "dynamic"])
 def test_only_necessary_slices_are_segmented(network, grid, kind, factor):
     """A slice is necessary if its pointer probability reaches some class's peak; for a dynamic detector
-    also if a crop needs its place. A black slice never is."""
+    also if a crop needs its place. A black slice never is. A dynamic detector may look at the crop around a slice
+    that then loses, too."""
     before = {name: value.clone() for name, value in network.state_dict().items()}
     padded = torch.cat([grid, torch.zeros(LENGTH - SLICES, 256, 256)])
     if factor > 1:
@@ -63,8 +64,10 @@ def test_only_necessary_slices_are_segmented(network, grid, kind, factor):
     necessary[torch.tensor(points[:, 2, 0])] = True
     if kind == "dynamic":
         necessary[torch.tensor(points[..., 0]).clamp(0, SLICES - 1).flatten()] = True
-    assert found.segmented == int((necessary & present).sum())
-    assert found.segmented < SLICES
+    needed = int((necessary & present).sum())
+    assert needed <= found.segmented < SLICES
+    if kind == "fixed":
+        assert found.segmented == needed
     if factor > 1 and kind == "fixed":
         assert found.segmented == len(set(points[:, 2, 0]))
     np.testing.assert_array_equal(found.points[:, 2, 0], points[:, 2, 0])

@@ -126,13 +126,14 @@ def test_a_layer_joined_with_its_activation_is_the_two(layer, shape, bias, activ
         expected = activation(plain(x)) if activation else plain(x)
         joined = onednn.LAYERS[type(plain)](plain, activation, ordered).to(kind)
         torch.testing.assert_close(joined(x), expected.to(kind), **TOLERANCES[kind])
+        assert (joined.copy is not None) == ordered
         if x.ndim > 1:
             thrice = joined(torch.cat([x, x, x]))
             torch.testing.assert_close(thrice, torch.cat([expected] * 3).to(kind), **TOLERANCES[kind])
 
 
 @pytest.mark.skipif(not onednn.available(), reason="this torch has no oneDNN")
-def test_weights_in_order_are_forgotten_when_they_change():
+def test_weights_in_order_are_forgotten_when_the_layer_moves_or_changes_its_type():
     layer = onednn.ActivatedConv2d(nn.Conv2d(3, 2, 1, bias=False), None, ordered=True)
     x = torch.rand(1, 3, 4, 4)
     with torch.inference_mode():
@@ -162,6 +163,19 @@ def test_an_activation_that_serves_others_too_stays():
     assert count(same, nn.SiLU) == count(same, nn.Conv2d) == 1
 
 
+@pytest.mark.skipif(not onednn.available(), reason="this torch has no oneDNN")
+def test_a_detectors_weights_are_kept_in_order_and_a_classifiers_are_not():
+    """A classifier's may wait in a file, which a copy in memory would make useless."""
+    detector = fuse(DetectorNetwork(PLAIN).eval(), WIDE)
+    classifier = ClassifierNetwork(ClassifierConfig("regnetx_002", "level", "shift", (0.2, 0.2, 0.2)))
+    classifier = fuse(classifier.eval(), WIDE)
+    for part in (detector.segmenter, detector.pointer.encoder, classifier.backbone):
+        layers = [m for m in part.modules() if isinstance(m, onednn.ActivatedLayer)]
+        assert layers
+        assert all((layer.copy is not None) == (part is not classifier.backbone) for layer in layers)
+
+
+@pytest.mark.skipif(not onednn.available(), reason="this torch has no oneDNN")
 def test_a_networks_early_stages_see_few_images_at_once_where_nobody_else_reads_them():
     torch.manual_seed(0)
     network = lively(DetectorNetwork(DetectorConfig(SAGITTAL_T2, max_length=12, **FAMILY_A)))
@@ -214,9 +228,12 @@ def test_a_network_that_can_not_be_folded_is_left_as_it_is(caplog):
     assert "left as it is" in caplog.text
 
 
-def test_a_network_whose_rewriting_fails_is_left_as_it_is(caplog):
+@pytest.mark.parametrize("error", [RuntimeError, AttributeError, TypeError])
+def test_a_network_whose_rewriting_fails_is_left_as_it_is(error, caplog):
+    """A layer that was replaced lacks what a network may read of it; a stage may give a list."""
+
     def rewrite(fused, function, image):
-        raise RuntimeError("no such operation")
+        raise error("no such operation")
 
     network = ReadTwice().eval()
     assert checked(network, rewrite, torch.rand(1, 1, 4, 4), lambda whole: whole) is network

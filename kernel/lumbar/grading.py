@@ -21,7 +21,7 @@ from lumbar.scratch import Scratch
 from lumbar.studies import Study
 
 logger = logging.getLogger(__name__)
-ROOM = 2**28  # bytes of classifiers' weights that stay in memory: some three convnext_small in bfloat16
+ROOM = 2**28  # bytes of classifiers' weights that stay in memory: two convnext_small in bfloat16
 T = TypeVar("T")
 
 

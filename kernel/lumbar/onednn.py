@@ -41,8 +41,8 @@ class ActivatedLayer(nn.Module):
     """A layer and an activation, on the layer's tensors. Autocast does not see it: it casts for itself.
 
     oneDNN works on weights in an order of its own, which costs a twentieth of a pass over few images when done at
-    every call. ``ordered`` keeps a copy in that order; it is made at the first call and forgotten when the weights
-    move or change their type.
+    every call. ``ordered`` keeps a copy in that order; it is made at the first call and forgotten when the layer
+    moves or changes its type, not when somebody writes into its weights: a fused network is not loaded into.
     """
 
     def __init__(self, layer: nn.Module, activation: nn.Module | None, ordered: bool = False):

@@ -114,21 +114,20 @@ def slices_to_segment(bound: np.ndarray, value: np.ndarray, done: np.ndarray, dy
 
     bound: (class, S), the most that a slice's heatmap can reach. value: (class, S), what it reached where
     done (S,). Each class asks for its most promising slice that could still win, an equal one only if it
-    comes before the best so far, and, as large batches cost less, for all others that will hardly be spared: for
-    a dynamic detector, which needs the slices of the crops, those around it. Once none can win, it asks for what
-    is missing of the crops.
+    comes before the best so far, and, as large batches cost less, for all others that will hardly be spared. A
+    dynamic detector needs the slices of the crops: it asks for those around the most promising slice as well, and
+    where a class is decided for those around its best.
     """
     classes = np.arange(len(value))
     best = value.argmax(axis=1)
     record = value[classes, best][:, None]
     earlier = np.arange(len(done)) < best[:, None]
     hopeful = ~done & ((bound > record) | ((bound == record) & earlier & (record > 0)))
-    undecided = hopeful.any(axis=1)
     promise = np.where(hopeful, bound, -1)
     top = promise.max(axis=1, keepdims=True)
     asked = (hopeful & (bound >= top * still_expected(bound, value, best))).any(axis=0)
     if dynamic:
-        middle = promise.argmax(axis=1)[undecided] if undecided.any() else best
+        middle = np.where(hopeful.any(axis=1), promise.argmax(axis=1), best)
         asked[np.clip(middle[:, None] + np.array(CROP_OFFSETS), 0, len(done) - 1)] = True
     return np.flatnonzero(asked & ~done)
 

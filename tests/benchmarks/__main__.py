@@ -53,7 +53,7 @@ def measure(data: Path, device: str, runs: int, part: str) -> dict:
     from lumbar.studies import find_competition
     from tests.benchmarks import card, table
     from tests.benchmarks.agreement import agreement
-    from tests.benchmarks.floor import image_flops, matrix_rate
+    from tests.benchmarks.floor import image_flops
     from tests.benchmarks.members import learnt_members, phantoms, random_members
     from tests.benchmarks.memory import published_ensemble
     from tests.benchmarks.ratio import PRECISIONS, compare
@@ -69,12 +69,10 @@ def measure(data: Path, device: str, runs: int, part: str) -> dict:
     print(json.dumps(result["machine"]))
     if part in ("ratio", "all"):
         bundles = {"learnt": learnt_members(device), "random": random_members()}
-        rates = {precision: matrix_rate(chosen) for precision, chosen in devices.items()}
         image = image_flops(bundles["random"])
-        result |= {"matrix_flops_a_second": rates, "image_flops": image}
-        print({p: f"{rate / 1e9:.0f} GFLOP/s" for p, rate in rates.items()})
+        result["image_flops"] = image
         for weights, study in [*(("learnt", study) for study in folders), ("random", name)]:
-            case = compare(folders[study], studies[study], bundles[weights], device, runs, image, rates)
+            case = compare(folders[study], studies[study], bundles[weights], device, runs, image)
             result["cases"].append({"weights": weights, "study": study} | case)
             for precision in PRECISIONS:
                 print("\n".join(table.case_lines(f"{study}, {weights} weights", precision, case[precision])))
@@ -93,7 +91,7 @@ def measure(data: Path, device: str, runs: int, part: str) -> dict:
         print(json.dumps(result["agreement"]))
     if device == "cuda" and part == "all":
         result["card"] = card.busy(folders[name], studies[name], bundles["learnt"])
-        result["card"] |= card.published_cost(result["amp"], rates["amp"])
+        result["card"] |= card.published_cost(result["amp"])
         print(json.dumps(result["card"], indent=1))
     return result
 

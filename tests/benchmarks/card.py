@@ -52,7 +52,7 @@ def busy(root: Path, study_id: str, bundle: Path) -> dict:
     }
 
 
-def published_cost(case: dict, card_rate: float) -> dict[str, float]:
+def published_cost(case: dict) -> dict[str, float]:
     """Return hours for the published ensemble on 720 studies, and the factors that lead there.
 
     case: ``ratio.figures`` with AMP on this card, of family A's detector and one convnext_tiny. Both detectors
@@ -63,7 +63,7 @@ def published_cost(case: dict, card_rate: float) -> dict[str, float]:
     )
     one = backbone_flops("convnext_tiny")
     classifiers = 2 * sum(count * backbone_flops(name) for name, count in PUBLISHED.items()) / one
-    slower = max(1.0, card_rate / T4_RATE)
+    slower = max(1.0, case["matrix_flops_a_second"] / T4_RATE)
     stage1, stage2 = (case["stages"][stage]["kernel_s"] for stage in ("stage 1", "stage 2"))
     hours = TEST_STUDIES * (stage1 * detectors + stage2 * classifiers) / 3600
     factors = {"stage_1_times": detectors, "stage_2_times": classifiers, "t4_slower": slower}

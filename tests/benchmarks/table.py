@@ -8,7 +8,8 @@ def case_lines(name: str, precision: str, case: dict) -> list[str]:
     counts, segmented = case["counts"], sum(case["counts"]["segmenter"].values())
     lines = [
         f"{name}, {precision}: {case['ratio']:.2f} times faster ({low:.2f}-{high:.2f}), "
-        f"{case['reference_s']:.2f} s against {case['kernel_s']:.2f} s, floor {case['floor_s']:.2f} s",
+        f"{case['reference_s']:.2f} s against {case['kernel_s']:.2f} s, floor {case['floor_s']:.2f} s "
+        f"at {case['matrix_flops_a_second'] / 1e9:.0f} GFLOP/s",
         f"  points equal {case['points_equal']:.1%}, largest probability difference "
         + ("no level to compare" if difference is None else f"{difference:.1e}"),
         f"  segmented {segmented} of {counts['slices']} slices, {counts['backbone']} distinct images "
