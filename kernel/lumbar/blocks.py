@@ -30,9 +30,8 @@ class FusedDecoderBlock(nn.Module):
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         y = self.before(x)
         if skip is not None:
-            y = y + self.skip(
-                skip
-            )  # a tensor of its own, so that the activation is seen to read no layer's result
+            # A tensor of its own: were it added in place, the activation would seem to read a layer's very result.
+            y = y + self.skip(skip)
         return self.conv2(self.relu(y))
 
 

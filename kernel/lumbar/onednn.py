@@ -18,8 +18,6 @@ ACTIVATIONS = {
     GELU: lambda _: ("gelu", [], "none"),
     GELUTanh: lambda _: ("gelu", [], "tanh"),
 }
-
-
 OPERATIONS = (
     "_linear_pointwise",
     "_convolution_pointwise",
