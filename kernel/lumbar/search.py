@@ -118,9 +118,8 @@ def slices_to_segment(bound: np.ndarray, value: np.ndarray, done: np.ndarray, dy
     dynamic detector needs the slices of the crops: it asks for those around the most promising slice as well, and
     where a class is decided for those around its best.
     """
-    classes = np.arange(len(value))
     best = value.argmax(axis=1)
-    record = value[classes, best][:, None]
+    record = value[np.arange(len(value)), best][:, None]
     earlier = np.arange(len(done)) < best[:, None]
     hopeful = ~done & ((bound > record) | ((bound == record) & earlier & (record > 0)))
     promise = np.where(hopeful, bound, -1)

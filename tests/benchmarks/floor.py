@@ -9,6 +9,7 @@ the backbone on every distinct image among the crops; the LSTMs. Reading is no p
 """
 
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -47,9 +48,8 @@ def matrix_rate(device: Device) -> float:
 def image_flops(bundle: Path) -> dict[str, dict[str, float] | float]:
     """Return FLOPs of one image through each network of the first members, the detector's by description, and of
     what comes once a study."""
-    members = load_bundle(bundle)
-    detectors = {d: fuse(network, COUNTED) for d, network in members.detectors[0].networks.items()}
-    classifier = fuse(members.classifiers[0].network, COUNTED)
+    members = load_bundle(bundle, partial(fuse, device=COUNTED))
+    detectors, classifier = members.detectors[0].networks, members.classifiers[0].network
     slice_of_three, crop = torch.rand(1, 3, 256, 256), torch.rand(1, 1, 128, 128)
     width = classifier.pool.hidden.in_features
     return {

@@ -22,13 +22,14 @@ def compare(root: Path, study_id: str, bundle: Path, device: str, runs: int, ima
     sides = {"reference": Side("reference", bundle, device, "fp32")}
     sides |= {precision: Side("kernel", bundle, device, precision) for precision in PRECISIONS}
     measured: dict[str, list[Measured]] = {name: [] for name in sides}
+    devices = {precision: choose_device(device, precision) for precision in PRECISIONS}
     rates: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
     try:
         for _ in range(runs + 1):
             for name, side in sides.items():
                 measured[name].append(side.grade(root, study_id))
-            for precision in PRECISIONS:
-                rates[precision].append(matrix_rate(choose_device(device, precision)))
+            for precision, chosen in devices.items():
+                rates[precision].append(matrix_rate(chosen))
     finally:
         for side in sides.values():
             side.close()
