@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent / "kernel"))
 
 from dataset import building, importing, verifying
-from lumbar.weights import BundleError
+from lumbar.bundle.weights import BundleError
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -13,9 +13,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from lumbar.studies import DataNotFoundError, find_competition
-from lumbar.submission import SubmissionError
-from lumbar.weights import BundleError
+from lumbar.bundle.weights import BundleError
+from lumbar.outputs.submission import SubmissionError
+from lumbar.reading.study import DataNotFoundError, find_competition
 from training.cache import build_cache
 from training.evaluation import grading_figures, read_predictions
 from training.evaluation_pictures import draw_evaluation, evaluation_text

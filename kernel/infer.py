@@ -86,7 +86,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def duration(text: str) -> float:
-    from lumbar.budget import parse_duration
+    from lumbar.grading.time_limit import parse_duration
 
     return parse_duration(text)
 
@@ -122,13 +122,14 @@ def grade(args: argparse.Namespace) -> int:
     """Import what takes time, run the pipeline and say what came of it."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     # Imported here, not above: reader processes import this file's head, and need no torch.
-    from lumbar import demo, structured_report
-    from lumbar.device import DeviceError
-    from lumbar.journal import JournalError
-    from lumbar.pipeline import RunOptions, run
-    from lumbar.studies import DataNotFoundError
-    from lumbar.submission import SubmissionError
-    from lumbar.weights import BundleError
+    from lumbar.bundle.weights import BundleError
+    from lumbar.networks.device import DeviceError
+    from lumbar.outputs import structured_report
+    from lumbar.outputs.submission import SubmissionError
+    from lumbar.reading.study import DataNotFoundError
+    from lumbar.run.journal import JournalError
+    from lumbar.run.pipeline import RunOptions, run
+    from phantom import demo
 
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     if args.sr and not structured_report.is_installed():

@@ -24,10 +24,10 @@ from pathlib import Path
 
 import torch
 
-from lumbar.device import DeviceError, choose_device, keep_freed_memory
-from lumbar.phantom import TRANSFER_SYNTAXES, write_phantoms
-from lumbar.studies import DataNotFoundError
-from lumbar.weights import BundleError
+from lumbar.bundle.weights import BundleError
+from lumbar.networks.device import DeviceError, choose_device, keep_freed_memory
+from lumbar.reading.study import DataNotFoundError
+from phantom import TRANSFER_SYNTAXES, write_phantoms
 from training.export import export_run
 from training.labels import LabelError
 from training.loop import TrainingError

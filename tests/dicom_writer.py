@@ -9,8 +9,8 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import get_encoder
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from lumbar.dicom import DicomError, Slice, read_file
 from lumbar.faults import FILE_REASONS
+from lumbar.reading.series import DicomError, Slice, read_file
 
 SAGITTAL = [0.0, 1.0, 0.0, 0.0, 0.0, -1.0]
 CORONAL = [1.0, 0.0, 0.0, 0.0, 0.0, -1.0]

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lumbar.bundle import POINT_KINDS
-from lumbar.classifier import ClassifierConfig
-from lumbar.detector import DetectorConfig
-from lumbar.device import choose_device
+from lumbar.bundle.loading import POINT_KINDS
+from lumbar.networks.classifier import ClassifierConfig
+from lumbar.networks.detector import DetectorConfig
+from lumbar.networks.device import choose_device
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SEVERITY_LABELS, SITES
 from tests.dicom_writer import AXIAL, SAGITTAL, write_slice
 from training.augmentation import Affine, Brightness, DetectorAugmentation

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from lumbar.bundle import Bundle, Classifier, Detector
-from lumbar.bundle_writing import write_bundle
-from lumbar.classifier import ClassifierConfig, ClassifierNetwork
-from lumbar.detector import DetectorConfig, DetectorNetwork
+from lumbar.bundle.loading import Bundle, Classifier, Detector
+from lumbar.bundle.writing import write_bundle
+from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
+from lumbar.networks.detector import DetectorConfig, DetectorNetwork
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
 
 # Sagittal T2, sagittal T1, axial T2 (solution write-up, section 2).

@@ -3,8 +3,8 @@
 from html.parser import HTMLParser
 from pathlib import Path
 
-from lumbar.report import Report
-from lumbar.report.folder import page_name
+from lumbar.outputs.report import Report
+from lumbar.outputs.report.folder import page_name
 
 
 class Page(HTMLParser):

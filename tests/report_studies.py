@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from lumbar.budget import Plan
 from lumbar.faults import Fault
-from lumbar.grading import GradedStudy
+from lumbar.grading.study_grading import GradedStudy
+from lumbar.grading.time_limit import Plan
+from lumbar.reading.study import Study
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
-from lumbar.studies import Study
 from tests.spine import detection_of, phantom_spine
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&../../etc"

@@ -5,13 +5,13 @@ from functools import cache
 
 import numpy as np
 
-from lumbar.ensemble import Detection
-from lumbar.heatmap import CROP_OFFSETS
-from lumbar.phantom import PhantomStudy, draw_study
-from lumbar.search import Points
+from lumbar.grading.ensemble import Detection
+from lumbar.grading.point_search import Points
+from lumbar.networks.heatmap import CROP_OFFSETS
+from lumbar.reading.study import Study
+from lumbar.reading.volume import SliceHeader, Volume
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS
-from lumbar.studies import Study
-from lumbar.volume import SliceHeader, Volume
+from phantom import PhantomStudy, draw_study
 
 
 def phantom_spine(index: int, seed: int = 1) -> tuple[Study, np.ndarray]:

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import training.stage1 as stage1
-from lumbar.heatmap import CROP_OFFSETS
-from lumbar.search import Points
+from lumbar.grading.point_search import Points
+from lumbar.networks.heatmap import CROP_OFFSETS
 from lumbar.sites import SAGITTAL_T1
 from tests.benchmarks import ablations
 from tests.benchmarks.arms import ARMS

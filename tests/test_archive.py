@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lumbar import archive
-from lumbar.studies import DataNotFoundError, find_competition, read_study
+from lumbar.reading import zip_archive as archive
+from lumbar.reading.study import DataNotFoundError, find_competition, read_study
 from tests.dicom_writer import write_series
 from tests.small_study import write_studies
 from tests.test_plain_folder import assert_same_volumes

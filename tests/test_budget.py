@@ -2,7 +2,7 @@
 
 import pytest
 
-from lumbar.budget import FAIR_SHARES, RESERVE_LEAST, WINDOW, Budget, Plan, parse_duration
+from lumbar.grading.time_limit import FAIR_SHARES, RESERVE_LEAST, WINDOW, Budget, Plan, parse_duration
 
 DETECTORS, CLASSIFIERS = ["d1", "d2"], ["c1", "c2", "c3"]
 

@@ -11,10 +11,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from lumbar.bundle import load_bundle
-from lumbar.bundle_writing import write_bundle
-from lumbar.manifest import MANIFEST
-from lumbar.weights import BundleError
+from lumbar.bundle.loading import load_bundle
+from lumbar.bundle.manifest import MANIFEST
+from lumbar.bundle.weights import BundleError
+from lumbar.bundle.writing import write_bundle
 from tests.tiny_bundle import write_tiny_bundle
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lumbar.classifier import SEQUENCES, ClassifierConfig, ClassifierNetwork
+from lumbar.networks.classifier import SEQUENCES, ClassifierConfig, ClassifierNetwork
 from tests.random_bundle import sharpen
 
 

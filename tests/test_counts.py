@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lumbar.bundle import Classifier
-from lumbar.crops import extract_windows
-from lumbar.detector import neighbours, present_slices
-from lumbar.device import choose_device
-from lumbar.ensemble import classify, distinct_images
-from lumbar.heatmap import heatmap_to_points, logits_to_heatmap
-from lumbar.search import find_points
+from lumbar.bundle.loading import Classifier
+from lumbar.grading.crops import extract_windows
+from lumbar.grading.ensemble import classify, distinct_images
+from lumbar.grading.point_search import find_points
+from lumbar.networks.detector import neighbours, present_slices
+from lumbar.networks.device import choose_device
+from lumbar.networks.heatmap import heatmap_to_points, logits_to_heatmap
 from lumbar.sites import SAGITTAL_T1
 from tests.random_bundle import pictures, random_classifier, random_detector
 from tests.test_parity import FIVE_LEVELS, LSTM

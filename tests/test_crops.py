@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from lumbar.crops import CROP_SIZE, enlarge, extract_crops, extract_windows
-from lumbar.heatmap import CROP_OFFSETS
+from lumbar.grading.crops import CROP_SIZE, enlarge, extract_crops, extract_windows
+from lumbar.networks.heatmap import CROP_OFFSETS
 
 
 def site(z: int, y: int, x: int) -> np.ndarray:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from lumbar.detector import DetectorConfig, DetectorNetwork, neighbours, present_slices
-from lumbar.device import Device, NotFiniteError
-from lumbar.heatmap import heatmap_to_points, logits_to_heatmap
-from lumbar.search import find_points, slices_to_segment
+from lumbar.grading.point_search import find_points, slices_to_segment
+from lumbar.networks.detector import DetectorConfig, DetectorNetwork, neighbours, present_slices
+from lumbar.networks.device import Device, NotFiniteError
+from lumbar.networks.heatmap import heatmap_to_points, logits_to_heatmap
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1
 from tests.random_bundle import pictures, settle, sharpen
 

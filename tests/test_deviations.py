@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from lumbar.crops import extract_crops
-from lumbar.detector import present_slices
-from lumbar.dicom import read_series
-from lumbar.heatmap import CROP_OFFSETS, heatmap_to_points, logits_to_heatmap, points_to_heatmap
-from lumbar.search import find_points
+from lumbar.grading.crops import extract_crops
+from lumbar.grading.point_search import find_points
+from lumbar.networks.detector import present_slices
+from lumbar.networks.heatmap import CROP_OFFSETS, heatmap_to_points, logits_to_heatmap, points_to_heatmap
+from lumbar.reading.series import read_series
+from lumbar.reading.volume import build_volume, normalize_slice
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1
-from lumbar.volume import build_volume, normalize_slice
 from tests import reference
 from tests.dicom_writer import AXIAL, SAGITTAL, write_slice
 from tests.random_bundle import sharpen, smooth_picture

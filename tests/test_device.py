@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from lumbar import onednn
-from lumbar.device import Device, NotFiniteError
-from lumbar.ensemble import classify
-from lumbar.fusion import fuse
-from lumbar.grading import GradedStudy, twice
-from lumbar.search import find_points
+from lumbar.grading.ensemble import classify
+from lumbar.grading.point_search import find_points
+from lumbar.grading.study_grading import GradedStudy, twice
+from lumbar.networks.device import Device, NotFiniteError
+from lumbar.networks.fusion import onednn
+from lumbar.networks.fusion.rewrite import fuse
 from lumbar.sites import AXIAL_T2
 from tests.random_bundle import random_classifier
 from tests.test_detector import grid, small_network

@@ -17,9 +17,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from lumbar import dicom
-from lumbar.dicom import DicomError, read_file, read_series
 from lumbar.faults import FILE_REASONS
+from lumbar.reading import series as dicom
+from lumbar.reading.series import DicomError, read_file, read_series
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1
 from tests.dicom_writer import (
     AXIAL,

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lumbar.crops import enlarge
-from lumbar.device import Device
-from lumbar.ensemble import classify, distinct_images, weighted_mean
+from lumbar.grading.crops import enlarge
+from lumbar.grading.ensemble import classify, distinct_images, weighted_mean
+from lumbar.networks.device import Device
 from tests.random_bundle import random_classifier
 
 CPU = Device(torch.device("cpu"), None, "test", batch=16)

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 import evaluate
+from lumbar.outputs.submission import Submission, study_rows
+from lumbar.reading.volume import SliceHeader, Volume
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SEVERITIES, SITE_NAMES, SITES
-from lumbar.submission import Submission, study_rows
-from lumbar.volume import SliceHeader, Volume
 from tests.dicom_writer import AXIAL
 from tests.labelled_competition import ROWS, materials_of, write_competition
 from training.labels import read_grades

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import infer
-from lumbar.findings import study_findings, write_findings
-from lumbar.journal import Journal
-from lumbar.records import graded_record, prior_record
+from lumbar.outputs.findings import study_findings, write_findings
+from lumbar.run.journal import Journal
+from lumbar.run.summary import graded_record, prior_record
 from lumbar.sites import AXIAL_T2, SITES
 from tests.report_studies import ABOUT, graded_study, unreadable, without_axial
 from tests.small_study import write_studies

@@ -9,12 +9,12 @@ from timm.layers import GELU, GELUTanh
 from torch import nn
 from torch.nn import functional as F
 
-from lumbar import onednn
-from lumbar.blocks import FusedDecoderBlock, SmallBatches, enlarging_kernel
-from lumbar.classifier import ClassifierConfig, ClassifierNetwork
-from lumbar.detector import DecoderBlock, DetectorConfig, DetectorNetwork
-from lumbar.device import Device
-from lumbar.fusion import checked, fold_batch_norms, fuse, join_activations
+from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
+from lumbar.networks.detector import DecoderBlock, DetectorConfig, DetectorNetwork
+from lumbar.networks.device import Device
+from lumbar.networks.fusion import onednn
+from lumbar.networks.fusion.blocks import FusedDecoderBlock, SmallBatches, enlarging_kernel
+from lumbar.networks.fusion.rewrite import checked, fold_batch_norms, fuse, join_activations
 from lumbar.sites import SAGITTAL_T2
 from tests.random_bundle import FAMILY_A
 

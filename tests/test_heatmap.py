@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lumbar.heatmap import (
+from lumbar.networks.heatmap import (
     CROP_OFFSETS,
     heatmap_to_points,
     logits_to_heatmap,

@@ -17,7 +17,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from lumbar.dicom import read_file
+from lumbar.reading.series import read_file
 from tests.dicom_writer import (
     SAGITTAL,
     image_dataset,

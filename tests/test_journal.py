@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from lumbar.journal import Journal, JournalError, decode, encode
+from lumbar.run.journal import Journal, JournalError, decode, encode
 
 RUN = {"bundle": "b", "device": "cpu"}
 STUDIES = {"1", "2", "3"}

@@ -15,9 +15,9 @@ from pydicom.uid import RLELossless
 import build_dataset
 from dataset import building
 from dataset.notebook import FIND
-from lumbar.manifest import read_manifest
+from lumbar.bundle.manifest import read_manifest
+from lumbar.outputs.submission import read_submission
 from lumbar.sites import SITE_NAMES
-from lumbar.submission import read_submission
 from tests import kaggle_machine
 from tests.small_study import write_studies
 from tests.tiny_bundle import copy_checkout, downloaded_wheels, write_tiny_bundle

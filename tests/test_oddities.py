@@ -6,10 +6,10 @@ import numpy as np
 import pydicom
 import pytest
 
-from lumbar.competition import SeriesRef, StudyRef
 from lumbar.faults import ODDITIES
+from lumbar.reading.listing import SeriesRef, StudyRef
+from lumbar.reading.study import read_study
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1
-from lumbar.studies import read_study
 from tests.dicom_writer import AXIAL, encode_pixels, enhanced_dataset, picture, write, write_series
 
 

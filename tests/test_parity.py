@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from lumbar.budget import Budget, Plan
-from lumbar.classifier import SEQUENCES
-from lumbar.device import choose_device
-from lumbar.grading import GradedStudy, grade_study, ready_bundle
+from lumbar.grading.study_grading import GradedStudy, grade_study, ready_bundle
+from lumbar.grading.time_limit import Budget, Plan
+from lumbar.networks.classifier import SEQUENCES
+from lumbar.networks.device import choose_device
+from lumbar.reading.study import find_competition, read_study
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SAGITTAL_T1, SAGITTAL_T2
-from lumbar.studies import find_competition, read_study
 from tests import reference
 from tests.random_bundle import random_classifier, random_detector, write_random_bundle
 from tests.reference_bundle import load_members

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from lumbar.phantom import draw_study
-from lumbar.phantom.anatomy import RECESS_OFFSET
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SITES
+from phantom import draw_study
+from phantom.anatomy import RECESS_OFFSET
 
 STUDIES = 24
 

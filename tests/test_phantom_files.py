@@ -17,11 +17,11 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from lumbar.phantom import draw_study, study_truth, write_phantoms, write_study
-from lumbar.phantom.files import Tags, write_slice
-from lumbar.phantom.packbits import encode_rle
+from lumbar.reading.study import find_competition, read_study
 from lumbar.sites import DESCRIPTIONS, SITE_NAMES, SITES
-from lumbar.studies import find_competition, read_study
+from phantom import draw_study, study_truth, write_phantoms, write_study
+from phantom.files import Tags, write_slice
+from phantom.packbits import encode_rle
 
 
 @settings(max_examples=60, deadline=None)
@@ -158,7 +158,7 @@ def test_a_killed_run_leaves_nothing_that_stops_the_next(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as killed:
-        killed.setattr("lumbar.phantom.dataset._write_tables", die)
+        killed.setattr("phantom.dataset._write_tables", die)
         with pytest.raises(KeyboardInterrupt):
             write_phantoms(tmp_path / "new" / "a", 1, 0)
     assert not (tmp_path / "new" / "a").exists()

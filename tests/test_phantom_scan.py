@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lumbar.phantom import draw_study
-from lumbar.phantom.anatomy import draw_anatomy
-from lumbar.phantom.contrast import draw_contrast
-from lumbar.phantom.grades import Grades, grade_thresholds
-from lumbar.phantom.profiles import build_profiles
-from lumbar.phantom.protocol import draw_protocol
-from lumbar.phantom.scan import scan_series
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SITES
+from phantom import draw_study
+from phantom.anatomy import draw_anatomy
+from phantom.contrast import draw_contrast
+from phantom.grades import Grades, grade_thresholds
+from phantom.profiles import build_profiles
+from phantom.protocol import draw_protocol
+from phantom.scan import scan_series
 
 # A scanner without noise, coil or artefacts: what is measured is anatomy.
 IDEAL = {

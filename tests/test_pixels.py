@@ -14,8 +14,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from lumbar import instance, pixels
-from lumbar.dicom import DicomError, read_file
+from lumbar.reading import dicom_file as instance
+from lumbar.reading import pixels
+from lumbar.reading.series import DicomError, read_file
 from tests.dicom_writer import (
     image_dataset,
     one_slice,

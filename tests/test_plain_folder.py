@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lumbar.plain_folder import read_headers
+from lumbar.reading.dicom_folder import read_headers
+from lumbar.reading.study import DataNotFoundError, find_competition, read_study
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
-from lumbar.studies import DataNotFoundError, find_competition, read_study
 from tests.dicom_writer import AXIAL, CORONAL, SAGITTAL, enhanced_dataset, picture, write, write_slice
 from tests.small_study import write_studies
 

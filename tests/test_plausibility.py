@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lumbar.findings import study_findings
-from lumbar.grading import GradedStudy
-from lumbar.plausibility import FLAG_REASONS, Flag, flags, level_shift
+from lumbar.grading.plausibility import FLAG_REASONS, Flag, flags, level_shift
+from lumbar.grading.study_grading import GradedStudy
+from lumbar.outputs.findings import study_findings
+from lumbar.reading.volume import squeeze
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES
-from lumbar.volume import squeeze
 from tests.benchmarks.plausibility import false_alarms, judge
 from tests.spine import detection_of, phantom_spine, with_points
 

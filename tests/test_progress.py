@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import infer
-from lumbar.competition import Competition, StudyRef
-from lumbar.device import Device
-from lumbar.journal import JournalError
-from lumbar.manifest import Manifest
-from lumbar.progress import Run, RunOptions
-from lumbar.records import prior_record
-from lumbar.submission import read_submission
+from lumbar.bundle.manifest import Manifest
+from lumbar.networks.device import Device
+from lumbar.outputs.submission import read_submission
+from lumbar.reading.listing import Competition, StudyRef
+from lumbar.run.journal import JournalError
+from lumbar.run.run_state import Run, RunOptions
+from lumbar.run.summary import prior_record
 from tests.small_study import write_studies
 from tests.tiny_bundle import write_tiny_bundle
 
@@ -78,9 +78,9 @@ def test_a_run_without_a_failure_has_none(run):
 @pytest.mark.parametrize(
     ("broken", "told"),
     [
-        ("lumbar.report.folder.study_page", ["1: RuntimeError: broken", "2: RuntimeError: broken"]),
-        ("lumbar.report.folder.read_result", ["a study: RuntimeError: broken"] * 2),
-        ("lumbar.report.Report.finish", ["index: RuntimeError: broken"]),
+        ("lumbar.outputs.report.folder.study_page", ["1: RuntimeError: broken", "2: RuntimeError: broken"]),
+        ("lumbar.outputs.report.folder.read_result", ["a study: RuntimeError: broken"] * 2),
+        ("lumbar.outputs.report.Report.finish", ["index: RuntimeError: broken"]),
     ],
 )
 def test_what_fails_of_the_report_is_in_run_json(run, monkeypatch, broken, told):
@@ -93,7 +93,7 @@ def test_what_fails_of_the_report_is_in_run_json(run, monkeypatch, broken, told)
 
 def test_peak_memory_is_not_that_of_the_process_that_started_this_one():
     held = np.ones(2**27)  # 1 GB, all of it touched
-    code = "from lumbar.records import peak_memory; print(peak_memory()['process'])"
+    code = "from lumbar.run.summary import peak_memory; print(peak_memory()['process'])"
     child = subprocess.run(
         [sys.executable, "-c", code], cwd=KERNEL, capture_output=True, text=True, check=True
     )

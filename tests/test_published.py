@@ -13,16 +13,16 @@ import torch
 
 import build_dataset
 from dataset.published import import_classifier_network, read_checkpoint
-from lumbar.bundle import load_bundle
-from lumbar.crops import extract_crops
-from lumbar.detector import neighbours, present_slices
-from lumbar.device import Device
-from lumbar.ensemble import squeezed
-from lumbar.heatmap import CROP_OFFSETS, logits_to_heatmap
-from lumbar.search import find_points
+from lumbar.bundle.loading import load_bundle
+from lumbar.bundle.weights import BundleError
+from lumbar.grading.crops import extract_crops
+from lumbar.grading.ensemble import squeezed
+from lumbar.grading.point_search import find_points
+from lumbar.networks.detector import neighbours, present_slices
+from lumbar.networks.device import Device
+from lumbar.networks.heatmap import CROP_OFFSETS, logits_to_heatmap
+from lumbar.reading.study import find_competition, read_study
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1
-from lumbar.studies import find_competition, read_study
-from lumbar.weights import BundleError
 
 GOLDEN = Path(__file__).resolve().parents[1] / "../shared/golden"
 MARGIN = 1e-4  # a point is compared where it beats the next best voxel by more

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from lumbar import readers
-from lumbar.readers import Unreadable, Worker, read_ahead
-from lumbar.studies import SeriesRef, Study, StudyRef
+from lumbar.reading.study import SeriesRef, Study, StudyRef
+from lumbar.run import read_ahead as readers
+from lumbar.run.read_ahead import Unreadable, Worker, read_ahead
 
 LITTLE = 2.0  # seconds a series before a reader counts as hung
 

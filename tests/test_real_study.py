@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from lumbar.bundle import Bundle, Classifier, Detector
-from lumbar.bundle_writing import write_bundle
-from lumbar.classifier import ClassifierConfig, ClassifierNetwork
-from lumbar.detector import DetectorConfig, DetectorNetwork
+from lumbar.bundle.loading import Bundle, Classifier, Detector
+from lumbar.bundle.writing import write_bundle
+from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
+from lumbar.networks.detector import DetectorConfig, DetectorNetwork
+from lumbar.outputs.submission import read_submission
+from lumbar.reading.study import find_competition, read_study
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SITE_NAMES, SITES
-from lumbar.studies import find_competition, read_study
-from lumbar.submission import read_submission
 from tests.random_bundle import FAMILY_A, LENGTHS
 
 INFER = Path(__file__).resolve().parents[1] / "kernel/infer.py"

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from lumbar.plausibility import Flag
-from lumbar.records import graded_record, prior_record
-from lumbar.report import Report
-from lumbar.report.folder import page_name
+from lumbar.grading.plausibility import Flag
+from lumbar.outputs.report import Report
+from lumbar.outputs.report.folder import page_name
+from lumbar.run.summary import graded_record, prior_record
 from lumbar.sites import SITE_NAMES
 from tests.report_page import Page, page_of
 from tests.report_studies import ABOUT, HOSTILE, SUMMARY, graded_study, unreadable, without_axial
@@ -129,7 +129,7 @@ def test_a_full_disk_costs_the_page_not_the_run(report, monkeypatch):
         raise OSError(28, "No space left on device", str(path))
 
     study, graded = graded_study(0)
-    monkeypatch.setattr("lumbar.report.folder.write_atomically", fail)
+    monkeypatch.setattr("lumbar.outputs.report.folder.write_atomically", fail)
     report.add_study(study, graded, [])
     report.finish(SUMMARY)
     assert set(report.failures) == {study.study_id, "index"} and "No space left" in report.failures["index"]

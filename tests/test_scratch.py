@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from lumbar import grading, scratch
-from lumbar.budget import Budget, Plan
-from lumbar.device import choose_device
-from lumbar.ensemble import classify
-from lumbar.grading import grade_study, ready_bundle
-from lumbar.scratch import ALIGNMENT, Scratch
-from lumbar.studies import find_competition, read_study
+from lumbar.grading import study_grading as grading
+from lumbar.grading.ensemble import classify
+from lumbar.grading.study_grading import grade_study, ready_bundle
+from lumbar.grading.time_limit import Budget, Plan
+from lumbar.networks import parked_weights as scratch
+from lumbar.networks.device import choose_device
+from lumbar.networks.parked_weights import ALIGNMENT, Scratch
+from lumbar.reading.study import find_competition, read_study
 from tests.random_bundle import random_classifier
 from tests.small_study import write_studies
 from tests.tiny_bundle import write_tiny_bundle

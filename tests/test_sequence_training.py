@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from lumbar.detector import present_slices
+from lumbar.networks.detector import present_slices
 from lumbar.sites import SAGITTAL_T1
 from tests.labelled_competition import materials_of, tiny_recipe, workshop, write_competition
 from training.detector_data import join_volumes

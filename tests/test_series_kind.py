@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from lumbar.faults import HEADER_REASONS
-from lumbar.header_facts import SeriesFacts, is_derived
-from lumbar.series_kind import kind_of
+from lumbar.reading.scan_header import SeriesFacts, is_derived
+from lumbar.reading.series_kind import kind_of
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 
 SPIN_ECHO = {"scanning": ("SE",), "modality": "MR"}

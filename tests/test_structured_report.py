@@ -9,9 +9,9 @@ import pydicom
 import pytest
 
 import infer
-from lumbar import structured_report
-from lumbar.competition import SeriesRef, StudyRef
-from lumbar.findings import study_findings
+from lumbar.outputs import structured_report
+from lumbar.outputs.findings import study_findings
+from lumbar.reading.listing import SeriesRef, StudyRef
 from lumbar.sites import AXIAL_T2, SEVERITIES
 from tests.dicom_writer import write_slice
 from tests.report_studies import graded_study, without_axial

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lumbar import studies
+from lumbar.reading import study as studies
+from lumbar.reading.study import DataNotFoundError, find_competition, read_study
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES
-from lumbar.studies import DataNotFoundError, find_competition, read_study
 from tests.dicom_writer import AXIAL, SAGITTAL, write_series, write_slice
 
 REAL = Path(__file__).parents[1] / "../shared/real/studies"

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from lumbar.plausibility import flags
-from lumbar.report import Report
-from lumbar.report.films import edge_letters
-from lumbar.report.pictures import Frame, draw_frame, fit_frame
-from lumbar.report.study_page import LIMIT
-from lumbar.report.words import percent
+from lumbar.grading.plausibility import flags
+from lumbar.outputs.report import Report
+from lumbar.outputs.report.display_text import percent
+from lumbar.outputs.report.key_slices import edge_letters
+from lumbar.outputs.report.pictures import Frame, draw_frame, fit_frame
+from lumbar.outputs.report.study_page import LIMIT
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SITE_NAMES
 from tests.report_page import page_of
 from tests.report_studies import ABOUT, HOSTILE, SUMMARY, decisions_of, graded_study

@@ -6,9 +6,9 @@ import os
 import numpy as np
 import pytest
 
+from lumbar.atomic_files import remove_leftovers, write_atomically
+from lumbar.outputs.submission import Submission, SubmissionError, read_submission, site_of, study_rows
 from lumbar.sites import SITE_NAMES
-from lumbar.submission import Submission, SubmissionError, read_submission, site_of, study_rows
-from lumbar.writing import remove_leftovers, write_atomically
 
 HEADER = "row_id,normal_mild,moderate,severe"
 PRIOR = np.random.default_rng(0).dirichlet([5, 2, 1], 25)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from lumbar.reading.competition_tables import match_description, read_descriptions
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
-from lumbar.tables import match_description, read_descriptions
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import train
-from lumbar import device
+from lumbar.networks import device
 from tests.labelled_competition import tiny_recipe, write_competition
 from training.labels import LabelError
 from training.small_recipes import RECIPES

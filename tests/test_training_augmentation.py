@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lumbar.detector import present_slices
+from lumbar.networks.detector import present_slices
 from lumbar.sites import CONDITION_SITES, SITES
 from training.augmentation import (
     Affine,

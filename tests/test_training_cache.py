@@ -6,8 +6,8 @@ import numpy as np
 import pydicom
 import pytest
 
+from lumbar.reading.study import find_competition, read_study
 from lumbar.sites import DESCRIPTIONS
-from lumbar.studies import find_competition, read_study
 from tests.labelled_competition import write_competition
 from training import cache
 from training.labels import COORDINATES_FILE, LabelError, read_coordinates

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from lumbar.classifier import SEQUENCES, ClassifierConfig, ClassifierNetwork
-from lumbar.detector import DetectorNetwork
-from lumbar.device import choose_device
+from lumbar.networks.classifier import SEQUENCES, ClassifierConfig, ClassifierNetwork
+from lumbar.networks.detector import DetectorNetwork
+from lumbar.networks.device import choose_device
 from lumbar.sites import SAGITTAL_T2
 from tests.labelled_competition import tiny_detector
 from training.classifier_training import freeze_features

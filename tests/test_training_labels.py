@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import KFold
 
-from lumbar.heatmap import points_to_heatmap
+from lumbar.networks.heatmap import points_to_heatmap
+from lumbar.reading.volume import SliceHeader, Volume, squeeze
 from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITES
-from lumbar.volume import SliceHeader, Volume, squeeze
 from tests.labelled_competition import join_axial_series, materials_of, write_competition
 from training.detector_data import PretrainingDataset, class_planes, join_volumes
 from training.external import improved_group, read_improved_coordinates, read_pretraining_images

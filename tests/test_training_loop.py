@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lumbar.classifier import SEQUENCES, ClassifierConfig, ClassifierNetwork
-from lumbar.detector import DetectorNetwork, present_slices
-from lumbar.device import choose_device
-from lumbar.heatmap import points_to_heatmap
+from lumbar.networks.classifier import SEQUENCES, ClassifierConfig, ClassifierNetwork
+from lumbar.networks.detector import DetectorNetwork, present_slices
+from lumbar.networks.device import choose_device
+from lumbar.networks.heatmap import points_to_heatmap
 from lumbar.sites import AXIAL_T2, SAGITTAL_T2
 from tests.labelled_competition import SCHEDULE, tiny_detector
 from training.classifier_data import ClassifierBatch

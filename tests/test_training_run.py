@@ -12,9 +12,9 @@ import torch
 
 import train
 import training.stage1 as stage1
-from lumbar.bundle import load_bundle
-from lumbar.ensemble import detect, site_windows
-from lumbar.manifest import MANIFEST, read_manifest
+from lumbar.bundle.loading import load_bundle
+from lumbar.bundle.manifest import MANIFEST, read_manifest
+from lumbar.grading.ensemble import detect, site_windows
 from lumbar.sites import SITES
 from tests.labelled_competition import SCHEDULE, materials_of, tiny_recipe, workshop, write_competition
 from training.classifier_data import ClassifierDataset

@@ -12,7 +12,7 @@ import safetensors.torch
 import timm
 import torch
 
-from lumbar.classifier import ClassifierConfig
+from lumbar.networks.classifier import ClassifierConfig
 from lumbar.sites import LEVELS, SAGITTAL_T2
 from tests.labelled_competition import (
     SCHEDULE,

@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from lumbar.detector import DetectorNetwork
+from lumbar.networks.detector import DetectorNetwork
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from tests.labelled_competition import (
     materials_of,

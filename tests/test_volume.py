@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lumbar.dicom import Series, Slice, read_series
+from lumbar.reading.series import Series, Slice, read_series
+from lumbar.reading.study import find_competition, read_study
+from lumbar.reading.volume import build_volume, normalize_slice, patient_order, squeeze
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
-from lumbar.studies import find_competition, read_study
-from lumbar.volume import build_volume, normalize_slice, patient_order, squeeze
 from tests.dicom_writer import AXIAL, CORONAL, SAGITTAL, picture, write, write_series
 
 GOLDEN = Path(__file__).parents[1] / "../shared/golden"

@@ -17,9 +17,9 @@ from dataset import metadata, verifying
 from dataset.card import card_text
 from dataset.notebook import notebook_text
 from dataset.wheels import WHEELS, check_wheels, download_wheels
-from lumbar.bundle import load_bundle
-from lumbar.manifest import MANIFEST, Manifest, read_manifest
-from lumbar.weights import BundleError
+from lumbar.bundle.loading import load_bundle
+from lumbar.bundle.manifest import MANIFEST, Manifest, read_manifest
+from lumbar.bundle.weights import BundleError
 
 logger = logging.getLogger(__name__)
 

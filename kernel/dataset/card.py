@@ -1,8 +1,8 @@
 """The data set's card: ``README.md`` in it and the description on its Kaggle page."""
 
 from dataset.metadata import COMPETITION, UNTOLD_LICENCE
-from lumbar.bundle_writing import INTENDED_USE
-from lumbar.manifest import Manifest
+from lumbar.bundle.manifest import Manifest
+from lumbar.bundle.writing import INTENDED_USE
 
 
 def card_text(described: dict, manifest: Manifest, wheels: list[str]) -> str:
@@ -46,8 +46,8 @@ def card_text(described: dict, manifest: Manifest, wheels: list[str]) -> str:
         "",
         "## Files",
         "",
-        "* `kernel/infer.py`, `kernel/lumbar/`: inference; `kernel/training/`: training; `kernel/dataset/`: "
-        "what builds this data set",
+        "* `kernel/infer.py`, `kernel/lumbar/`: inference; `kernel/phantom/`: synthetic studies; "
+        "`kernel/training/`: training; `kernel/dataset/`: what builds this data set",
         "* `weights_manifest.json`: every member with its architecture, file and SHA-256; weights are "
         "safetensors, nothing is unpickled",
         "* `requirements.txt`: the ranges of packages, all of which the Kaggle image has",

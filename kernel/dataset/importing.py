@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from dataset.published import FAMILY_A, FAMILY_B, Family, import_classifier_network, import_detector_network
-from lumbar.bundle import POINT_KINDS, Bundle, Classifier, Detector, load_bundle
-from lumbar.bundle_writing import write_bundle
-from lumbar.classifier import SEQUENCES
-from lumbar.crops import BORDERS
+from lumbar.bundle.loading import POINT_KINDS, Bundle, Classifier, Detector, load_bundle
+from lumbar.bundle.weights import BundleError
+from lumbar.bundle.writing import write_bundle
+from lumbar.grading.crops import BORDERS
+from lumbar.networks.classifier import SEQUENCES
 from lumbar.sites import DESCRIPTION_KEYS
-from lumbar.weights import BundleError
 
 logger = logging.getLogger(__name__)
 

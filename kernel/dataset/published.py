@@ -15,10 +15,10 @@ import timm
 import torch
 from torch import Tensor
 
-from lumbar.classifier import ONE_LSTM, ClassifierConfig, ClassifierNetwork
-from lumbar.detector import DetectorConfig, DetectorNetwork
+from lumbar.bundle.weights import BundleError, load_strictly
+from lumbar.networks.classifier import ONE_LSTM, ClassifierConfig, ClassifierNetwork
+from lumbar.networks.detector import DetectorConfig, DetectorNetwork
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, class_count
-from lumbar.weights import BundleError, load_strictly
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from dataset.metadata import (
     dataset_faults,
     notebook_faults,
 )
-from lumbar.weights import BundleError
+from lumbar.bundle.weights import BundleError
 
 SUMS = "SHA256SUMS"
 MOST_BYTES = 200 * 10**9

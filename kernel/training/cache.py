@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from lumbar.atomic_files import write_atomically
 from lumbar.faults import ODDITIES
+from lumbar.reading.study import Competition, Study, StudyRef, read_study
+from lumbar.reading.volume import SliceHeader, Volume
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
-from lumbar.studies import Competition, Study, StudyRef, read_study
-from lumbar.volume import SliceHeader, Volume
-from lumbar.writing import write_atomically
 from training.labels import LabelError, LabelFault
 
 log = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lumbar.crops import enlarge
-from lumbar.ensemble import Detection, site_windows, squeezed
-from lumbar.search import Points
+from lumbar.grading.crops import enlarge
+from lumbar.grading.ensemble import Detection, site_windows, squeezed
+from lumbar.grading.point_search import Points
 from lumbar.sites import DESCRIPTION_SITES
 from training.cache import Cache
 from training.crop_augmentation import CropAugmentation, augment_crops, jitter_points, mix_studies

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lumbar.bundle import Classifier
-from lumbar.classifier import ClassifierNetwork
-from lumbar.device import Device
-from lumbar.ensemble import classify
+from lumbar.bundle.loading import Classifier
+from lumbar.grading.ensemble import classify
+from lumbar.networks.classifier import ClassifierNetwork
+from lumbar.networks.device import Device
 from lumbar.sites import CONDITION_SITES, SITES
 from training.classifier_data import ClassifierBatch, ClassifierDataset
 from training.features import image_features

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lumbar.detector import GRID
-from lumbar.ensemble import squeezed
-from lumbar.heatmap import SIGMA, points_to_heatmap
-from lumbar.volume import Volume
+from lumbar.grading.ensemble import squeezed
+from lumbar.networks.detector import GRID
+from lumbar.networks.heatmap import SIGMA, points_to_heatmap
+from lumbar.reading.volume import Volume
 from training.augmentation import DetectorAugmentation, augment_volume
 from training.cache import Cache
 from training.external import LabelledImage

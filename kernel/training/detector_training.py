@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from lumbar.detector import DetectorNetwork, neighbours, present_slices
-from lumbar.device import Device
+from lumbar.networks.detector import DetectorNetwork, neighbours, present_slices
+from lumbar.networks.device import Device
 from training.detector_data import DetectorBatch, sample_slices
 from training.features import image_features
 from training.losses import pointer_loss, segmenter_loss, slice_mask, slice_target

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lumbar.outputs.submission import read_submission
 from lumbar.sites import CONDITION_SITES, SEVERITIES, SITE_NAMES, SITES
-from lumbar.submission import read_submission
 from training.labels import Grades, LabelError
 from training.metric import MISSING, best_constant, calibration, grade_log_loss, score, severity_auc
 

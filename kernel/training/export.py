@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lumbar.bundle import Bundle, Classifier, Detector
-from lumbar.bundle_writing import write_bundle
-from lumbar.classifier import ClassifierConfig, ClassifierNetwork
-from lumbar.detector import DetectorConfig, DetectorNetwork
+from lumbar.bundle.loading import Bundle, Classifier, Detector
+from lumbar.bundle.writing import write_bundle
+from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
+from lumbar.networks.detector import DetectorConfig, DetectorNetwork
 from training.labels import LabelError
 from training.loop import BEST, RESULT, load_tensors
 from training.run import RUN_FILE

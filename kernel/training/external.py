@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from lumbar.detector import GRID
+from lumbar.networks.detector import GRID
+from lumbar.reading.volume import normalize_slice
 from lumbar.sites import LEVELS
-from lumbar.volume import normalize_slice
 from training.labels import LabelFault, coordinate_table, read_table
 
 PRETRAIN_FILE = "coords_pretrain.csv"

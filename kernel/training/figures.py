@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from lumbar.writing import write_atomically
+from lumbar.atomic_files import write_atomically
 
 
 def write_json(file: Path, values: object) -> None:

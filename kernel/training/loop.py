@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lumbar.device import Device
-from lumbar.writing import write_atomically
+from lumbar.atomic_files import write_atomically
+from lumbar.networks.device import Device
 from training.curves import draw_curves
 from training.figures import known_only, write_json
 

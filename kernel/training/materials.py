@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from lumbar.heatmap import DECAY, REACH
+from lumbar.atomic_files import write_atomically
+from lumbar.networks.heatmap import DECAY, REACH
+from lumbar.reading.study import find_competition
 from lumbar.sites import DESCRIPTIONS
-from lumbar.studies import find_competition
-from lumbar.writing import write_atomically
 from training.cache import Cache, build_cache
 from training.external import (
     LabelledImage,

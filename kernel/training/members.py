@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 
-from lumbar.ensemble import weighted_mean
+from lumbar.grading.ensemble import weighted_mean
 from lumbar.sites import SEVERITIES, SITE_NAMES, SITES
 from training.labels import Grades, LabelError, read_table
 from training.metric import TERMS, score

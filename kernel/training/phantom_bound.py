@@ -1,6 +1,6 @@
 """How well anyone can do on phantoms: the score of the answer that the true narrowings allow.
 
-It belongs beside every figure measured on phantoms (lumbar.phantom.grades says why it is not 0).
+It belongs beside every figure measured on phantoms (phantom.grades says why it is not 0).
 """
 
 import json
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lumbar.phantom.grades import draw_grades, posterior, weighted_answer
 from lumbar.sites import SITE_NAMES
+from phantom.grades import draw_grades, posterior, weighted_answer
 from training.metric import best_constant, score
 
 DRAWN_STUDIES = 2000

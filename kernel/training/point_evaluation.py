@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lumbar.manifest import read_manifest
+from lumbar.bundle.manifest import read_manifest
+from lumbar.reading.volume import SliceHeader, Volume
 from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, GROUPS, LEVELS, SEVERITIES, SITE_NAMES, SITES
-from lumbar.volume import SliceHeader, Volume
 from training.cache import Cache
 from training.labels import Grades, read_table
 from training.study_headers import StudyHeaders

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lumbar.bundle import POINT_KINDS
-from lumbar.detector import DetectorNetwork
-from lumbar.device import Device
-from lumbar.heatmap import CROP_OFFSETS
-from lumbar.search import Points, find_points
+from lumbar.bundle.loading import POINT_KINDS
+from lumbar.grading.point_search import Points, find_points
+from lumbar.networks.detector import DetectorNetwork
+from lumbar.networks.device import Device
+from lumbar.networks.heatmap import CROP_OFFSETS
 from lumbar.sites import class_count
 from training.cache import Cache
 from training.curves import draw_points

@@ -16,8 +16,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from lumbar.classifier import ClassifierConfig, ClassifierNetwork
-from lumbar.detector import DetectorConfig, DetectorNetwork
+from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
+from lumbar.networks.detector import DetectorConfig, DetectorNetwork
 from training.labels import LabelError
 
 log = logging.getLogger(__name__)

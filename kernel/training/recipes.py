@@ -6,9 +6,9 @@ beside it.
 
 from dataclasses import dataclass, replace
 
-from lumbar.classifier import ClassifierConfig
-from lumbar.detector import DetectorConfig
-from lumbar.heatmap import DECAY, REACH, SIGMA
+from lumbar.networks.classifier import ClassifierConfig
+from lumbar.networks.detector import DetectorConfig
+from lumbar.networks.heatmap import DECAY, REACH, SIGMA
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
 from training.augmentation import Affine, Brightness, DetectorAugmentation
 from training.crop_augmentation import CropAugmentation

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lumbar.device import give_back_freed_memory
-from lumbar.records import MEMBER_COLUMNS, versions
+from lumbar.atomic_files import write_atomically
+from lumbar.networks.device import give_back_freed_memory
+from lumbar.run.summary import MEMBER_COLUMNS, versions
 from lumbar.sites import SITE_NAMES
-from lumbar.writing import write_atomically
 from training.classifier_data import SitePoints
 from training.classifier_training import Predictions, grade_figures
 from training.figures import known_only, write_json

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset, default_collate
 from tqdm import tqdm
 
-from lumbar.detector import DetectorNetwork, present_slices
-from lumbar.device import Device
+from lumbar.networks.detector import DetectorNetwork, present_slices
+from lumbar.networks.device import Device
 from training.detector_data import join_volumes
 from training.detector_training import counted, epoch_batches, pointer_target, slice_features, to_device
 from training.loop import Schedule

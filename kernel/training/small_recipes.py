@@ -8,8 +8,8 @@ two CPU cores.
 
 from dataclasses import replace
 
-from lumbar.classifier import ClassifierConfig
-from lumbar.detector import DetectorConfig
+from lumbar.networks.classifier import ClassifierConfig
+from lumbar.networks.detector import DetectorConfig
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from training.augmentation import Affine, Brightness, DetectorAugmentation
 from training.crop_augmentation import CropAugmentation

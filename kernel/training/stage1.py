@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
-from lumbar.detector import DetectorNetwork
-from lumbar.device import Device
+from lumbar.networks.detector import DetectorNetwork
+from lumbar.networks.device import Device
 from lumbar.sites import class_count
 from training.detector_data import DetectorBatch, DetectorDataset, PretrainingDataset, join_volumes
 from training.detector_training import detector_losses, epoch_batches, pretraining_losses, to_device

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lumbar.classifier import ClassifierNetwork
+from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.sites import SITE_NAMES
 from training.classifier_data import ClassifierBatch, ClassifierDataset, Mixer, SitePoints
 from training.classifier_training import (

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tqdm import tqdm
 
-from lumbar.studies import Competition, read_study
-from lumbar.volume import Volume
+from lumbar.reading.study import Competition, read_study
+from lumbar.reading.volume import Volume
 from training.cache import file_faults
 from training.labels import LabelFault
 

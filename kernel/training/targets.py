@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lumbar.detector import GRID
-from lumbar.heatmap import DECAY, REACH
+from lumbar.networks.detector import GRID
+from lumbar.networks.heatmap import DECAY, REACH
+from lumbar.reading.volume import Volume, squeeze
 from lumbar.sites import DESCRIPTION_SITES, SITES, class_count
-from lumbar.volume import Volume, squeeze
 from training.cache import Cache
 from training.labels import LabelFault
 from training.study_headers import StudyHeaders

@@ -49,8 +49,8 @@ def main() -> None:
 
 def measure(data: Path, device: str, runs: int, part: str) -> dict:
     """Measure what is asked for, print it as it comes, and return all of it."""
-    from lumbar.device import choose_device
-    from lumbar.studies import find_competition
+    from lumbar.networks.device import choose_device
+    from lumbar.reading.study import find_competition
     from tests.benchmarks import card, table
     from tests.benchmarks.agreement import agreement
     from tests.benchmarks.floor import image_flops

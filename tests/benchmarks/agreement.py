@@ -5,10 +5,10 @@ from statistics import median
 
 import numpy as np
 
-from lumbar.device import choose_device
-from lumbar.ensemble import classify, detect, site_windows
-from lumbar.grading import ready_bundle
-from lumbar.studies import find_competition, read_study
+from lumbar.grading.ensemble import classify, detect, site_windows
+from lumbar.grading.study_grading import ready_bundle
+from lumbar.networks.device import choose_device
+from lumbar.reading.study import find_competition, read_study
 from tests.benchmarks.ratio import within_a_pixel
 from tests.benchmarks.scaling import REPOSITORY
 

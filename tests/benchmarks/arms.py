@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from lumbar.classifier import ClassifierConfig
-from lumbar.device import choose_device
+from lumbar.networks.classifier import ClassifierConfig
+from lumbar.networks.device import choose_device
 from lumbar.sites import SAGITTAL_T2
 from tests.benchmarks.true_points import true_points
 from training.augmentation import DetectorAugmentation

@@ -5,9 +5,9 @@ from statistics import mean
 
 import numpy as np
 
-from lumbar.classifier import ClassifierNetwork
-from lumbar.detector import DetectorNetwork
-from lumbar.ensemble import weighted_mean
+from lumbar.grading.ensemble import weighted_mean
+from lumbar.networks.classifier import ClassifierNetwork
+from lumbar.networks.detector import DetectorNetwork
 from tests.benchmarks.arms import Bench
 from training.classifier_data import ClassifierDataset, SitePoints
 from training.classifier_training import grade_figures, predict_studies

@@ -13,7 +13,7 @@ from statistics import mean
 import timm
 import torch
 
-from lumbar.detector import DetectorNetwork
+from lumbar.networks.detector import DetectorNetwork
 from tests.benchmarks.floor import flops
 from tests.benchmarks.scaling import repeat_study, run_command
 from training.recipes import family_a, family_b

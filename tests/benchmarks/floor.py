@@ -16,10 +16,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lumbar.bundle import load_bundle
-from lumbar.device import Device
-from lumbar.fusion import fuse
-from lumbar.onednn import ActivatedLinear, available
+from lumbar.bundle.loading import load_bundle
+from lumbar.networks.device import Device
+from lumbar.networks.fusion.onednn import ActivatedLinear, available
+from lumbar.networks.fusion.rewrite import fuse
 
 MATRIX = 4096  # rows and columns of the product whose rate is measured
 # Networks are counted as they are rewritten for a card: torch's counter does not know oneDNN's own operations.

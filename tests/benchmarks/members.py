@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from lumbar.detector import DetectorNetwork, neighbours, present_slices
-from lumbar.device import Device, choose_device
-from lumbar.phantom.dataset import write_phantoms
+from lumbar.networks.detector import DetectorNetwork, neighbours, present_slices
+from lumbar.networks.device import Device, choose_device
+from phantom.dataset import write_phantoms
 from tests.random_bundle import (
     FAMILY_A,
     LENGTHS,

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lumbar.bundle import Detector
-from lumbar.manifest import MANIFEST
+from lumbar.bundle.loading import Detector
+from lumbar.bundle.manifest import MANIFEST
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from tests.benchmarks.card import PUBLISHED
 from tests.benchmarks.members import CACHE

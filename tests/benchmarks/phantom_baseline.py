@@ -11,9 +11,9 @@ import argparse
 
 import numpy as np
 
-from lumbar.phantom import PhantomStudy, draw_study
+from lumbar.reading.volume import DETECTOR_SIZE
 from lumbar.sites import CONDITION_SITES, DESCRIPTION_SITES, DESCRIPTIONS, SITES
-from lumbar.volume import DETECTOR_SIZE
+from phantom import PhantomStudy, draw_study
 from training.metric import best_constant, score
 from training.phantom_bound import describe_bound
 
@@ -22,7 +22,7 @@ def site_fractions(study: PhantomStudy) -> tuple[np.ndarray, np.ndarray]:
     """Return (25, 3) points as fractions (slice, row, column) of the volume, NaN where no slice shows one,
     and (25,) the number of slices of the site's volume.
 
-    Slices count in patient order over all series of the description, as ``lumbar.volume`` joins them.
+    Slices count in patient order over all series of the description, as ``lumbar.reading.volume`` joins them.
     """
     fractions, lengths = np.full((len(SITES), 3), np.nan), np.zeros(len(SITES))
     for site, label in zip(SITES, study.points_on_slices, strict=True):

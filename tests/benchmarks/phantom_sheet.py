@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from lumbar.phantom import write_phantoms
+from lumbar.reading.study import find_competition, read_study
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
-from lumbar.studies import find_competition, read_study
+from phantom import write_phantoms
 from training.phantom_bound import describe_bound
 
 COLUMNS = (

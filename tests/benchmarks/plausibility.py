@@ -1,4 +1,4 @@
-"""How far the flags of ``lumbar/plausibility.py`` can be believed, on phantoms, whose sites are known.
+"""How far the flags of ``lumbar/grading/plausibility.py`` can be believed, on phantoms, whose sites are known.
 
     python -m tests.benchmarks.plausibility --seed 2 --studies 100          true points: every flag is a false alarm
     python -m tests.benchmarks.plausibility --seed 2 --dump runs/seen       a run's flags beside its points' errors
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lumbar.phantom import draw_study
-from lumbar.plausibility import DETECTORS_APART, flags
+from lumbar.grading.plausibility import DETECTORS_APART, flags
 from lumbar.sites import SITE_NAMES
+from phantom import draw_study
 from tests.spine import detection_of, phantom_spine
 
 FAR = DETECTORS_APART  # mm: an error that a flag should tell

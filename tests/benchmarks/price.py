@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
 
-from lumbar.classifier import CROP_SLICES
+from lumbar.networks.classifier import CROP_SLICES
+from lumbar.reading.volume import CROP_SIZE, DETECTOR_SIZE
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SITES
-from lumbar.volume import CROP_SIZE, DETECTOR_SIZE
 from tests.benchmarks.training_flops import classifier_passes, detector_passes
 from training.figures import write_json
 from training.loop import Schedule

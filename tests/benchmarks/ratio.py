@@ -5,7 +5,7 @@ from statistics import median
 
 import numpy as np
 
-from lumbar.device import choose_device
+from lumbar.networks.device import choose_device
 from lumbar.sites import LEVELS
 from tests.benchmarks.floor import floor_seconds, matrix_rate
 from tests.benchmarks.sides import STAGES, Measured, Side

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lumbar.records import peak_memory
+from lumbar.run.summary import peak_memory
 
 STAGES = ("read", "stage 1", "stage 2")
 
@@ -88,10 +88,10 @@ def serve_reference(connection, bundle: Path, device: str, precision: str) -> No
 
 
 def serve_kernel(connection, bundle: Path, device: str, precision: str) -> None:
-    from lumbar.budget import Budget, Plan
-    from lumbar.device import choose_device, keep_freed_memory
-    from lumbar.grading import grade_study, ready_bundle
-    from lumbar.studies import find_competition, read_study
+    from lumbar.grading.study_grading import grade_study, ready_bundle
+    from lumbar.grading.time_limit import Budget, Plan
+    from lumbar.networks.device import choose_device, keep_freed_memory
+    from lumbar.reading.study import find_competition, read_study
 
     logging.disable(logging.INFO)
     keep_freed_memory()  # as the command does
@@ -109,7 +109,7 @@ def serve_kernel(connection, bundle: Path, device: str, precision: str) -> None:
 
 def kernel_result(graded, members, read: float) -> Measured:
     """Return the first detector's points, and what was counted, of a graded study."""
-    from lumbar.ensemble import distinct_images, site_windows
+    from lumbar.grading.ensemble import distinct_images, site_windows
     from lumbar.sites import DESCRIPTION_SITES
 
     points, searched = np.zeros((25, 3), int), np.zeros(25, bool)

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import torch
 
-from lumbar.classifier import ClassifierNetwork
-from lumbar.detector import DetectorNetwork
-from lumbar.device import choose_device, keep_freed_memory
+from lumbar.networks.classifier import ClassifierNetwork
+from lumbar.networks.detector import DetectorNetwork
+from lumbar.networks.device import choose_device, keep_freed_memory
 from tests.benchmarks.paired import spread
 from tests.benchmarks.true_points import true_points
 from training.classifier_training import PLAIN, classifier_losses, study_logits

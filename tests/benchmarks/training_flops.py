@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lumbar.classifier import CROP_SLICES, ClassifierConfig, ClassifierNetwork
-from lumbar.crops import CROP_SIZE
-from lumbar.detector import GRID, DetectorConfig, DetectorNetwork, LstmSequence
+from lumbar.grading.crops import CROP_SIZE
+from lumbar.networks.classifier import CROP_SLICES, ClassifierConfig, ClassifierNetwork
+from lumbar.networks.detector import GRID, DetectorConfig, DetectorNetwork, LstmSequence
 from lumbar.sites import SITES
 
 

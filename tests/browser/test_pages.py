@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from lumbar.plausibility import Flag
-from lumbar.report import Report
+from lumbar.grading.plausibility import Flag
+from lumbar.outputs.report import Report
 from lumbar.sites import SITE_NAMES
 from tests.browser.chromium import complaints, requests, set_view, start_chromium
 from tests.report_studies import ABOUT, HOSTILE, decisions_of, graded_study, unreadable, without_axial

@@ -26,8 +26,8 @@ from pydicom.uid import (
 )
 
 from lumbar.faults import FILE_REASONS, DicomError
-from lumbar.instance import read_file
-from lumbar.volume import normalize_slice
+from lumbar.reading.dicom_file import read_file
+from lumbar.reading.volume import normalize_slice
 from tests.dicom_writer import SAGITTAL, write_slice
 from tests.faults.harms import in_syntax
 from tests.faults.study_set import Copy

@@ -19,7 +19,7 @@ UNPICKLING_HOME = ("multiprocessing",)  # the pipe to the readers
 def serve() -> None:
     """Fork a kernel for each line of JSON on standard input; answer with its pid, then with its status."""
     import infer
-    import lumbar.pipeline  # noqa: F401  (the imports are the point)
+    import lumbar.run.pipeline  # noqa: F401  (the imports are the point)
     from tests.faults import sabotage
 
     answer({"ready": True})

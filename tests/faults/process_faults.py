@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lumbar.journal import encode
+from lumbar.run.journal import encode
 from tests.faults.cases import EXIT_DATA, EXIT_INTERRUPT, EXIT_TERMINATED, Case, Check
 from tests.faults.study_runs import Stage
 from tests.faults.study_set import HEALTHY

@@ -26,16 +26,16 @@ def as_no_root() -> None:
 
 def bad_readers(marks: str, seconds: float = HUNG_AFTER) -> None:
     """Let readers fail at studies by name, see ``read_badly``."""
-    import lumbar.pipeline
-    from lumbar.readers import read_ahead
+    import lumbar.run.pipeline
+    from lumbar.run.read_ahead import read_ahead
 
     read = functools.partial(read_badly, marks=Path(marks))
-    lumbar.pipeline.read_ahead = functools.partial(read_ahead, read=read, seconds_per_series=seconds)
+    lumbar.run.pipeline.read_ahead = functools.partial(read_ahead, read=read, seconds_per_series=seconds)
 
 
 def read_badly(ref, marks: Path):
     """Read a study; die, hang, raise, run out of memory or first stop where its id says so."""
-    from lumbar.studies import read_study
+    from lumbar.reading.study import read_study
 
     kind, _, times = ref.study_id.partition("-")[0].partition("_")
     mark = marks / ref.study_id
@@ -90,7 +90,7 @@ def failing_member(times: int, error: str, only: str = "") -> None:
     """Let a classifier raise the first ``times`` times that it runs."""
     import torch
 
-    from lumbar.device import NotFiniteError
+    from lumbar.networks.device import NotFiniteError
 
     errors = {
         "nan": NotFiniteError("on purpose"),
@@ -111,23 +111,23 @@ def failing_member(times: int, error: str, only: str = "") -> None:
 
 def change_classify(before, only: str = "") -> None:
     """Call ``before`` with the arguments of each classification."""
-    import lumbar.grading
+    import lumbar.grading.study_grading
 
-    classify = lumbar.grading.classify
+    classify = lumbar.grading.study_grading.classify
 
     def changed(classifier, windows, device):
         if not only or classifier.name == only:
             before(classifier, windows, device)
         return classify(classifier, windows, device)
 
-    lumbar.grading.classify = changed
+    lumbar.grading.study_grading.classify = changed
 
 
 def small_device(largest: int) -> None:
     """Raise CUDA's out-of-memory error for every batch over ``largest`` images."""
     import torch
 
-    from lumbar.classifier import ClassifierNetwork
+    from lumbar.networks.classifier import ClassifierNetwork
 
     features = ClassifierNetwork.features
 
@@ -167,6 +167,6 @@ def few_processes() -> None:
 
 def write_often() -> None:
     """Write the submission after every study."""
-    import lumbar.progress
+    import lumbar.run.run_state
 
-    lumbar.progress.SECONDS_BETWEEN_WRITES = 0.0
+    lumbar.run.run_state.SECONDS_BETWEEN_WRITES = 0.0

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lumbar.bundle import Bundle, Classifier, Detector
-from lumbar.bundle_writing import write_bundle
+from lumbar.bundle.loading import Bundle, Classifier, Detector
+from lumbar.bundle.writing import write_bundle
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES
 from tests.random_bundle import random_classifier, random_detector
 from tests.small_study import write_series

@@ -12,10 +12,10 @@ import pytest
 
 import build_dataset
 from dataset import building, verifying, wheels
-from lumbar.bundle import load_bundle
-from lumbar.bundle_writing import write_bundle
-from lumbar.manifest import read_manifest
-from lumbar.weights import BundleError
+from lumbar.bundle.loading import load_bundle
+from lumbar.bundle.manifest import read_manifest
+from lumbar.bundle.weights import BundleError
+from lumbar.bundle.writing import write_bundle
 from tests.tiny_bundle import OWNER, SLUG, build, copy_checkout, downloaded_wheels
 
 

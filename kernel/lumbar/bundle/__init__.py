@@ -1,0 +1,1 @@
+"""Manifest and weight files to networks, and back."""

@@ -1,0 +1,1 @@
+"""One study through a bundle: points, crops, probabilities, plausibility."""

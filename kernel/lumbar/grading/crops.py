@@ -1,0 +1,79 @@
+"""A volume and points on it -> the crops that stage 2 reads: 5 slices x 64 x 64, enlarged to 128 x 128.
+
+The window of a site is its point's slice -2..+2 and +-32 pixels on the 512 grid. What happens at the
+volume's borders is the classifier's border rule (it was trained with it): ``"stretch"`` cuts the window
+off and stretches what is left, ``"shift"`` moves it inside and repeats the end slice.
+Source: write-up, crops; both families.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lumbar.networks.heatmap import CROP_OFFSETS
+
+GRID_RATIO = 2  # the 512 grid of the crops over the 256 grid of the points
+HALF = 32  # pixels of the 512 grid to either side
+CROP_SIZE = 128
+BORDERS = ("stretch", "shift")
+
+
+def extract_windows(grid512: np.ndarray, points: np.ndarray, border: str) -> np.ndarray:
+    """Cut the windows around points.
+
+    grid512: (S, 512, 512), uint8 0..255 or float32 0..1. points: (n, 5, 3) int, slice, row, column on the
+    256 grid, one for each slice offset -2..2; the slice of the middle one is the site's, rows and columns
+    may differ from slice to slice. Returns (n, 5, 64, 64) float32, 0..1.
+    """
+    if border not in BORDERS:
+        raise ValueError(f"extract_windows: got border {border!r}, expected one of {BORDERS}")
+    cut = shifted_window if border == "shift" else stretched_window
+    windows = [cut(grid512, site[len(CROP_OFFSETS) // 2, 0], GRID_RATIO * site[:, 1:]) for site in points]
+    return np.stack(windows)
+
+
+def shifted_window(grid: np.ndarray, z: int, centres: np.ndarray) -> np.ndarray:
+    """Return (5, 64, 64): windows moved inside the image, the end slice repeated beyond the ends."""
+    slices = np.clip(z + np.array(CROP_OFFSETS), 0, grid.shape[0] - 1)
+    starts = np.clip(centres - HALF, 0, np.array(grid.shape[1:]) - 2 * HALF)
+    window = np.stack(
+        [grid[s, y : y + 2 * HALF, x : x + 2 * HALF] for s, (y, x) in zip(slices, starts, strict=True)]
+    )
+    return unit_range(window)
+
+
+def stretched_window(grid: np.ndarray, z: int, centres: np.ndarray) -> np.ndarray:
+    """Return (5, 64, 64): windows cut off at the volume's ends, the rest stretched (trilinear)."""
+    inside = [o for o in range(len(CROP_OFFSETS)) if 0 <= z + CROP_OFFSETS[o] < grid.shape[0]]
+    slices = []
+    for offset in inside:
+        (top, left), (bottom, right) = np.maximum(centres[offset] - HALF, 0), centres[offset] + HALF
+        window = unit_range(grid[z + CROP_OFFSETS[offset], top:bottom, left:right])
+        slices.append(
+            F.interpolate(torch.from_numpy(window)[None, None], (2 * HALF, 2 * HALF), mode="bilinear")
+        )
+    # Trilinear interpolation is bilinear in the plane, then linear through the slices.
+    stack = torch.stack(slices, dim=2)
+    if len(inside) < len(CROP_OFFSETS):
+        stack = F.interpolate(stack, (len(CROP_OFFSETS), 2 * HALF, 2 * HALF), mode="trilinear")
+    return stack[0, 0].numpy()
+
+
+def unit_range(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels as float32 in 0..1: uint8 over 255, float as it is."""
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.float32) / np.float32(255)
+    return np.ascontiguousarray(pixels, dtype=np.float32)
+
+
+def enlarge(windows: Tensor) -> Tensor:
+    """Enlarge windows (..., 64, 64) to crops (..., 128, 128), bilinear, each slice on its own."""
+    flat = windows.reshape(-1, 1, *windows.shape[-2:])
+    flat = F.interpolate(flat, size=(CROP_SIZE, CROP_SIZE), mode="bilinear", align_corners=False)
+    return flat.view(*windows.shape[:-2], CROP_SIZE, CROP_SIZE)
+
+
+def extract_crops(grid512: np.ndarray, points: np.ndarray, border: str) -> np.ndarray:
+    """Return the crops (n, 5, 128, 128) float32, 0..1, of points (n, 5, 3): windows, enlarged."""
+    return enlarge(torch.from_numpy(extract_windows(grid512, points, border))).numpy()

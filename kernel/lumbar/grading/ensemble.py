@@ -1,0 +1,114 @@
+"""Every classifier on every detector's crops, and the weighted mean of what they say.
+
+Points of different detectors are never averaged: each detector's crops are graded on their own, which
+works like test-time augmentation (the 5th-place write-up, ensemble).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lumbar.bundle.loading import Classifier, Detector
+from lumbar.grading.crops import CROP_SIZE, HALF, enlarge, extract_windows
+from lumbar.grading.point_search import Points, find_points
+from lumbar.networks.classifier import CROP_SLICES
+from lumbar.networks.detector import GRID
+from lumbar.networks.device import Device, finite
+from lumbar.reading.volume import Volume, squeeze
+from lumbar.sites import DESCRIPTION_SITES, SITES
+
+CROPS_A_SLICE = (GRID // CROP_SIZE) ** 2  # by their pixels
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What one detector found in a study: points by description, and the grids they index.
+
+    grids512: by description, (S, 512, 512) uint8, or float32 0..1 where the volume was squeezed.
+    """
+
+    points: dict[str, Points]
+    grids512: dict[str, np.ndarray]
+
+
+def detect(
+    detectors: tuple[Detector, ...], volumes: dict[str, Volume], device: Device
+) -> dict[str, Detection]:
+    """Run stage 1: each detector's points by detector name, from one pass of each distinct network.
+
+    A description that the study or the detector lacks is absent from the result.
+    """
+    found = {detector.name: Detection({}, {}) for detector in detectors}
+    for description, volume in volumes.items():
+        kinds: dict[int, list[Detector]] = {}  # detectors that share a network, by the network's identity
+        for detector in detectors:
+            if description in detector.networks:
+                kinds.setdefault(id(detector.networks[description]), []).append(detector)
+        for sharing in kinds.values():
+            network = sharing[0].networks[description]
+            grid256 = squeezed(volume.grid256, network.config.max_length)
+            grid512 = squeezed(volume.grid512, network.config.max_length)
+            stage1 = torch.from_numpy(grid256).float() / (255 if grid256.dtype == np.uint8 else 1)
+            points = find_points(network, stage1, {d.xy for d in sharing}, device)
+            for detector in sharing:
+                found[detector.name].points[description] = points[detector.xy]
+                found[detector.name].grids512[description] = grid512
+    return found
+
+
+def squeezed(grid: np.ndarray, length: int) -> np.ndarray:
+    """Return the grid as it is if it fits, else squeezed to ``length`` slices, float32 0..1."""
+    return grid if len(grid) <= length else squeeze(grid.astype(np.float32) / 255, length)
+
+
+def site_windows(detection: Detection, border: str) -> np.ndarray:
+    """Return the windows (25, 5, 64, 64) of all sites; zero where the description is missing."""
+    windows = np.zeros((len(SITES), CROP_SLICES, 2 * HALF, 2 * HALF), np.float32)
+    for description, points in detection.points.items():
+        windows[DESCRIPTION_SITES[description]] = extract_windows(
+            detection.grids512[description], points.points, border
+        )
+    return windows
+
+
+def classify(classifier: Classifier, windows: np.ndarray, device: Device) -> np.ndarray:
+    """Run one classifier on the windows of every detector: (detector, 25, 5, 64, 64) -> (detector, 25, 3).
+
+    Returns float64 probabilities, rows sum to 1 up to rounding. Raises NotFiniteError, DeviceMemoryError.
+    A slice that several sites or detectors see alike, a zero crop or a repeated end slice goes through the
+    backbone once.
+    """
+    network = classifier.network
+    images, index = distinct_images(windows)
+    with device.autocast():  # around all passes, so that no weight is cast twice
+        features = device.in_batches(
+            lambda batch: network.features(enlarge(batch)),
+            torch.from_numpy(images)[:, None],
+            f"classifier {classifier.name}",
+            share=CROPS_A_SLICE,
+        )
+        features = features[torch.from_numpy(index).to(features.device)].view(*windows.shape[:3], -1)
+        with torch.inference_mode():
+            logits = finite(network.grade(features), f"classifier {classifier.name}")
+    return logits.double().softmax(dim=-1).cpu().numpy()
+
+
+def distinct_images(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct (H, W) images of an array (..., H, W) and for each image its number among them."""
+    flat = windows.reshape(-1, *windows.shape[-2:])
+    numbers: dict[bytes, int] = {}
+    index = np.array([numbers.setdefault(image.tobytes(), len(numbers)) for image in flat])
+    _, first = np.unique(index, return_index=True)
+    return flat[first], index
+
+
+def weighted_mean(probabilities: list[np.ndarray], weights: list[float]) -> np.ndarray:
+    """Return the weighted mean of members' probabilities (..., 25, 3), rows summing to exactly 1 in float64.
+
+    Raises ValueError without members.
+    """
+    if not probabilities:
+        raise ValueError("weighted_mean: got no member, expected at least one")
+    mean = np.average(np.stack(probabilities), axis=0, weights=weights)
+    return mean / mean.sum(axis=-1, keepdims=True)

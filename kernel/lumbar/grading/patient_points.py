@@ -1,0 +1,50 @@
+"""Points on a detector's grid -> slices of the volume as it was read, and places in the patient."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lumbar.grading.point_search import Points
+from lumbar.networks.heatmap import CROP_OFFSETS
+from lumbar.reading.volume import Volume
+
+MIDDLE = len(CROP_OFFSETS) // 2  # of a site's five points: the site's own
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where one detector saw the n sites of one description, in the order of the sites.
+
+    grid256: (n, 3) float slice, row, column; the slice counts the volume's own ones and falls between two
+    where the detector saw a squeezed volume. patient: (n, 3) x, y, z in mm, LPS; NaN where a slice does not
+    say where it lies. values: (n,) the heatmap's value there, 0..1.
+    """
+
+    grid256: np.ndarray
+    patient: np.ndarray
+    values: np.ndarray
+
+    @property
+    def slices(self) -> np.ndarray:
+        """The slice of the volume nearest to each site, (n,) int."""
+        return np.rint(self.grid256[:, 0]).astype(int)
+
+
+def find_places(volume: Volume, found: Points) -> Places:
+    """Return where a detector's points lie in the volume that it read, squeezed or not."""
+    places = found.points[:, MIDDLE].astype(float)
+    if found.slices != len(volume):  # the inverse of the squeeze: centres of equal shares
+        places[:, 0] = (places[:, 0] + 0.5) * len(volume) / found.slices - 0.5
+    patient = np.array([patient_place(volume, *place) for place in places]).reshape(-1, 3)
+    return Places(places, patient, found.values[:, MIDDLE])
+
+
+def patient_place(volume: Volume, slice_: float, row: float, column: float) -> np.ndarray:
+    """Return (x, y, z) in mm of a coordinate on the 256 grid, between two slices by interpolation, or NaN."""
+    below = int(np.clip(np.floor(slice_), 0, len(volume) - 1))
+    above = min(below + 1, len(volume) - 1)
+    ends = [volume.grid_to_patient(end, row, column) for end in (below, above)]
+    if None in ends:
+        return np.full(3, np.nan)
+    share = np.clip(slice_ - below, 0, 1)
+    return (1 - share) * np.array(ends[0]) + share * np.array(ends[1])

@@ -1,0 +1,205 @@
+"""One study through the ensemble, and what to do when a member fails on it."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from lumbar.bundle.loading import Bundle, Detector, load_bundle
+from lumbar.faults import Fault
+from lumbar.grading.ensemble import Detection, classify, detect, site_windows, weighted_mean
+from lumbar.grading.time_limit import Budget, Plan
+from lumbar.networks.classifier import ClassifierNetwork
+from lumbar.networks.device import BATCH_CPU, Device, DeviceMemoryError, NotFiniteError, is_out_of_memory
+from lumbar.networks.fusion.rewrite import fuse
+from lumbar.networks.parked_weights import Scratch
+from lumbar.reading.study import Study
+
+logger = logging.getLogger(__name__)
+ROOM = 2**28  # bytes of classifiers' weights that stay in memory: two convnext_small in bfloat16
+T = TypeVar("T")
+
+
+@dataclass
+class GradedStudy:
+    """What the ensemble says of a study.
+
+    probabilities: (25, 3), or None where no classifier had a say (the prior is submitted). detections: by
+    detector. members: (25, 3) by (detector, classifier). faults: of its files and of members that failed.
+    missing: descriptions that the bundle reads and the study lacks: zero crops. seconds: by stage. plan: how
+    many detectors and classifiers were run.
+    """
+
+    study_id: str
+    probabilities: np.ndarray | None = None
+    detections: dict[str, Detection] = field(default_factory=dict)
+    members: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    plan: Plan = field(default_factory=lambda: Plan(0, 0))
+
+
+def grade_study(study: Study, bundle: Bundle, plan: Plan, device: Device, budget: Budget) -> GradedStudy:
+    """Detect, crop, classify and average with the first members that the plan allows.
+
+    A member that gives NaN or Inf runs once more in float32 and is left out of this study if that does not
+    help. A study that does not fit into the device's memory is graded on the CPU; raises DeviceMemoryError if
+    it does not fit there.
+    """
+    read = {description for detector in bundle.detectors for description in detector.networks}
+    graded = GradedStudy(
+        study.study_id, faults=list(study.faults), missing=sorted(read - study.volumes.keys())
+    )
+    if not study.volumes or not plan.detectors:
+        return graded
+    full = ""
+    try:
+        run_members(study, bundle, plan, device, budget, graded)
+    except (RuntimeError, MemoryError, DeviceMemoryError) as error:
+        if not is_out_of_memory(error) or device.torch.type == "cpu":
+            raise
+        full = str(error) or "out of memory"  # not the error: its traceback holds what was allocated
+    if full:
+        logger.warning("study %s: %s; graded on the CPU", study.study_id, full)
+        graded.detections, graded.members = {}, {}
+        on_cpu(study, bundle, plan, device, budget, graded)
+    weights = {member.name: member.weight for member in bundle.classifiers}
+    if graded.members:
+        graded.probabilities = weighted_mean(
+            list(graded.members.values()), [weights[classifier] for _, classifier in graded.members]
+        )
+    return graded
+
+
+def on_cpu(
+    study: Study, bundle: Bundle, plan: Plan, device: Device, budget: Budget, graded: GradedStudy
+) -> None:
+    """Run the plan on the CPU, then bring the networks back; if the card has no room for them now, stay."""
+    cpu = Device(torch.device("cpu"), None, "out of device memory", BATCH_CPU)
+    place(bundle, cpu)
+    torch.cuda.empty_cache()
+    try:
+        run_members(study, bundle, plan, cpu, budget, graded)
+    finally:
+        try:
+            place(bundle, device)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            logger.error("the networks no longer fit on %s (%s); the CPU from here on", device.torch, error)
+            place(bundle, cpu)
+            device.torch, device.autocast_type, device.batch = cpu.torch, None, cpu.batch
+
+
+def run_members(
+    study: Study, bundle: Bundle, plan: Plan, device: Device, budget: Budget, graded: GradedStudy
+) -> None:
+    """Run stage 1 and stage 2 of the plan and store what each gave in ``graded``."""
+    detectors, classifiers = bundle.detectors[: plan.detectors], bundle.classifiers[: plan.classifiers]
+    start = budget.clock()
+    for group in sharing_networks(detectors):
+        if graded.detections and not budget.allows_another():
+            break
+        begun = budget.clock()
+        name = " and ".join(detector.name for detector in group)
+        found = twice(
+            lambda on, group=group: detect(group, study.volumes, on),
+            list(group[0].networks.values()),
+            device,
+            f"detector {name}",
+            graded,
+        )
+        graded.detections.update(found or {})
+        for detector in group:
+            budget.learn(f"detector {detector.name}", (budget.clock() - begun) / len(group))
+    graded.seconds["stage 1"] = budget.clock() - start
+    graded.plan = Plan(len(graded.detections), 0)
+
+    start = budget.clock()
+    windows = {
+        border: np.stack([site_windows(detection, border) for detection in graded.detections.values()])
+        for border in {member.network.config.border for member in classifiers}
+        if graded.detections
+    }
+    for member in classifiers if windows else ():
+        if graded.members and not budget.allows_another():
+            break  # what the members before it said is enough to end in time
+        begun = budget.clock()
+        crops = windows[member.network.config.border]
+        said = twice(
+            lambda on, member=member, crops=crops: classify(member, crops, on),
+            [member.network],
+            device,
+            f"classifier {member.name}",
+            graded,
+        )
+        for detector, probabilities in zip(graded.detections, said if said is not None else (), strict=False):
+            graded.members[detector, member.name] = probabilities
+        bundle.scratch.release(member.network)
+        budget.learn(f"classifier {member.name}", (budget.clock() - begun) / len(crops))
+        graded.plan = replace(graded.plan, classifiers=graded.plan.classifiers + 1)
+    graded.seconds["stage 2"] = budget.clock() - start
+
+
+def sharing_networks(detectors: tuple[Detector, ...]) -> list[tuple[Detector, ...]]:
+    """Group detectors that share their networks: one pass serves them all."""
+    groups: dict[frozenset[int], list[Detector]] = {}
+    for detector in detectors:
+        groups.setdefault(frozenset(map(id, detector.networks.values())), []).append(detector)
+    return [tuple(group) for group in groups.values()]
+
+
+def twice(
+    run: Callable[[Device], T], networks: list[nn.Module], device: Device, member: str, graded: GradedStudy
+) -> T | None:
+    """Run a member; if its numbers are not finite once more in float32; then leave it out, as a fault."""
+    try:
+        return run(device)
+    except NotFiniteError as error:
+        logger.warning("study %s: %s (%s); once more in float32", graded.study_id, error, device.precision)
+    wide = replace(device, autocast_type=None)
+    try:
+        for network in networks:
+            wide.place(network)
+        return run(wide)
+    except NotFiniteError as error:
+        logger.error("study %s: %s in float32 too; %s is left out", graded.study_id, error, member)
+        graded.faults.append(Fault(member, "not_finite", str(error)))
+        return None
+    finally:
+        for network in networks:
+            device.place(network)
+
+
+def ready_bundle(folder: Path, device: Device) -> Bundle:
+    """Load a bundle's networks, each rewritten and placed before the next: in float32 there is never more than one.
+
+    On a CPU only the first classifiers' weights stay in memory, ``ROOM`` bytes. From here on float32 is float32 on
+    cards, too, whose convolutions would round to TF32 in this process. Raises BundleError.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    scratch = Scratch(ROOM)
+
+    def ready(network: nn.Module) -> nn.Module:
+        network = fuse(network, device)
+        device.place(network)
+        if device.torch.type == "cpu" and isinstance(network, ClassifierNetwork):
+            scratch.keep(network)
+        return network
+
+    return replace(load_bundle(folder, ready), scratch=scratch)
+
+
+def place(bundle: Bundle, device: Device) -> None:
+    """Move all networks of the bundle to a device."""
+    for detector in bundle.detectors:
+        for network in detector.networks.values():
+            device.place(network)
+    for member in bundle.classifiers:
+        device.place(member.network)

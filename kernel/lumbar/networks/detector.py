@@ -1,0 +1,239 @@
+"""Stage 1: the network that says on which slice and where in it every site of a description lies.
+
+One network serves one description. Two branches look at the same slices, each slice with its two
+neighbours as channels: a U-Net *segmenter* marks the place within a slice, a *pointer* reads all slices
+in order and marks the slice (the 5th-place write-up, stage 1).
+"""
+
+from dataclasses import dataclass
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lumbar.sites import class_count
+
+GRID = 256  # rows and columns of the stage-1 grid
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """What a detector network is made of; stored with its weights.
+
+    description: which series it reads. encoder: timm name of the segmenter's encoder.
+    feature_levels: how many of the encoder's feature maps the decoder uses, finest first.
+    decoder_channels: one entry a decoder block, coarsest first, as many as feature levels.
+    pointer_encoder: timm name. pointer: ``"lstm"`` or ``"transformer"``. hidden: the LSTM's state per
+    direction or the transformer's width. max_length: slices of the network's input (D).
+    """
+
+    description: str
+    encoder: str
+    feature_levels: int
+    decoder_channels: tuple[int, ...]
+    pointer_encoder: str
+    pointer: str
+    hidden: int
+    max_length: int
+
+
+class DecoderBlock(nn.Module):
+    """Double the resolution, join the skip connection if there is one, and convolve twice."""
+
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int):
+        super().__init__()
+        self.skip_channels = skip_channels
+        self.conv1 = conv_norm_relu(in_channels + skip_channels, out_channels)
+        self.conv2 = conv_norm_relu(out_channels, out_channels)
+
+    def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
+        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        if skip is not None:
+            x = torch.cat([x, skip], dim=1)
+        return self.conv2(self.conv1(x))
+
+
+def conv_norm_relu(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+class Segmenter(nn.Module):
+    """2-D U-Net: (N, 3, 256, 256) slices with neighbours -> (N, class, 256, 256) logits."""
+
+    def __init__(self, config: DetectorConfig, pretrained: bool = False, weights_file: str | None = None):
+        super().__init__()
+        levels = range(config.feature_levels)
+        self.encoder = feature_encoder(config.encoder, tuple(levels), pretrained, weights_file)
+        features = self.encoder.feature_info.channels()[::-1]  # coarsest first
+        if len(config.decoder_channels) != config.feature_levels:
+            raise ValueError(
+                f"DetectorConfig.decoder_channels: got {len(config.decoder_channels)} entries, "
+                f"expected one for each of {config.feature_levels} feature levels"
+            )
+        inputs = (features[0], *config.decoder_channels)
+        skips = (*features[1:], 0)  # the last block has no skip
+        self.decoder = nn.ModuleList(
+            DecoderBlock(i, s, o) for i, s, o in zip(inputs, skips, config.decoder_channels, strict=False)
+        )
+        self.head = nn.Conv2d(config.decoder_channels[-1], class_count(config.description), 3, padding=1)
+
+    def forward(self, slices: Tensor) -> Tensor:
+        *skips, x = self.encoder(slices.contiguous(memory_format=torch.channels_last))
+        for block, skip in zip(self.decoder, [*skips[::-1], None], strict=True):
+            x = block(x, skip)
+        logits = self.head(x)
+        if (
+            logits.shape[-2:] != slices.shape[-2:]
+        ):  # encoders that begin at a quarter of the size, such as convnext
+            logits = F.interpolate(logits, slices.shape[-2:], mode="bilinear", align_corners=False)
+        return logits
+
+
+class Pointer(nn.Module):
+    """Slices in order -> one logit a class and slice, through an LSTM or a transformer."""
+
+    def __init__(self, config: DetectorConfig, pretrained: bool = False, weights_file: str | None = None):
+        super().__init__()
+        self.encoder = feature_encoder(config.pointer_encoder, (-1,), pretrained, weights_file)
+        width = self.encoder.feature_info.channels()[-1]
+        if config.pointer == "lstm":
+            self.sequence = LstmSequence(width, config.hidden)
+        elif config.pointer == "transformer":
+            self.sequence = TransformerSequence(width, config.hidden, config.max_length)
+        else:
+            raise ValueError(
+                f"DetectorConfig.pointer: got {config.pointer!r}, expected 'lstm' or 'transformer'"
+            )
+        self.dropout = nn.Dropout(0.3)
+        self.head = nn.Linear(self.sequence.width, class_count(config.description))
+
+    def encode(self, slices: Tensor) -> Tensor:
+        """Return the mean of the last feature map: (N, 3, 256, 256) -> (N, feature)."""
+        return self.encoder(slices.contiguous(memory_format=torch.channels_last))[-1].mean(dim=(2, 3))
+
+    def point(self, features: Tensor, present: Tensor) -> Tensor:
+        """Return logits (B, class, D) from features (B, D, feature) and present (B, D), false on zero slices."""
+        return self.head(self.dropout(self.sequence(features, present))).transpose(1, 2)
+
+    def forward(self, slices: Tensor, present: Tensor) -> Tensor:
+        batch, length = slices.shape[:2]
+        return self.point(self.encode(slices.flatten(0, 1)).view(batch, length, -1), present)
+
+
+class LstmSequence(nn.Module):
+    """Bidirectional LSTM over all D slices; padded ones are not masked (both published families)."""
+
+    def __init__(self, features: int, hidden: int):
+        super().__init__()
+        self.width = 2 * hidden
+        self.lstm = nn.LSTM(features, hidden, batch_first=True, bidirectional=True)
+
+    def forward(self, features: Tensor, present: Tensor) -> Tensor:
+        return self.lstm(features)[0]
+
+
+class TransformerSequence(nn.Module):
+    """One pre-layer-norm encoder layer in RoBERTa's conventions, padded slices out of the attention.
+
+    ``positions`` holds the learned position vectors of slices 0..D-1; RoBERTa's rows start at index 2 and
+    its token type 0 is a constant, which importing folds into them.
+    """
+
+    def __init__(self, features: int, hidden: int, max_length: int):
+        super().__init__()
+        self.width = hidden
+        self.dense = nn.Linear(features, hidden)
+        self.positions = nn.Parameter(torch.empty(max_length, hidden))
+        self.norm_in = nn.LayerNorm(hidden, eps=1e-12)
+        self.dropout = nn.Dropout(0.1)
+        self.layer = nn.TransformerEncoderLayer(
+            hidden,
+            nhead=4,
+            dim_feedforward=4 * hidden,
+            dropout=0.1,
+            activation="gelu",
+            layer_norm_eps=1e-12,
+            batch_first=True,
+            norm_first=True,
+        )
+        self.norm_out = nn.LayerNorm(hidden, eps=1e-12)
+        for parameter in (self.positions, *(m.weight for m in self.modules() if isinstance(m, nn.Linear))):
+            nn.init.normal_(parameter, std=0.02)
+        nn.init.normal_(self.layer.self_attn.in_proj_weight, std=0.02)
+
+    def forward(self, features: Tensor, present: Tensor) -> Tensor:
+        x = self.dropout(self.norm_in(self.dense(features) + self.positions[: features.shape[1]]))
+        # With every key masked the softmax would be 0/0; such a volume has no heatmap anyway.
+        masked = ~present & present.any(dim=1, keepdim=True)
+        return self.norm_out(self.layer(x, src_key_padding_mask=masked))
+
+
+class DetectorNetwork(nn.Module):
+    """Segmenter and pointer of one description.
+
+    ``pretrained`` starts both encoders from ImageNet weights of timm's hub; ``encoder_file`` and
+    ``pointer_file`` start them from local files instead. Inference uses neither.
+    """
+
+    def __init__(
+        self,
+        config: DetectorConfig,
+        pretrained: bool = False,
+        encoder_file: str | None = None,
+        pointer_file: str | None = None,
+    ):
+        super().__init__()
+        self.config = config
+        self.segmenter = Segmenter(config, pretrained, encoder_file)
+        self.pointer = Pointer(config, pretrained, pointer_file)
+        # Grouped convolutions are many times faster so, on CPUs and with AMP.
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, grid: Tensor) -> tuple[Tensor, Tensor]:
+        """Return segmenter logits (B, class, D, 256, 256) and pointer logits (B, class, D).
+
+        grid: (B, D, 256, 256), values 0..1, padded at the end with zero slices. Every slice is computed;
+        inference takes the shorter way of ``lumbar.grading.point_search``.
+        """
+        slices = neighbours(grid)
+        logits = self.segmenter(slices.flatten(0, 1)).unflatten(0, grid.shape[:2]).transpose(1, 2)
+        return logits, self.pointer(slices, present_slices(grid))
+
+
+def neighbours(grid: Tensor) -> Tensor:
+    """Stack each slice with the one before and the one after it: (B, D, H, W) -> (B, D, 3, H, W).
+
+    Beyond the ends there is a zero slice. In memory the three lie side by side, as the networks want them.
+    """
+    return F.pad(grid, (0, 0, 0, 0, 1, 1)).unfold(1, 3, 1).contiguous().movedim(-1, 2)
+
+
+def present_slices(grid: Tensor) -> Tensor:
+    """Return which slices of (B, D, H, W), values 0..1, are not all zero, as (B, D) bool."""
+    return grid.flatten(2).amax(dim=2) > 0  # several times faster than any()
+
+
+def feature_encoder(
+    name: str, levels: tuple[int, ...], pretrained: bool = False, weights_file: str | None = None
+) -> nn.Module:
+    """Build a timm encoder that returns the feature maps ``levels``, finest first.
+
+    Stages that no wanted level needs are dropped (timm's efficientnets keep and run them).
+    """
+    overlay = {"file": weights_file} if weights_file else None
+    encoder = timm.create_model(
+        name,
+        features_only=True,
+        in_chans=3,
+        out_indices=levels,
+        pretrained=pretrained or weights_file is not None,
+        pretrained_cfg_overlay=overlay,
+    )
+    if hasattr(encoder, "_stage_out_idx"):
+        del encoder.blocks[max(encoder._stage_out_idx) :]
+    return encoder

@@ -1,0 +1,192 @@
+"""Where and how precisely the networks run: the device that really works, the autocast type, the batches."""
+
+import contextlib
+import ctypes
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from timm.layers import Conv2dSame
+from torch import Tensor, nn
+
+from lumbar.networks.fusion.onednn import LAYERS
+
+logger = logging.getLogger(__name__)
+
+BATCH_CPU = 8  # float32 slices a pass, twice as many short ones; more gain at most 5% and take 0.4 GB
+BATCH_CUDA = 64
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
+# Whose weights are kept in the autocast type. Exactly these: what is derived from them may cast for itself.
+CAST = (nn.Conv2d, Conv2dSame, nn.ConvTranspose2d, nn.Linear, *LAYERS.values())
+CPU_BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of /proc/cpuinfo; "bf16" is Arm's
+
+
+class DeviceMemoryError(Exception):
+    """Not even one image fits into the device's memory."""
+
+
+class DeviceError(Exception):
+    """The device that was asked for does not work."""
+
+
+class NotFiniteError(ArithmeticError):
+    """A network gave NaN or Inf."""
+
+
+@dataclass
+class Device:
+    """A torch device, its autocast type (None: float32) and the batch size that still fits.
+
+    reason: why it was chosen, for the log and run.json.
+    """
+
+    torch: torch.device
+    autocast_type: torch.dtype | None
+    reason: str
+    batch: int
+    causes: set[str] = field(default_factory=set)
+
+    @property
+    def precision(self) -> str:
+        return "fp32" if self.autocast_type is None else str(self.autocast_type).removeprefix("torch.")
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """Return the context to compute in; weights are cast once within the outermost one."""
+        if self.autocast_type is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.torch.type, dtype=self.autocast_type)
+
+    @torch.inference_mode()
+    def place(self, network: nn.Module) -> None:
+        """Move a network here, its convolutions and linear layers in the type they compute in.
+
+        They are most of the weights: half the memory, and nothing to cast at every study. The results are
+        autocast's own. Back in float32 they are what was rounded; what float16 can't hold stays as it is.
+        """
+        network.to(self.torch)
+        kind = self.autocast_type or torch.float32
+        encoders = [m for m in network.modules() if isinstance(m, nn.TransformerEncoderLayer)]
+        one_type = {m for encoder in encoders for m in encoder.modules()}  # whose short way wants it so
+        for module in network.modules():
+            if type(module) not in CAST or module in one_type or module.weight.dtype == kind:
+                continue
+            if module.weight.abs().max() <= torch.finfo(kind).max:
+                module.to(kind)
+
+    def in_batches(
+        self, function: Callable[[Tensor], Tensor], images: Tensor, cause: str, share: int = 1
+    ) -> Tensor:
+        """Apply a network to images (N, ...) batch by batch and join the float32 results on the device.
+
+        share: how many of them take the memory of one slice of stage 1; as many times more go into a batch. Batches
+        are as equal as can be: small ones cost more an image.
+        After an out-of-memory error the batch is halved, for this and all later calls, and the log says
+        so once a cause. Raises DeviceMemoryError when a single image does not fit, NotFiniteError for NaN or
+        Inf among the results.
+        """
+        results, start = [], 0
+        while start < len(images):
+            try:
+                left = len(images) - start
+                size = math.ceil(left / math.ceil(left / (share * self.batch)))
+                batch = images[start : start + size].to(self.torch, non_blocking=True)
+                with torch.inference_mode(), self.autocast():
+                    results.append(function(batch).float())
+                start += len(batch)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                full = str(error)  # not the error: its traceback holds what the network had allocated
+            else:
+                continue
+            batch = None
+            if share > 1 and self.batch == 1:
+                share = 1
+            else:
+                self.halve_batch(cause, full)
+        return finite(torch.cat(results), cause)
+
+    def halve_batch(self, cause: str, error: str) -> None:
+        if self.torch.type == "cuda":
+            torch.cuda.empty_cache()
+        if self.batch == 1:
+            raise DeviceMemoryError(f"{cause}: one image does not fit on {self.torch}: {error}")
+        self.batch //= 2
+        if cause not in self.causes:
+            self.causes.add(cause)
+            logger.warning("%s: out of memory on %s; batch halved to %d", cause, self.torch, self.batch)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that tensors free for the next ones.
+
+    glibc gives large blocks back to the system at once, and getting them again costs a page fault for every
+    4 kB: a tenth of a convolution's time, a third of a training step's. As not every block fits where one was
+    freed, it takes more memory, in training up to half as much again. Other C libraries are left as they are.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def give_back_freed_memory() -> None:
+    """Give back to the system, once, what is free now between the blocks that this process holds."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory ran out, the device's or the host's."""
+    if isinstance(error, MemoryError | DeviceMemoryError | torch.cuda.OutOfMemoryError):
+        return True
+    # The CPU allocator, cuDNN and cuBLAS raise plain RuntimeErrors.
+    texts = ("out of memory", "allocate memory", "enough memory", "ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+
+
+def finite(result: Tensor, cause: str) -> Tensor:
+    """Return the tensor as it is; NotFiniteError if there is NaN or Inf in it."""
+    if not torch.isfinite(torch.stack(result.aminmax())).all():  # NaN stays NaN in them; one pass
+        raise NotFiniteError(f"{cause}: NaN or Inf in the network's output")
+    return result
+
+
+def choose_device(device: str = "auto", precision: str = "auto") -> Device:
+    """Choose the device and the precision: ``auto|cuda|cpu`` and ``auto|amp|fp32``.
+
+    A CUDA device counts only after a small operation has run on it: an image's torch may have no kernels
+    for an old card, and ``torch.cuda.is_available()`` is True all the same. AMP is float16 on CUDA and
+    bfloat16 on a CPU that has it in hardware; elsewhere ``amp`` means float32, said in ``reason``.
+    Raises DeviceError if ``cuda`` was asked for and does not work.
+    """
+    usable, why = (False, "asked for") if device == "cpu" else try_cuda()
+    if device == "cuda" and not usable:
+        raise DeviceError(f"--device cuda: {why}; take --device auto or cpu")
+    if usable:
+        autocast_type = None if precision == "fp32" else torch.float16
+        return Device(torch.device("cuda"), autocast_type, why, BATCH_CUDA)
+    autocast_type = torch.bfloat16 if precision != "fp32" and cpu_has_bf16() else None
+    if precision == "amp" and autocast_type is None:
+        why += "; no bfloat16 in this CPU's hardware, so float32"
+    return Device(torch.device("cpu"), autocast_type, why, 2 * BATCH_CPU if autocast_type else BATCH_CPU)
+
+
+def try_cuda() -> tuple[bool, str]:
+    if not torch.cuda.is_available():
+        return False, "no CUDA device"
+    name = torch.cuda.get_device_name(0)
+    try:
+        image = torch.ones(1, 1, 8, 8, device="cuda", dtype=torch.float16)
+        torch.nn.functional.conv2d(image, image[..., :3, :3]).sum().item()
+    except RuntimeError as error:
+        return False, f"{name} is there but does not compute ({str(error).splitlines()[0]})"
+    return True, f"{name}, a trial convolution ran"
+
+
+def cpu_has_bf16() -> bool:
+    information = Path("/proc/cpuinfo")
+    return information.is_file() and not CPU_BF16_FLAGS.isdisjoint(information.read_text().split())

@@ -1,0 +1,1 @@
+"""A network rewritten to the same function with fewer operations."""

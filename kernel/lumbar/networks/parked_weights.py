@@ -1,0 +1,74 @@
+"""Weights of networks that wait for their turn: in a mapped file, so that only those at work are in memory."""
+
+import logging
+import math
+import mmap
+import os
+import tempfile
+
+import torch
+from torch import Tensor, nn
+
+from lumbar.networks.device import give_back_freed_memory
+
+logger = logging.getLogger(__name__)
+
+ALIGNMENT = 64  # bytes, of every tensor in the file: a cache line, what vector instructions like best
+# Linux has both; elsewhere all weights stay in memory.
+MAPPABLE = hasattr(os, "posix_fallocate") and hasattr(mmap.mmap, "madvise")
+
+
+class Scratch:
+    """Networks on the CPU whose weights lie in unnamed temporary files, one a network.
+
+    The classifiers of a large ensemble take turns, and a turn is much longer than reading weights: from the
+    system's cache of files where memory is free, else from the disk. A file goes with the process, however it ends.
+    room: bytes of weights that stay in memory all the same, those of the first networks that are kept.
+    """
+
+    def __init__(self, room: int):
+        self.room = room
+        self.maps: dict[int, mmap.mmap] = {}  # by the network's identity
+
+    @torch.inference_mode()
+    def keep(self, network: nn.Module) -> None:
+        """Move a network's weights into a file, unless there is room for them; where no file can be had they stay."""
+        parameters = network.named_parameters(
+            remove_duplicate=False
+        )  # ``_apply`` moves one as often as it is named
+        buffers = network.named_buffers(remove_duplicate=False)
+        size = sum(aligned(tensor) for _, tensor in (*parameters, *buffers))
+        if size <= self.room or not MAPPABLE:
+            self.room -= size
+            return
+        try:
+            with tempfile.TemporaryFile() as file:
+                os.posix_fallocate(file.fileno(), 0, size)  # a full disk says so now, not as a SIGBUS
+                mapped = mmap.mmap(file.fileno(), size)
+        except OSError as error:
+            logger.warning("no scratch file for %d MB of weights (%s): kept in memory", size >> 20, error)
+            return
+        offset = 0
+
+        def moved(tensor: Tensor) -> Tensor:
+            nonlocal offset
+            if not tensor.numel():
+                return tensor
+            flat = torch.frombuffer(mapped, dtype=tensor.dtype, count=tensor.numel(), offset=offset)
+            offset += aligned(tensor)
+            return flat.as_strided(tensor.shape, tensor.stride()).copy_(tensor)
+
+        network._apply(moved)  # what ``to`` is made of
+        self.maps[id(network)] = mapped
+        self.release(network)
+        give_back_freed_memory()  # small blocks of this network lie between the large ones: holes that few fit
+
+    def release(self, network: nn.Module) -> None:
+        """Let the memory of a network's weights go until they are read again."""
+        if id(network) in self.maps:
+            self.maps[id(network)].madvise(mmap.MADV_DONTNEED)  # shared: what was written is in the file
+
+
+def aligned(tensor: Tensor) -> int:
+    """Return the bytes of a tensor, rounded up to ``ALIGNMENT``."""
+    return math.ceil(tensor.numel() * tensor.element_size() / ALIGNMENT) * ALIGNMENT

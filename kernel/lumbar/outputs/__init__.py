@@ -1,0 +1,1 @@
+"""What leaves the program: submission, tables, findings, structured reports, pages."""

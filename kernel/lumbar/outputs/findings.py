@@ -1,0 +1,93 @@
+"""A graded study -> ``findings/<study>.json``: what was found where, for another program to mark."""
+
+import json
+import logging
+from pathlib import Path
+
+from lumbar.atomic_files import write_atomically
+from lumbar.faults import Fault
+from lumbar.grading.patient_points import Places, find_places
+from lumbar.grading.study_grading import GradedStudy
+from lumbar.reading.competition_tables import IDENTIFIER
+from lumbar.reading.study import Study
+from lumbar.reading.volume import Volume
+from lumbar.run.journal import Journal
+from lumbar.sites import DESCRIPTION_SITES, SEVERITIES, SITES
+
+logger = logging.getLogger(__name__)
+
+FRAME = (
+    "row and column count native pixels, 0 at the centre of the first one; patient_mm is x, y, z in mm of that "
+    "pixel in DICOM's patient frame (LPS: +x the patient's left), null where the file does not say"
+)
+NOTE = "Research use only: not a medical device."
+
+
+def study_findings(study: Study, graded: GradedStudy) -> list[dict]:
+    """Return the 25 sites, each with its probabilities (null: not graded) and each detector's point.
+
+    That this fails is a fault of the study, and costs no grade.
+    """
+    try:
+        return site_findings(study, graded)
+    except Exception as error:
+        logger.exception("study %s: its findings could not be told", study.study_id)
+        message = f"{type(error).__name__}: {error}"
+        graded.faults.append(Fault(f"study {study.study_id}", "no_findings", message))
+        return []
+
+
+def site_findings(study: Study, graded: GradedStudy) -> list[dict]:
+    """Return the findings as JSON, in the order of ``SITES``."""
+    findings = []
+    for site in SITES:
+        row = None if graded.probabilities is None else map(float, graded.probabilities[site.index])
+        findings.append(
+            {
+                "site": site.name,
+                "group": site.group,
+                "level": site.level,
+                "side": site.side,
+                "description": site.description,
+                "probabilities": None if row is None else dict(zip(SEVERITIES, row, strict=True)),
+                "points": [],
+            }
+        )
+    for detector, detection in graded.detections.items():
+        for description, found in detection.points.items():
+            places = find_places(study.volumes[description], found)
+            for number, site in enumerate(SITES[DESCRIPTION_SITES[description]]):
+                point = marked_point(study.volumes[description], places, number)
+                findings[site.index]["points"].append({"detector": detector} | point)
+    return findings
+
+
+def marked_point(volume: Volume, places: Places, number: int) -> dict:
+    """Return a site's point on the slice of the volume that is nearest to it."""
+    index = min(max(int(places.slices[number]), 0), len(volume) - 1)
+    row, column = map(float, places.grid256[number, 1:])
+    header = volume.headers[index]
+    native = volume.grid_to_native(index, row, column)
+    patient = volume.grid_to_patient(index, row, column)
+    return {
+        "series_id": header.series_id,
+        "sop_instance_uid": header.sop_instance_uid,
+        "instance_number": header.instance_number,
+        "row": native[0],
+        "column": native[1],
+        "patient_mm": None if patient is None else list(patient),
+        "value": float(places.values[number]),
+    }
+
+
+def write_findings(journal: Journal, about: dict, folder: Path) -> None:
+    """Write ``<folder>/<study id>.json`` of every study in a journal."""
+    told = {key: about[key] for key in ("bundle", "bundle_sha256", "trained_on")}
+    for record in journal.records():
+        study_id = record["study_id"]
+        if not IDENTIFIER.fullmatch(study_id):
+            logger.error("study %r: can not name a file; its findings are not written", study_id)
+            continue
+        content = {"study_id": study_id, "note": NOTE, "frame": FRAME} | told
+        content |= {"graded": record["probabilities"] is not None, "findings": record["findings"]}
+        write_atomically(folder / f"{study_id}.json", json.dumps(content, indent=1) + "\n")

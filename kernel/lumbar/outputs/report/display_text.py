@@ -1,0 +1,71 @@
+"""How the pages spell sites, numbers and millimetres. Everything that comes from files goes through here."""
+
+import html
+
+from lumbar.faults import FILE_REASONS, HEADER_REASONS, ODDITIES, SERIES_REASONS
+from lumbar.grading.plausibility import FLAG_REASONS
+from lumbar.sites import AXIAL_T2, LEVELS, SAGITTAL_T1, SAGITTAL_T2, Site
+
+LEVEL_WORDS = {level: level.upper().replace("_", "/") for level in LEVELS}
+GROUP_WORDS = {
+    "spinal_canal_stenosis": "Spinal canal",
+    "left_neural_foraminal_narrowing": "Left foramen",
+    "right_neural_foraminal_narrowing": "Right foramen",
+    "left_subarticular_stenosis": "Left subarticular",
+    "right_subarticular_stenosis": "Right subarticular",
+}
+# As on the films: the patient's right stands left.
+GROUP_ORDER = (
+    "spinal_canal_stenosis",
+    "right_neural_foraminal_narrowing",
+    "left_neural_foraminal_narrowing",
+    "right_subarticular_stenosis",
+    "left_subarticular_stenosis",
+)
+DESCRIPTION_ORDER = (SAGITTAL_T2, SAGITTAL_T1, AXIAL_T2)
+REASON_WORDS = {
+    **FILE_REASONS,
+    **SERIES_REASONS,
+    **HEADER_REASONS,
+    **ODDITIES,
+    **FLAG_REASONS,
+    "not_finite": "a member gave NaN or infinity, in float32 too: it has no say in this study",
+    "reader_died": "the process that read the study died twice",
+    "reader_hung": "the process that read the study did not end in time, twice",
+    "reader_error": "reading the study failed in an unforeseen way",
+    "grading_failed": "grading the study failed in an unforeseen way",
+    "out_of_memory": "the study did not fit into memory",
+    "time_limit": "the time limit came first",
+}
+
+
+def escape(text: str) -> str:
+    """Return text from anywhere as HTML text or attribute value; bytes of file names that are no UTF-8 as "?"."""
+    return html.escape(text.encode("utf-8", "replace").decode())
+
+
+def site_words(site: Site) -> str:
+    return f"{GROUP_WORDS[site.group]} {LEVEL_WORDS[site.level]}"
+
+
+def percent(probability: float) -> str:
+    """Return a probability as a whole percentage; what is not quite 0 or 100 is not called so."""
+    if 0 < probability < 0.005:
+        return "&lt;1"
+    if 0.995 <= probability < 1:
+        return "&gt;99"
+    return f"{100 * probability:.0f}"
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def signed(value: float) -> str:
+    """Return a whole number with its sign, a true minus."""
+    return f"{value:+.0f}".replace("-", "−")
+
+
+def millimetres(point) -> str:
+    """Return x, y, z in mm, LPS."""
+    return "x {} · y {} · z {} mm".format(*(str(round(float(v))).replace("-", "−") for v in point))

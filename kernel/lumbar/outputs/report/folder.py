@@ -1,0 +1,95 @@
+"""The report's folder: ``index.html``, ``studies/<name>.html`` and beside each page its row of the index."""
+
+import hashlib
+import json
+import logging
+import re
+import time
+from pathlib import Path
+
+from lumbar.atomic_files import write_atomically
+from lumbar.grading.study_grading import GradedStudy
+from lumbar.outputs.report.index_page import index_page
+from lumbar.outputs.report.result import read_result
+from lumbar.outputs.report.study_page import study_page
+from lumbar.reading.study import Study
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_INDEXES = 5.0  # a row a study: written after every study, 2,000 would write gigabytes
+PLAIN = re.compile(r"[0-9a-z][0-9a-z._-]{0,99}")
+
+
+class Report:
+    """Pages of a run, written as studies finish.
+
+    about: what the run is, as in run.json; besides ``crop_border`` ("stretch" or "shift": the crops to show)
+    and ``prior`` (25 x 3) if they are to be shown. Raises OSError if the folder can't be written: a page
+    that fails later is logged and named in ``failures``, as the submission matters more.
+    """
+
+    def __init__(self, folder: Path, about: dict):
+        self.folder, self.about = Path(folder), about
+        self.entries: dict[str, dict] = {}
+        self.failures: dict[str, str] = {}
+        self.write_index(None)
+        self.written = -SECONDS_BETWEEN_INDEXES  # the first study is shown at once
+
+    def add_study(self, study: Study | None, graded: GradedStudy | dict, flags: list) -> None:
+        """Write a study's page, then its row. flags: as Flag or as JSON.
+
+        study: None where its pictures are gone (a journal's record) or never were. Then the page of an
+        earlier run stays if it tells the same result.
+        """
+        planned = len(self.about.get("detectors", ())) * len(self.about.get("classifiers", ()))
+        result = read_result(graded, flags, planned)
+        bundle = str(self.about.get("bundle_sha256", ""))
+        page = f"studies/{page_name(result.study_id)}.html"
+        row = (self.folder / page).with_suffix(".json")
+        try:
+            entry = self.kept_entry(row, result.digest(bundle)) if study is None else None
+            if entry is None:
+                slices = {d: len(volume) for d, volume in study.volumes.items()} if study else {}
+                entry = result.entry(page, bundle, slices)
+                write_atomically(self.folder / page, study_page(study, result, self.about))
+                write_atomically(row, json.dumps(entry) + "\n")
+            self.entries[result.study_id] = entry
+            if time.monotonic() - self.written > SECONDS_BETWEEN_INDEXES:
+                self.write_index(None)
+        except Exception as error:  # whatever it is, it must not cost the study its grades
+            self.failures[result.study_id] = f"{type(error).__name__}: {error}"
+            logger.exception("report: study %s: no page", result.study_id)
+
+    def finish(self, summary: dict) -> None:
+        """Write the index as it stands at the end. summary: the content of run.json."""
+        try:
+            self.write_index(summary)
+        except OSError as error:
+            self.failures["index"] = str(error)
+            logger.error("report: %s", error)
+
+    def write_index(self, summary: dict | None) -> None:
+        text = index_page(list(self.entries.values()), self.about, summary)
+        write_atomically(self.folder / "index.html", text)
+        self.written = time.monotonic()
+
+    def kept_entry(self, row: Path, digest: str) -> dict | None:
+        """Return the row of a page that is there already and tells the same result."""
+        if not (row.is_file() and row.with_suffix(".html").is_file()):
+            return None
+        try:
+            entry = json.loads(row.read_text("utf-8"))
+        except ValueError as error:
+            logger.warning("report: %s: %s; the page is written anew", row, error)
+            return None
+        return entry if isinstance(entry, dict) and entry.get("digest") == digest else None
+
+
+def page_name(study_id: str) -> str:
+    """Return a file name for a study: its id where that is plain, else a hash of it.
+
+    Never a path, never two studies' the same, whatever the id and the file system's case.
+    """
+    if PLAIN.fullmatch(study_id):
+        return f"study-{study_id}"
+    return "study~" + hashlib.sha256(study_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,0 +1,141 @@
+"""One DICOM file -> its slices: one, or one a frame."""
+
+import io
+import stat
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.datadict import tag_for_keyword
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from lumbar.faults import DicomError
+from lumbar.reading.pixel_header import PIXEL_KEYWORDS, pixel_keyword
+from lumbar.reading.pixels import decode_frames
+from lumbar.reading.tags import Notes, finite_numbers, frame_geometry, tag_value, whole_number
+
+MAX_FILE_BYTES = 2**29  # as stored, and as inflated: twice a file of MAX_FILE_SAMPLES at 16 bits
+
+# Only these tags are parsed: the rest of a header (private groups above all) costs time and can only hurt.
+KEYWORDS = (
+    *("SOPClassUID", "SOPInstanceUID", "ImageType", "InstanceNumber", "SliceLocation", "RescaleSlope"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "NumberOfFrames", "Rows", "Columns"),
+    *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated", "BitsStored"),
+    *("HighBit", "PixelRepresentation", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", *PIXEL_KEYWORDS),
+)
+TAGS = [tag_for_keyword(keyword) for keyword in KEYWORDS]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One image: stored pixel values and where they lie.
+
+    ``pixels`` (row, column), integers or floats as stored, inverted where the file says that less is brighter;
+    ``position`` (x, y, z) of the first pixel's centre in mm, DICOM's LPS frame (+x = the patient's left);
+    ``orientation`` (6,) direction cosines of increasing column, then of increasing row; ``spacing`` (between
+    rows, between columns) in mm. What the file does not say is None, or "" for the UID.
+    """
+
+    pixels: np.ndarray
+    position: tuple[float, float, float] | None
+    orientation: tuple[float, ...] | None
+    spacing: tuple[float, float] | None
+    slice_location: float | None
+    instance_number: int | None
+    sop_instance_uid: str
+    name: str
+
+
+def read_file(path: Path) -> tuple[list[Slice], Notes]:
+    """Read one DICOM file into one slice a frame, and notes of what was assumed or ignored.
+
+    :raises DicomError: for every fault of the file, with a reason of ``faults.FILE_REASONS``.
+    """
+    notes: Notes = []
+    dataset = parse(Path(path), TAGS)
+    pixel_keyword(dataset, str(path))
+    image_type = tag_value(dataset, "ImageType", notes) or ()
+    image_type = (image_type,) if isinstance(image_type, str) else image_type
+    if any("LOCALIZER" in str(value).upper() for value in image_type):
+        raise DicomError(
+            "localizer", f"{path}: got ImageType LOCALIZER, expected a diagnostic slice; it is left out"
+        )
+    frames = decode_frames(dataset, str(path), notes)
+    location = finite_numbers(dataset, "SliceLocation", 1, notes)
+    instance_number = whole_number(dataset, "InstanceNumber", notes)
+    uid = str(tag_value(dataset, "SOPInstanceUID", notes) or "")
+    slices = []
+    for index, pixels in enumerate(frames):
+        geometry = frame_geometry(dataset, index, len(frames), notes)
+        slices.append(
+            Slice(
+                pixels,
+                geometry.position,
+                geometry.orientation,
+                geometry.spacing,
+                location[0] if location and len(frames) == 1 else None,
+                instance_number,
+                uid,
+                path.name if len(frames) == 1 else f"{path.name}#{index + 1}",
+            )
+        )
+    return slices, notes
+
+
+def parse(path: Path, tags: list[int], pixels: bool = True) -> pydicom.FileDataset:
+    """Parse the tags given; raise DicomError where the file can't be opened or is no DICOM file.
+
+    Without ``pixels`` nothing from the pixel data on is parsed.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            raise DicomError("not_a_file", f"{path}: got a folder or a special file, expected a DICOM file")
+        if status.st_size == 0:
+            raise DicomError("empty_file", f"{path}: got 0 bytes, expected a DICOM file; copy it anew")
+        if status.st_size > MAX_FILE_BYTES:
+            raise DicomError(
+                "too_large", f"{path}: got {status.st_size} bytes, expected at most {MAX_FILE_BYTES}"
+            )
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES)
+    except FileNotFoundError as error:
+        raise DicomError("broken_link", f"{path}: got a link that leads nowhere") from error
+    except PermissionError as error:
+        raise DicomError("no_permission", f"{path}: got no permission to read it; change its mode") from error
+    except OSError as error:
+        raise DicomError("unreadable", f"{path}: {error.strerror or error}; copy the file anew") from error
+    try:
+        _refuse_deflate_bomb(data, path)
+        # From memory: a damaged length field read from a file would allocate up to 4 GiB first.
+        return pydicom.dcmread(io.BytesIO(data), specific_tags=tags, stop_before_pixels=not pixels)
+    except DicomError:
+        raise
+    except InvalidDicomError as error:
+        raise DicomError(
+            "not_dicom", f"{path}: got no DICM mark at byte 128, expected a DICOM file"
+        ) from error
+    except (EOFError, struct.error) as error:
+        raise DicomError("truncated", f"{path}: ends inside its header; copy the file anew") from error
+    except Exception as error:  # pydicom's parser raises whatever the bytes make it raise
+        cause = f"{type(error).__name__}: {error}"[:300]
+        raise DicomError("malformed", f"{path}: got {cause}, expected a DICOM file; copy it anew") from error
+
+
+def _refuse_deflate_bomb(data: bytes, path: Path) -> None:
+    """Inflate a deflated file piece by piece, keeping nothing, to know its size before pydicom does."""
+    if DeflatedExplicitVRLittleEndian.encode() not in data[:4096]:
+        return
+    # The file meta (never deflated) is led by its own length, (0002,0000).
+    start = 144 + int.from_bytes(data[140:144], "little")
+    inflater, size, rest = zlib.decompressobj(-zlib.MAX_WBITS), 0, data[start:]
+    while rest and not inflater.eof:
+        size += len(inflater.decompress(rest, 2**22))
+        rest = inflater.unconsumed_tail
+        if size > MAX_FILE_BYTES:
+            raise DicomError("too_large", f"{path}: got over {MAX_FILE_BYTES} bytes inflated; refused")

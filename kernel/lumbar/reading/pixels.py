@@ -1,0 +1,143 @@
+"""A parsed DICOM file -> its stored pixel values."""
+
+import logging
+import struct
+import warnings
+
+import numpy as np
+from pydicom import FileDataset, config
+from pydicom.encaps import generate_frames
+from pydicom.pixels import get_decoder
+from pydicom.uid import RLELossless
+
+from lumbar.faults import DicomError
+from lumbar.reading.pixel_header import Declared, read_declared
+from lumbar.reading.tags import Notes, frame_numbers, tag_value
+
+# Encoded pixels longer than this times the decoded ones are no honest file: RLE's worst case is 129/128.
+MAX_ENCODED_RATIO, ENCODED_SLACK_BYTES = 2, 2**20
+
+# pydicom says every warning twice, as a log record and as a Python warning; and logs every failing plugin
+# although the error reaches us. Invalid UIDs (all of the competition's) are no news. What remains in its
+# log is real.
+config.settings.reading_validation_mode = config.IGNORE
+warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
+for _name in ("pydicom", "pydicom.pixels.decoders.base"):
+    logging.getLogger(_name).addFilter(lambda record: record.levelno < logging.ERROR)
+
+
+def decode_frames(dataset: FileDataset, where: str, notes: Notes) -> np.ndarray:
+    """Decode all frames of a parsed file to their stored values.
+
+    :param where: the file, for messages.
+    :param notes: gets what was assumed or ignored.
+    :returns: (frame, row, column), integers or floats as stored, native byte order; frames that are
+        MONOCHROME1 or have a negative RescaleSlope, but not both, inverted so that more is brighter
+        (integers by bitwise not, which keeps the type and can't overflow; floats negated).
+    :raises DicomError: reasons "truncated", "not_an_image", "bad_header", "colour", "too_large",
+        "no_decoder", "undecodable".
+    """
+    declared = read_declared(dataset, where, notes)
+    data, representation = _pixel_bytes(dataset, declared.keyword, where)
+    _check_length(len(data), declared, where, notes)
+    frames = _decode(data, representation, dataset, declared, where)
+    return _more_is_brighter(dataset, declared, frames, notes)
+
+
+def _pixel_bytes(dataset: FileDataset, keyword: str, where: str) -> tuple[bytes, str]:
+    """Return the pixel data as stored, and its value representation."""
+    try:
+        element = dataset[keyword]
+        data = element.value if element.value is not None else b""
+    except Exception as error:  # pydicom converts on access; what it raises depends on the bytes
+        raise DicomError(
+            "malformed", f"{where}: got {keyword} with {error}, expected bytes; copy the file anew"
+        ) from error
+    if not isinstance(data, bytes):
+        raise DicomError(
+            "malformed", f"{where}: got {keyword} as {element.VR}, expected bytes; copy the file anew"
+        )
+    return data, element.VR
+
+
+def _check_length(length: int, declared: Declared, where: str, notes: Notes) -> None:
+    """Compare the pixel data's length in bytes with what the header declares."""
+    if declared.syntax.is_encapsulated:
+        bound = MAX_ENCODED_RATIO * declared.length + ENCODED_SLACK_BYTES
+        if not length:
+            raise DicomError("truncated", f"{where}: got no encoded pixel data; copy the file anew")
+        if length > bound:
+            message = f"{where}: got {length} encoded bytes, expected at most {bound}; refused"
+            raise DicomError("too_large", message)
+    elif length < declared.length:
+        message = f"{where}: got {length} bytes of {declared.keyword}, expected {declared.length}; copy the file anew"
+        raise DicomError("truncated", message)
+    elif length > declared.length + declared.length % 2:
+        notes.append(("long_pixel_data", f"{declared.keyword} is longer than declared: the rest is ignored"))
+
+
+def _decode(
+    data: bytes, representation: str, dataset: FileDataset, declared: Declared, where: str
+) -> np.ndarray:
+    """Return (frame, row, column) stored values in native byte order, writable."""
+    if not declared.syntax.is_encapsulated:
+        data = data[: declared.length + declared.length % 2]  # no frames out of what padding may hold
+    offsets = [tag_value(dataset, f"ExtendedOffsetTable{end}", []) for end in ("", "Lengths")]
+    try:
+        if declared.syntax == RLELossless:
+            _check_rle(data, declared)
+        frames, _ = get_decoder(declared.syntax).as_array(
+            data,
+            raw=True,  # stored values, no colour conversion
+            allow_excess_frames=False,
+            pixel_keyword=declared.keyword,
+            pixel_vr=representation,
+            number_of_frames=declared.frames,
+            rows=declared.rows,
+            columns=declared.columns,
+            samples_per_pixel=1,
+            photometric_interpretation=declared.photometric,
+            bits_allocated=declared.bits_allocated,
+            bits_stored=declared.bits_stored,
+            pixel_representation=declared.signed,
+            extended_offsets=tuple(offsets) if all(offsets) else None,
+        )
+    except StopIteration as error:
+        message = f"{where}: got fewer encoded frames than the declared {declared.frames}; copy the file anew"
+        raise DicomError("truncated", message) from error
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except (
+        BaseException
+    ) as error:  # what a decoder raises depends on the bytes; a panic in Rust is no Exception
+        cause = " ".join(str(error).split())[:300]
+        raise DicomError(
+            "undecodable", f"{where}: got {declared.syntax.name}: {cause}; copy the file anew"
+        ) from error
+    frames = frames.reshape(declared.frames, declared.rows, declared.columns)
+    return frames.astype(frames.dtype.newbyteorder("="), copy=not frames.flags.writeable)
+
+
+def _check_rle(data: bytes, declared: Declared) -> None:
+    """Check every frame's RLE header (PS3.5 G.5): the decoders follow some that lead astray, or panic."""
+    for frame in generate_frames(data, number_of_frames=declared.frames):
+        count, *offsets = struct.unpack("<16L", frame[:64])
+        segments = offsets[: declared.bits_allocated // 8]
+        ends = [*segments[1:], len(frame)]
+        in_order = segments[0] >= 64 and all(a < b for a, b in zip(segments, ends, strict=True))
+        if count != len(segments) or not in_order:
+            raise ValueError(
+                f"got an RLE header of {count} segments at {segments}, expected {len(segments)} in order"
+            )
+
+
+def _more_is_brighter(
+    dataset: FileDataset, declared: Declared, frames: np.ndarray, notes: Notes
+) -> np.ndarray:
+    """Invert, in place, the frames whose photometric interpretation xor slope says that less is brighter."""
+    for index, frame in enumerate(frames):
+        slope = frame_numbers(dataset, index, "RescaleSlope", 1, notes)
+        negative = slope is not None and slope[0] < 0
+        if negative != (declared.photometric == "MONOCHROME1"):
+            (np.invert if frame.dtype.kind in "iu" else np.negative)(frame, out=frame)
+    return frames

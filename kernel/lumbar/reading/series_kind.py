@@ -1,0 +1,196 @@
+"""Header facts of a series -> which of the three descriptions it is, or why it is none.
+
+Physics comes before text: echo, repetition and inversion time tell the weighting where they are there and
+clear; names of protocols are copied and edited by hand. Times in ms. The bounds are those of spin echo at 1.5
+and 3 T: T1 TE 7-20, TR 400-900; T2 TE 80-120, TR above 2000 (3D: 1000-1500); STIR TI 130-240; T1 FLAIR
+TI 700-1000; FLAIR TI above 1800.
+"""
+
+import re
+from dataclasses import dataclass
+
+from lumbar.reading.scan_header import SeriesFacts, is_derived
+from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+
+DESCRIPTION_OF = {
+    ("sagittal", "T2"): SAGITTAL_T2,
+    ("sagittal", "STIR"): SAGITTAL_T2,
+    ("sagittal", "T1"): SAGITTAL_T1,
+    ("axial", "T2"): AXIAL_T2,
+}
+LONGEST_T1_ECHO, SHORTEST_T2_ECHO, LONGEST_PD_ECHO = 30, 60, 45
+LONGEST_T1_REPETITION, SHORTEST_T2_REPETITION, SHORTEST_PD_REPETITION = 1300, 700, 1800
+SHORTEST_T1_REPETITION = 200  # below it only a gradient echo is that fast
+STIR_INVERSION, T1_INVERSION, FLAIR_INVERSION = (80, 320), (400, 1300), (1500, 4000)
+
+# A word is preceded by no letter or digit, apart from a plane's name as in "SagT2".
+START = r"(?:(?<![a-z0-9])|(?<=sag)|(?<=ax)|(?<=axial)|(?<=sagittal)|(?<=cor)|(?<=tra)|(?<=tse)|(?<=fse))"
+LOCALIZERS = r"locali[sz]er|\bloc\b|scout|survey|3.?plane|3.?pl\b|calibration|smartbrain|\bcal\b"
+DERIVED_TEXT = r"\bmpr\b|\bmip\b|reformat|subtract|\bsub\b|stitch|composed|\bcpr\b|screen ?save"
+OTHER_SEQUENCES = {
+    "diffusion": r"\bdwi\b|diffusion|\bdti\b|\badc\b|trace",
+    "a gradient echo": r"t2 ?\*|t2.?star|t2.?gre|\b(?:medic|merge|m.?ffe|vibe|lava|flash|swi|gre)\b",
+    "a balanced gradient echo": r"\bciss\b|fiesta|trufi|true.?fisp|\bbffe\b|\bb.ffe\b",
+    "a myelogram": r"myelo",
+    "perfusion or dynamic": r"perfusion|dynamic|\btwist\b|angio|\bmra\b|\btof\b",
+    "spectroscopy": r"spectro|\bmrs\b",
+}
+WEIGHTING_TEXT = {
+    "STIR": r"stir|tirm|short.?tau",
+    "T2": START + r"t2(?![0-9])",
+    "T1": START + r"t1(?![0-9])(?!\s*-\s*t?\s?\d)",  # not the vertebrae "T1-T12"
+    "PD": START + r"(?:pd|proton)",
+}
+FAT_SUPPRESSED = (
+    r"fat.?sat|fat.?sup|(?<![a-z])fs(?![a-z])|\bspair\b|\bspir\b|\bwater\b|ideal|dixon|(?<![a-z])chess"
+)
+CONTRAST = r"\bpost\b|\+ ?c\b|\bgad|gadolin|\bgd\b|contrast|with c\b|\bkm\b"
+NO_CONTRAST = r"without|\bpre\b|no contrast|w/o|non.?contrast|\bnative?\b"
+LUMBAR = r"lumb|(?<![a-z])l.?s?.?spine|\blss?\b|\blws\b|lendenw|\bl\d.?s1\b"
+OTHER_BODY = (
+    r"cervic|(?<![a-z])[ct].?spine|thorac|dorsal|brain|head|skull|neck|knee|\bhip|pelvis|sacroil|\bsi ?joint|"
+    r"abdom|liver|shoulder|ankle|foot|wrist|elbow|hand\b|chest|breast|prostate|heart|cardiac|femur|thigh|"
+    r"\b[hb]ws\b|orbit|pituitar"
+)
+
+
+@dataclass(frozen=True)
+class SeriesKind:
+    """A decision: one of the three descriptions, or None and the reason's slug; ``why`` in words.
+
+    second_choice: fat-suppressed, STIR or contrast-enhanced: for use where the study has no plain series.
+    """
+
+    description: str | None
+    reason: str
+    why: str
+    second_choice: bool = False
+
+
+def kind_of(facts: SeriesFacts) -> SeriesKind:
+    """Return what a series is, or why it is left out; reasons are those of ``faults.SERIES_REASONS``."""
+    text = words(facts.text)
+    if (left_out := not_diagnostic(facts, text)) is not None:
+        return SeriesKind(None, *left_out)
+    weighting, why = weighting_of(facts, text)
+    if weighting is None:
+        return SeriesKind(None, "unknown_sequence", why)
+    plane, plane_why = plane_and_source(facts, text)
+    if plane == "mixed":
+        return SeriesKind(None, "localizer", "slices of several planes, as a localizer has them")
+    if plane is None:
+        return SeriesKind(None, "unknown_plane", "no ImageOrientationPatient and no plane in the text")
+    if plane == "coronal":
+        return SeriesKind(None, "other_plane", f"{plane_why}; sagittal and axial series are used")
+    description = DESCRIPTION_OF.get((plane, weighting))
+    why = f"{plane_why}; {why}"
+    if description is None:
+        return SeriesKind(None, "other_sequence", f"{why}; {plane} {weighting} is not used")
+    second = second_choice(facts, text, weighting)
+    return SeriesKind(description, "", f"{why}{f'; {second}' if second else ''}", bool(second))
+
+
+def words(text: str) -> str:
+    """Return a text in small letters with underscores as spaces, for the patterns above."""
+    return re.sub(r"[_\s]+", " ", text.lower()).strip()
+
+
+def not_diagnostic(facts: SeriesFacts, text: str) -> tuple[str, str] | None:
+    """Return (reason, why) of a series that is none whatever its weighting, else None."""
+    if facts.modality and facts.modality.upper() != "MR":
+        return "other_modality", f"Modality is {facts.modality!r}, expected MR"
+    if "LOCALIZER" in (value.upper() for value in facts.image_type) or re.search(LOCALIZERS, text):
+        return "localizer", f"ImageType or the text {facts.text!r} names a localizer"
+    if is_derived(facts.image_type) or re.search(DERIVED_TEXT, text):
+        return (
+            "derived",
+            f"ImageType {list(facts.image_type)} or the text {facts.text!r} names a derived image",
+        )
+    if (region := other_region(facts, text)) is not None:
+        return "other_body_part", region
+    for name, pattern in OTHER_SEQUENCES.items():
+        if found := re.search(pattern, text):
+            return "other_sequence", f"the text {facts.text!r} ({found[0]!r}) names {name}"
+    scanning = {value.upper() for value in facts.scanning}
+    if "EP" in scanning or "ep" in facts.sequence_name.lower()[:4]:
+        return "other_sequence", f"ScanningSequence {sorted(scanning)} or SequenceName is echo planar"
+    if "GR" in scanning and not scanning & {"SE", "IR"}:
+        return "other_sequence", f"ScanningSequence {sorted(scanning)} is a gradient echo"
+    return None
+
+
+def other_region(facts: SeriesFacts, text: str) -> str | None:
+    """Say which other part of the body is named, None where the lumbar spine is or nothing is.
+
+    The series' own text comes first, then StudyDescription, then BodyPartExamined, often a protocol's default.
+    """
+    study, part = words(facts.study_text), words(facts.body_part)
+    for where, name in (("the text", text), ("StudyDescription", study), ("BodyPartExamined", part)):
+        if re.search(LUMBAR, name):
+            return None
+        if other := re.search(OTHER_BODY, name):
+            return f"{where} names {other[0]!r}, expected the lumbar spine"
+        if re.search(r"\bspine\b|columna", name):
+            return None
+    return None
+
+
+def plane_and_source(facts: SeriesFacts, text: str) -> tuple[str | None, str]:
+    """Return the plane by geometry, by text where there is none, and which of the two said so."""
+    if facts.plane is not None:
+        return facts.plane, f"{facts.plane} by ImageOrientationPatient"
+    for plane, pattern in (("sagittal", r"\bsag"), ("coronal", r"\bcor"), ("axial", r"\bax|\btra")):
+        if re.search(pattern, text):
+            return plane, f"{plane} by the text {facts.text!r}"
+    return None, ""
+
+
+def weighting_of(facts: SeriesFacts, text: str) -> tuple[str | None, str]:
+    """Return "T1", "T2", "STIR", "PD", "FLAIR" or "gradient echo", and why; None where nothing tells."""
+    measured, times = weighting_by_times(facts, text)
+    named = [weighting for weighting, pattern in WEIGHTING_TEXT.items() if re.search(pattern, text)]
+    if "STIR" in named:
+        named = ["STIR"]
+    if measured:
+        doubt = f", although the text is {facts.text!r}" if named and measured not in named else ""
+        return measured, f"{measured} by {times}{doubt}"
+    if len(named) == 1:
+        return named[0], f"{named[0]} by the text {facts.text!r}"
+    return None, f"got {times}, the text {facts.text!r}; neither tells the weighting, pass it with --series"
+
+
+def weighting_by_times(facts: SeriesFacts, text: str) -> tuple[str | None, str]:
+    """Return the weighting by TE, TR and TI, None outside the clear ranges; and the times as text."""
+    echo, repetition, inversion = facts.echo, facts.repetition, facts.inversion
+    told = (("TE", echo), ("TR", repetition), ("TI", inversion))
+    times = ", ".join(f"{name} {value:g} ms" for name, value in told if value) or "no TE and TR"
+    if not echo or not repetition:
+        return None, times
+    recovery = "IR" in {value.upper() for value in facts.scanning} or re.search(WEIGHTING_TEXT["STIR"], text)
+    if inversion and FLAIR_INVERSION[0] <= inversion <= FLAIR_INVERSION[1]:
+        return "FLAIR", times
+    if inversion and T1_INVERSION[0] <= inversion <= T1_INVERSION[1] and echo < SHORTEST_T2_ECHO:
+        return "T1", times
+    # A short TI without IR is that of a fat-suppressing prepulse.
+    long = repetition > LONGEST_T1_REPETITION
+    if inversion and STIR_INVERSION[0] <= inversion <= STIR_INVERSION[1] and recovery and long:
+        return "STIR", times
+    if echo >= SHORTEST_T2_ECHO and repetition >= SHORTEST_T2_REPETITION:
+        return ("STIR" if re.search(WEIGHTING_TEXT["STIR"], text) else "T2"), times
+    if echo <= LONGEST_T1_ECHO and repetition <= LONGEST_T1_REPETITION:
+        return ("T1" if repetition >= SHORTEST_T1_REPETITION else "gradient echo"), times
+    if echo < LONGEST_PD_ECHO and repetition >= SHORTEST_PD_REPETITION and not recovery:
+        return "PD", times
+    return None, times
+
+
+def second_choice(facts: SeriesFacts, text: str, weighting: str) -> str:
+    """Say why a plain series of the same description is to be preferred; "" where this one is plain."""
+    if weighting == "STIR":
+        return "STIR, for use where there is no plain T2"
+    if re.search(FAT_SUPPRESSED, text) or "FS" in {value.upper() for value in facts.options}:
+        return "fat-suppressed, for use where there is no plain series"
+    agent = facts.contrast_agent.strip().lower() not in ("", "no", "none")
+    if weighting == "T1" and (agent or re.search(CONTRAST, text)) and not re.search(NO_CONTRAST, text):
+        return "with contrast agent, for use where there is no plain series"
+    return ""

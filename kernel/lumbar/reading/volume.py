@@ -1,0 +1,230 @@
+"""Slices -> the 256 and 512 grids of one description, and the way back to the patient."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from lumbar.reading.series import Series, Slice
+from lumbar.sites import AXIAL_T2
+
+DETECTOR_SIZE, CROP_SIZE = 256, 512  # pixels of a side: the grids of stage 1 and stage 2
+PERCENTILES = (1, 99)  # of a slice, to which it is clipped
+TABLE_RANGE = 2**16  # integer slices that span at most this many values go through a table
+
+
+@dataclass(frozen=True)
+class SliceHeader:
+    """What is kept of a slice beside its pixels; as in ``dicom.Slice``, ``shape`` = native (rows, columns)."""
+
+    series_id: str
+    instance_number: int | None
+    sop_instance_uid: str
+    position: tuple[float, float, float] | None
+    orientation: tuple[float, ...] | None
+    spacing: tuple[float, float] | None
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """All series of one description as one stack in patient order.
+
+    ``grid256`` (slice, 256, 256) and ``grid512`` (slice, 512, 512), uint8, each slice normalised on its own;
+    ``headers`` one a slice. Sagittal: x ascending, so slice 0 is the patient's right side; axial: z ascending,
+    from the feet up. ``order_key`` names the tag that the order comes from; only "ImagePositionPatient"
+    promises the direction.
+
+    Pixel coordinates are those of pixel centres, as OpenCV resizes: native (row + 0.5) * 256 / rows - 0.5.
+    """
+
+    description: str
+    grid256: np.ndarray
+    grid512: np.ndarray
+    headers: tuple[SliceHeader, ...]
+    order_key: str
+
+    def __len__(self) -> int:
+        return len(self.headers)
+
+    @property
+    def series_count(self) -> int:
+        """Return how many series the volume is joined of."""
+        return len({header.series_id for header in self.headers})
+
+    def native_to_grid(self, slice_index: int, row: float, column: float) -> tuple[float, float]:
+        """Return (row, column) on the 256 grid of a native pixel coordinate of a slice."""
+        rows, columns = self.headers[slice_index].shape
+        return (row + 0.5) * DETECTOR_SIZE / rows - 0.5, (column + 0.5) * DETECTOR_SIZE / columns - 0.5
+
+    def grid_to_native(self, slice_index: int, row: float, column: float) -> tuple[float, float]:
+        """Return the native (row, column) of a coordinate on the 256 grid of a slice."""
+        rows, columns = self.headers[slice_index].shape
+        return (row + 0.5) * rows / DETECTOR_SIZE - 0.5, (column + 0.5) * columns / DETECTOR_SIZE - 0.5
+
+    def grid_to_patient(
+        self, slice_index: int, row: float, column: float
+    ) -> tuple[float, float, float] | None:
+        """Return (x, y, z) in mm, LPS, of a coordinate on the 256 grid (PS3.3 C.7.6.2.1.1); None where the
+        slice does not say its position, orientation and spacing."""
+        header = self.headers[slice_index]
+        if header.position is None or header.orientation is None or header.spacing is None:
+            return None
+        row, column = self.grid_to_native(slice_index, row, column)
+        along_row, along_column = np.reshape(header.orientation, (2, 3))
+        point = (
+            np.array(header.position)
+            + along_row * header.spacing[1] * column
+            + along_column * header.spacing[0] * row
+        )
+        return tuple(float(v) for v in point)
+
+    def patient_to_grid(
+        self, slice_index: int, point: tuple[float, float, float]
+    ) -> tuple[float, float] | None:
+        """Return (row, column) on the 256 grid of a patient point (x, y, z) in mm, projected on the slice's
+        plane; None where the slice does not say where it lies. Inverse of ``grid_to_patient``."""
+        header = self.headers[slice_index]
+        if header.position is None or header.orientation is None or header.spacing is None:
+            return None
+        offset = np.subtract(point, header.position)
+        along_row, along_column = np.reshape(header.orientation, (2, 3))
+        steps = np.stack([along_column * header.spacing[0], along_row * header.spacing[1]], axis=1)
+        row, column = np.linalg.lstsq(steps, offset, rcond=None)[0]
+        return self.native_to_grid(slice_index, float(row), float(column))
+
+
+def normalize_slice(pixels: np.ndarray) -> np.ndarray:
+    """Clip a slice to its 1st and 99th percentile, stretch to 0..255, truncate (solution, section 2).
+
+    :param pixels: (row, column), integers or floats of any range.
+    :returns: (row, column) uint8. A constant slice is zero. NaN and infinities count as the smallest finite
+        value.
+    """
+    if pixels.dtype.kind in "iu":
+        smallest, largest = int(pixels.min()), int(pixels.max())
+        if largest - smallest < TABLE_RANGE:
+            return _normalize_by_table(pixels, smallest, largest)
+    values = pixels.astype(np.float64)
+    finite = np.isfinite(values)
+    if not finite.all():
+        values[~finite] = values[finite].min() if finite.any() else 0.0
+    if np.abs(values).max() > np.finfo(np.float64).max / 4:
+        values /= 4  # a power of two: the same picture, and differences that do not overflow
+    low, high = np.percentile(values, PERCENTILES)
+    return _stretch(values, low, high)
+
+
+def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Map low..high to 0..255, truncated; low and high are met by the clipped values of a real slice."""
+    values = np.clip(values, low, high) - low
+    if not high > low:
+        return np.zeros(values.shape, np.uint8)
+    return (values / (high - low) * 255).astype(np.uint8)
+
+
+def _normalize_by_table(pixels: np.ndarray, smallest: int, largest: int) -> np.ndarray:
+    """Give what the plain formula gives, bit for bit, from the histogram: each value is mapped once."""
+    # Differences are taken in unsigned arithmetic modulo the type's range, where none overflows.
+    unsigned = np.dtype(f"u{pixels.dtype.itemsize}")
+    start = np.array(smallest, pixels.dtype).view(unsigned)
+    offsets = (pixels.view(unsigned) - start).astype(np.intp)
+    cumulative = np.cumsum(np.bincount(offsets.ravel()))
+    low, high = (_percentile(cumulative, percentile) + smallest for percentile in PERCENTILES)
+    table = _stretch(np.arange(smallest, largest + 1, dtype=np.float64), low, high)
+    return table.take(offsets)
+
+
+def _percentile(cumulative: np.ndarray, percentile: float) -> float:
+    """Return numpy's "linear" percentile of values 0..n-1 given their cumulative counts."""
+    rank = percentile / 100 * (cumulative[-1] - 1)
+    below = int(np.floor(rank))
+    a, b = np.searchsorted(cumulative, (below, min(below + 1, cumulative[-1] - 1)), side="right").astype(
+        float
+    )
+    share = rank - below
+    # numpy's own two-sided form of a + (b - a) * share
+    return a + (b - a) * share if share < 0.5 else b - (b - a) * (1 - share)
+
+
+def build_volume(series: list[Series], description: str) -> Volume:
+    """Join the series of one description, in the order given, into one volume in patient order.
+
+    Within a series a slice whose size is not the first one's is resized to it before the grids. Bilinear, on
+    uint8, without antialiasing, the aspect ratio ignored (solution, section 2).
+
+    :param series: at least one, each with at least one slice.
+    :returns: a Volume, ordered as ``patient_order`` says.
+    """
+    order_key, order = patient_order([one.slices for one in series], description)
+    joined = [(one, s) for one in series for s in one.slices]
+    # Written straight to their places: the grids exist once, and no native picture outlives its turn.
+    grid256 = np.empty((len(order), DETECTOR_SIZE, DETECTOR_SIZE), np.uint8)
+    grid512 = np.empty((len(order), CROP_SIZE, CROP_SIZE), np.uint8)
+    for place, index in enumerate(order):
+        one, s = joined[index]
+        image = resize(normalize_slice(s.pixels), one.slices[0].pixels.shape)
+        grid256[place] = resize(image, grid256.shape[1:])
+        grid512[place] = resize(image, grid512.shape[1:])
+    headers = tuple(slice_header(one.series_id, s) for one, s in (joined[index] for index in order))
+    return Volume(description, grid256, grid512, headers, order_key)
+
+
+def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resize (row, column) uint8 to a shape, bilinear as OpenCV does it; as it is where it fits."""
+    return image if image.shape == shape else cv2.resize(image, shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def slice_header(series_id: str, one: Slice) -> SliceHeader:
+    """Keep what says where a slice's pixels are, without the pixels."""
+    where = (one.position, one.orientation, one.spacing)
+    return SliceHeader(series_id, one.instance_number, one.sop_instance_uid, *where, one.pixels.shape)
+
+
+def patient_order(series: list[list[Slice]], description: str) -> tuple[str, np.ndarray]:
+    """Order the joined slices of several series along the patient: sagittal x ascending, axial z ascending.
+
+    The key is ``ImagePositionPatient``, or the first of ``SliceLocation``, ``InstanceNumber`` and file name
+    that all slices have; the latter two can't be compared between series, which stay one after another. Such
+    an order has no direction of its own: the positions that are there, if two are, give it theirs. Equals
+    keep the order given.
+
+    :param series: slices of each series in instance order.
+    :returns: the key's name; the indices of the joined slices in order.
+    """
+    axis = 2 if description == AXIAL_T2 else 0
+    slices = [s for one in series for s in one]
+    if all(s.position is not None for s in slices):
+        return "ImagePositionPatient", np.argsort([s.position[axis] for s in slices], kind="stable")
+    if all(s.slice_location is not None for s in slices):
+        order = np.argsort([s.slice_location for s in slices], kind="stable")
+        return "SliceLocation", _along_axis(slices, order, axis)
+    ends = np.cumsum([len(one) for one in series])
+    parts = [_along_axis(slices, part, axis) for part in np.split(np.arange(len(slices)), ends[:-1])]
+    numbered = all(s.instance_number is not None for s in slices)
+    return ("InstanceNumber" if numbered else "file name"), np.concatenate(parts)
+
+
+def _along_axis(slices: list[Slice], order: np.ndarray, axis: int) -> np.ndarray:
+    """Reverse an order in which the positions that are known run down the axis."""
+    known = [s.position[axis] for s in (slices[i] for i in order) if s.position is not None]
+    return order[::-1] if len(known) > 1 and known[-1] < known[0] else order
+
+
+def squeeze(grid: np.ndarray, length: int) -> np.ndarray:
+    """Squeeze a volume to at most ``length`` slices, trilinear, ``align_corners=False``.
+
+    :param grid: (slice, row, column) float.
+    :param length: the detector's maximum number of slices.
+    :returns: (min(slice, length), row, column); the volume itself where it is short enough.
+    """
+    count = len(grid)
+    if count <= length:
+        return grid
+    # In the grid's own precision, as torch's ``interpolate`` does: at slice 270 that is 1e-5 of a slice.
+    scale, half = grid.dtype.type(count / length), grid.dtype.type(0.5)
+    centre = scale * (np.arange(length, dtype=grid.dtype) + half) - half  # never below 0, as count > length
+    low = np.floor(centre).astype(np.int64)
+    share = (centre - low.astype(grid.dtype))[:, None, None]
+    high = np.minimum(low + 1, count - 1)
+    return grid[low] * (1 - share) + grid[high] * share

@@ -1,0 +1,1 @@
+"""Many studies, stoppable at any moment."""

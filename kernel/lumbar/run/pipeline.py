@@ -1,0 +1,162 @@
+"""The whole flow on one screen: find -> load -> read -> detect -> crop -> classify -> average -> write.
+
+Reading runs ahead in worker processes while the networks compute. From the first seconds on there is a
+whole, valid ``submission.csv``: the prior at first, replaced as studies finish.
+"""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from tqdm import tqdm
+
+from lumbar.bundle.loading import Bundle
+from lumbar.bundle.manifest import read_manifest
+from lumbar.faults import Fault
+from lumbar.grading.plausibility import Flag, flags
+from lumbar.grading.study_grading import GradedStudy, grade_study, ready_bundle
+from lumbar.grading.time_limit import Budget, Plan
+from lumbar.networks.device import Device, choose_device, is_out_of_memory, keep_freed_memory, try_cuda
+from lumbar.outputs.findings import study_findings
+from lumbar.reading.study import Study, find_competition
+from lumbar.run.read_ahead import Unreadable, read_ahead
+from lumbar.run.run_state import Run, RunOptions, Told
+from lumbar.run.summary import Summary, graded_record, prior_record
+
+logger = logging.getLogger(__name__)
+
+BAR = {"unit": "study", "desc": "grading", "dynamic_ncols": True}
+EXIT_UNWRITTEN = 5  # as infer.py has it for data that can't be used
+
+
+class DeviceLostError(Exception):
+    """The card failed in a way that only a new process could mend."""
+
+
+def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Summary:
+    """Grade all studies of a competition folder, or of any folder of DICOM; return what there is to say about it.
+
+    clock: of the time limit, in seconds; a test may control it. Raises DataNotFoundError, BundleError and
+    JournalError before any study is read, OSError when the file can't be written; an interrupt passes on
+    after everything known has been written.
+    """
+    keep_freed_memory()
+    manifest = read_manifest(options.bundle)
+    competition = find_competition(options.data, options.split, options.series)
+    device = choose_device(options.device, options.precision)
+    logger.info("device %s (%s), precision %s", device.torch, device.reason, device.precision)
+    state = Run(options, competition, manifest, device)
+    budget = Budget(options.time_limit, options.started, clock)
+    complete = False
+    with end_before(budget, state):
+        # One that can't be loaded leaves the prior, and what an earlier run saw.
+        bundle = ready_bundle(options.bundle, device)
+        try:
+            grade_all(bundle, device, budget, state)
+            complete = True
+        finally:
+            state.finish(complete)
+    return state.summary
+
+
+def grade_all(bundle: Bundle, device: Device, budget: Budget, state: Run) -> None:
+    """Grade the studies as the readers bring them, each with the members that the time allows."""
+    names = [member.name for member in bundle.detectors], [member.name for member in bundle.classifiers]
+    studies = read_ahead(list(state.pending.values()), state.options.workers)
+    with contextlib.closing(studies), tqdm(total=len(state.pending), file=Told(sys.stderr), **BAR) as bar:
+        begun = budget.clock()
+        for ref, study in studies:
+            if "start" not in state.summary.seconds:
+                state.summary.seconds["start"] = budget.clock() - state.options.started
+            plan = budget.plan(len(state.pending), *names)
+            if not plan.detectors:
+                break
+            if isinstance(study, Unreadable):
+                record = prior_record(ref.study_id, study.reason, study.message)
+            else:
+                try:
+                    record = graded_or_prior(study, bundle, plan, device, budget, state)
+                except DeviceLostError as error:
+                    logger.error("%s; the CPU from here on", error)
+                    device = choose_device("cpu", "fp32")
+                    bundle = ready_bundle(state.options.bundle, device)
+                    record = graded_or_prior(study, bundle, plan, device, budget, state)
+            state.add(record)
+            bar.update()
+            ended = budget.clock()
+            budget.learn("other", max(0.0, ended - begun - sum(record["seconds"].values())))
+            begun = ended
+    state.give_up_pending()
+
+
+def implausible(study: Study, graded: GradedStudy) -> list[Flag]:
+    """Return the study's flags; that they can't be told is a fault of the study, and costs no grade."""
+    try:
+        return flags(study.volumes, graded.detections)
+    except Exception as error:
+        logger.exception("study %s: its points could not be checked", study.study_id)
+        graded.faults.append(
+            Fault(f"study {study.study_id}", "not_checked", f"{type(error).__name__}: {error}")
+        )
+        return []
+
+
+def graded_or_prior(
+    study: Study, bundle: Bundle, plan: Plan, device: Device, budget: Budget, state: Run
+) -> dict:
+    """Return a study's record; what fails while it is graded costs this study alone.
+
+    Raises DeviceLostError if the card computes no longer.
+    """
+    try:
+        graded = grade_study(study, bundle, plan, device, budget)
+        found = implausible(study, graded)
+        state.show(study, graded, found)
+        findings = study_findings(study, graded) if state.options.dump else []
+        return graded_record(graded, found, tables=state.options.dump is not None) | {"findings": findings}
+    except Exception as error:
+        if device.torch.type == "cuda" and not try_cuda()[0]:
+            raise DeviceLostError(f"{device.torch}: computes no longer after {error}") from error
+        reason = "out_of_memory" if is_out_of_memory(error) else "grading_failed"
+        logger.exception("study %s: not graded", study.study_id)
+        return prior_record(study.study_id, reason, f"{type(error).__name__}: {error}")
+
+
+@contextlib.contextmanager
+def end_before(budget: Budget, state: Run) -> Iterator[None]:
+    """End the process before the time limit even if a single member hangs: write what is known and leave."""
+    if budget.limit is None:
+        yield
+        return
+    seconds = min(budget.left() + budget.reserve() / 2, threading.TIMEOUT_MAX)
+    watchdog = threading.Timer(seconds, leave, (state, budget.reserve() / 4))
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.cancel()
+
+
+def leave(state: Run, patience: float) -> None:
+    """Write what is known and end the process; whoever has the lock gets ``patience`` seconds to let it go."""
+    status = EXIT_UNWRITTEN
+    try:
+        logger.error("a member did not end before the time limit; the rest is submitted as it stands")
+        if state.lock.acquire(timeout=patience):  # and never released: the main thread must add nothing now
+            state.report = None  # pages take time
+            state.give_up_pending()
+            summary = state.finish(complete=False)
+            print(summary.text(), file=Told(sys.stderr))
+            status = summary.exit_status
+    except BaseException:
+        logger.exception("the last write failed; the file is the one before it")
+    finally:
+        for reader in multiprocessing.active_children():
+            reader.kill()
+        os._exit(status)

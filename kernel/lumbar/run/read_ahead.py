@@ -1,0 +1,233 @@
+"""Worker processes that read studies ahead of the networks, and survive what a file can do to them.
+
+Each worker reads one study and holds it until it is asked for, so memory does not grow with the number of
+studies. A worker that dies or hangs is replaced and its study read once more; then it counts as unreadable.
+Pickles travel only through the pipe between a worker and its parent; nothing of a file is ever unpickled.
+"""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import resource
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from lumbar.reading.study import Study, StudyRef, read_study
+
+logger = logging.getLogger(__name__)
+
+SECONDS_PER_SERIES = 30.0  # a healthy one takes below 1
+SECONDS_TO_START = 120.0  # for a process to import what it needs, from a cold disk
+SECONDS_PER_STUDY = 600.0  # at most, however many series its table claims
+SECONDS_TO_ANSWER = 60.0  # to hand a study over, which takes below 1
+SECONDS_TO_DIE = 5.0  # after a kill; a process that waits for a broken disk can take forever
+TRIES = 2
+LEAST_MEMORY = 4 * 2**30  # bytes of data for a worker, which starts with below 1 GiB
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A study that no worker brought back.
+
+    reason: ``reader_died``, ``reader_hung``, ``reader_error`` or ``out_of_memory``.
+    """
+
+    reason: str
+    message: str
+
+
+@dataclass
+class Job:
+    """A study to be read, how often it was tried, and when its worker has to be done with it."""
+
+    study: StudyRef
+    tries: int = 0
+    seconds: float = 0.0
+    deadline: float = 0.0
+
+
+class Worker:
+    """One reader process and the pipe to it."""
+
+    def __init__(self, context: multiprocessing.context.BaseContext, read: Callable, memory: int):
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, read, memory), daemon=True)
+        try:
+            self.process.start()
+        except BaseException:
+            self.connection.close()
+            raise
+        finally:
+            theirs.close()
+        self.job: Job | None = None
+        self.started = False
+
+    def alive(self) -> bool:
+        return self.process.is_alive() or self.job is not None
+
+    def start(self, job: Job, seconds_per_series: float) -> None:
+        job.tries += 1
+        job.seconds = min(seconds_per_series * max(1, len(job.study.series)), SECONDS_PER_STUDY)
+        job.deadline = time.monotonic() + job.seconds + (0 if self.started else SECONDS_TO_START)
+        self.job = job
+        with contextlib.suppress(OSError):  # it died while idle: ``finish`` meets the broken pipe too
+            self.connection.send(job.study)
+
+    def finish(self) -> tuple[Job, Study | Unreadable] | None:
+        """Take the answer; a worker that died or hangs is stopped, and that is the answer.
+
+        None if the worker only says that it has started: its study's time counts from now on.
+        """
+        job, self.job = self.job, None
+        if not self.connection.poll():
+            self.stop()
+            return job, Unreadable("reader_hung", f"no answer in {job.seconds:.0f} s")
+        # Half an answer would be waited for forever; once the worker is killed, the wait ends.
+        watch = threading.Timer(SECONDS_TO_ANSWER, self.process.kill)
+        watch.daemon = True
+        watch.start()
+        try:
+            answer = self.connection.recv()
+        except MemoryError:
+            self.stop()  # with the rest of the answer still in its pipe
+            return job, Unreadable("out_of_memory", "the study does not fit into memory")
+        except (EOFError, OSError):
+            self.stop()
+            return job, Unreadable("reader_died", f"exit status {self.process.exitcode}")
+        finally:
+            watch.cancel()
+        if answer is not None:
+            return job, answer
+        self.started, self.job = True, job
+        job.deadline = time.monotonic() + job.seconds
+        return None
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join(SECONDS_TO_DIE)
+        self.connection.close()
+
+
+def serve(connection: Connection, read: Callable[[StudyRef], Study], memory: int) -> None:
+    """Read studies as they are asked for, until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    limit_memory(memory)
+    with contextlib.suppress(EOFError, OSError):  # the parent is gone
+        connection.send(None)
+        while True:
+            study = connection.recv()
+            answer = attempt(read, study)
+            connection.send(answer)
+            del answer  # not held while the next one is read
+
+
+def attempt(read: Callable[[StudyRef], Study], study: StudyRef) -> Study | Unreadable:
+    """Read a study; whatever its files provoke makes it unreadable, with the error's text."""
+    try:
+        return read(study)
+    except Exception as error:
+        logger.exception("study %s: not read", study.study_id)
+        memory = isinstance(error, MemoryError) or "Insufficient memory" in str(
+            error
+        )  # the latter is OpenCV's
+        reason = "out_of_memory" if memory else "reader_error"
+        return Unreadable(reason, f"{type(error).__name__}: {error}")
+
+
+def limit_memory(memory: int) -> None:
+    """Let a study that is too big fail in its worker, and let the system kill workers before the parent."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
+    with contextlib.suppress(OSError, ValueError):  # a stricter limit was set from outside
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    with contextlib.suppress(OSError):  # only Linux has it
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def worker_memory(workers: int) -> int:
+    """Return the bytes of data for each worker: equal shares of the memory, one for the parent."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(LEAST_MEMORY, physical // (workers + 1))
+
+
+def read_ahead(
+    studies: Iterable[StudyRef],
+    workers: int,
+    read: Callable[[StudyRef], Study] = read_study,
+    seconds_per_series: float = SECONDS_PER_SERIES,
+) -> Iterator[tuple[StudyRef, Study | Unreadable]]:
+    """Yield every study once, read or unreadable, in the order in which they become ready.
+
+    workers: processes, at least 1, each with at most one study in memory. Where the system refuses every
+    process, studies are read in this one. seconds_per_series: after that many for each series of a study its
+    worker counts as hung.
+    """
+    waiting = deque(Job(study) for study in studies)
+    pool: list[Worker] = []
+    try:
+        while waiting or any(worker.job for worker in pool):
+            pool = [worker for worker in pool if worker.alive()]
+            hire(pool, workers, len(waiting), read)
+            if not pool:
+                study = waiting.popleft().study
+                yield study, attempt(read, study)
+                continue
+            assign(pool, waiting, seconds_per_series)
+            worker = first_ready(pool)
+            finished = worker.finish() if worker else None
+            if finished is None:
+                continue
+            job, answer = finished
+            died_or_hung = isinstance(answer, Unreadable) and answer.reason in ("reader_died", "reader_hung")
+            if died_or_hung and job.tries < TRIES:
+                logger.warning(
+                    "study %s: %s, %s; tried once more", job.study.study_id, answer.reason, answer.message
+                )
+                waiting.append(job)
+                continue
+            assign(pool, waiting, seconds_per_series)  # it reads on while this answer is worked on
+            yield job.study, answer
+            del answer, finished  # not held while the next one is received
+    finally:
+        for worker in pool:
+            worker.stop()
+
+
+def hire(pool: list[Worker], workers: int, waiting: int, read: Callable[[StudyRef], Study]) -> None:
+    """Start workers until there are enough for the studies that wait, or the system refuses."""
+    context = multiprocessing.get_context("spawn")  # a fork would copy CUDA's and OpenMP's state
+    idle = sum(worker.job is None for worker in pool)
+    for _ in range(min(workers - len(pool), waiting - idle)):
+        try:
+            pool.append(Worker(context, read, worker_memory(workers)))
+        except OSError as error:
+            where = f"{len(pool)} readers go on" if pool else "read in this process"
+            logger.warning("readers: no further process can be started (%s); %s", error, where)
+            return
+
+
+def assign(pool: list[Worker], waiting: deque[Job], seconds_per_series: float) -> None:
+    """Give a study to each idle worker."""
+    for worker in pool:
+        if waiting and worker.job is None and worker.alive():
+            worker.start(waiting.popleft(), seconds_per_series)
+
+
+def first_ready(pool: list[Worker]) -> Worker | None:
+    """Wait until a worker has an answer, died or is past its deadline, and return it; None: look again."""
+    busy = {worker.connection: worker for worker in pool if worker.job}
+    if not busy:
+        return None
+    patience = min(worker.job.deadline for worker in busy.values()) - time.monotonic()
+    ready = wait(list(busy), timeout=max(0.0, patience))
+    if ready:
+        return busy[ready[0]]
+    return next((worker for worker in busy.values() if time.monotonic() >= worker.job.deadline), None)

@@ -1,0 +1,221 @@
+"""A run in progress: what is known so far, written so that it can be stopped at any moment."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from lumbar.atomic_files import remove_leftovers
+from lumbar.bundle.manifest import Manifest
+from lumbar.grading.time_limit import Plan
+from lumbar.networks.device import Device
+from lumbar.outputs.findings import write_findings
+from lumbar.outputs.report import Report
+from lumbar.outputs.structured_report import write_structured_reports
+from lumbar.outputs.submission import Submission, study_rows
+from lumbar.reading.study import Competition, StudyRef
+from lumbar.run.journal import Journal, JournalError
+from lumbar.run.summary import Summary, dump_tables, prior_record, versions
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_WRITES = 30.0
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line says; times in seconds.
+
+    data, split: None finds them. series: table that overrules descriptions. dump: folder for points.csv,
+    members.csv and findings/. structured_reports: whether findings/ holds DICOM too. report: folder for
+    pages. started: of the process, on the clock of ``time.monotonic``.
+    """
+
+    data: Path | None
+    split: str | None
+    series: Path | None
+    bundle: Path
+    out: Path
+    device: str
+    precision: str
+    dump: Path | None
+    report: Path | None
+    structured_reports: bool
+    time_limit: float | None
+    max_fallback_share: float
+    workers: int
+    started: float
+
+
+class Run:
+    """A run in progress: everything that is to be written, safe to write at any moment from any thread."""
+
+    def __init__(self, options: RunOptions, competition: Competition, manifest: Manifest, device: Device):
+        self.options = options
+        for file in self.run_files():
+            refuse_training_run(file)
+        row_ids = competition.sample_ids or [
+            row for study in competition.studies for row in study_rows(study.study_id)
+        ]
+        self.submission = Submission(row_ids, manifest.prior)
+        self.summary = summary_of(options, competition, manifest, device)
+        self.lock = threading.RLock()
+        configs = [member.get("config") for member in manifest.classifiers]  # not checked yet
+        borders = [config["border"] for config in configs if isinstance(config, dict) and "border" in config]
+        shown = {"prior": manifest.prior.tolist(), "crop_border": (borders or ["shift"])[0]}
+        self.report = Report(options.report, self.summary.about | shown) if options.report else None
+        self.studies = competition.studies
+        self.pending = {study.study_id: study for study in competition.studies}
+        identity = {
+            "bundle": manifest.fingerprint,
+            "precision": device.precision,
+            "device": device.torch.type,
+        }
+        identity |= {"data": str(competition.images.resolve()), "studies": fingerprint(competition.studies)}
+        identity |= {"dump": options.dump is not None}
+        path = options.out.with_name(options.out.name + ".journal")
+        self.journal = Journal(path, identity, set(self.pending))  # before anything is written: it may refuse
+        remove_leftovers(options.out)
+        for record in self.journal.records():
+            if record["study_id"] in self.pending:
+                self.take(record)
+        self.summary.earlier = self.summary.studies
+        if self.summary.studies:
+            logger.info("%s: %d studies were finished before", path, self.summary.studies)
+        self.submission.write(options.out)
+        self.written = time.monotonic()
+
+    def add(self, record: dict) -> None:
+        """Take a study's record, write it to the journal, and the submission if the last write is old.
+
+        A disk that is full stops neither: the last valid file stays, the end of the run tries again.
+        """
+        with self.lock:
+            self.journal.append(record)
+            self.take(record)
+            if time.monotonic() - self.written > SECONDS_BETWEEN_WRITES:
+                try:
+                    self.submission.write(self.options.out)
+                except OSError as error:
+                    logger.error("%s: not written for now, the last one stays: %s", self.options.out, error)
+                self.written = time.monotonic()
+
+    def give_up_pending(self) -> None:
+        """Leave the prior to the studies that there was no time for."""
+        with self.lock:
+            for study_id in list(self.pending):
+                self.take(prior_record(study_id, "time_limit", "no time left for even one member"))
+
+    def take(self, record: dict) -> None:
+        del self.pending[record["study_id"]]
+        if record["probabilities"] is not None:
+            self.submission.set_study(record["study_id"], np.array(record["probabilities"]))
+        self.summary.add(record)
+        if self.report and record["study_id"] not in self.report.entries:  # from the journal, or not graded
+            self.show(None, record, record["flags"])
+
+    def show(self, *page: object) -> None:
+        """Add a study's page to the report, if there is to be one; a page that fails costs no grade."""
+        try:
+            if self.report:
+                self.report.add_study(*page)
+        except Exception as error:
+            logger.exception("report: a study has no page")
+            self.summary.report_failures.append(f"a study: {type(error).__name__}: {error}")
+
+    def finish_report(self) -> None:
+        """Write the report's index; what failed of the report goes to the summary, before that is written."""
+        if not self.report:
+            return
+        try:
+            self.report.finish(self.summary.as_dict())
+        except Exception as error:
+            logger.exception("report: its index could not be written")
+            self.summary.report_failures.append(f"index: {type(error).__name__}: {error}")
+        self.summary.report_failures += [f"{page}: {why}" for page, why in self.report.failures.items()]
+
+    def run_files(self) -> list[Path]:
+        return [folder / "run.json" for folder in (self.options.out.parent, self.options.dump) if folder]
+
+    def finish(self, complete: bool) -> Summary:
+        """Write everything, the submission first; a complete run needs its journal no longer."""
+        with self.lock:
+            self.submission.write(self.options.out)
+            if self.options.dump:
+                dump_tables(self.journal, self.options.dump)
+                write_findings(self.journal, self.summary.about, self.options.dump / "findings")
+            if self.options.structured_reports:
+                failures = write_structured_reports(self.studies, self.options.dump / "findings")
+                self.summary.report_failures += failures
+            self.finish_report()
+            self.summary.write(self.run_files())
+            if complete:
+                self.journal.discard()
+        return self.summary
+
+
+def refuse_training_run(file: Path) -> None:
+    """Raise JournalError if a ``run.json`` that would be replaced is a training's."""
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):  # none, or nobody's
+        return
+    if isinstance(content, dict) and "recipe" in content:
+        message = f"{file}: got a training run's folder, expected one for predictions"
+        raise JournalError(f"{message}; choose another --out or --dump")
+
+
+def fingerprint(studies: tuple[StudyRef, ...]) -> str:
+    """Return the SHA-256 of what is to be read: a record counts only for the same series in the same order."""
+    listed = [
+        (study.study_id, [(one.series_id, one.description) for one in study.series]) for study in studies
+    ]
+    return hashlib.sha256(repr(listed).encode()).hexdigest()
+
+
+def summary_of(options: RunOptions, competition: Competition, manifest: Manifest, device: Device) -> Summary:
+    """Return an empty summary that knows what this run is."""
+    files = {"submission": str(options.out)} | ({"dump": str(options.dump)} if options.dump else {})
+    files |= {"report": str(options.report / "index.html")} if options.report else {}
+    about = {
+        "bundle": manifest.name,
+        "trained_on": manifest.trained_on,
+        "bundle_sha256": manifest.fingerprint,
+        "detectors": manifest.detector_names,
+        "classifiers": manifest.classifier_names,
+        "data": str(competition.root),
+        "versions": versions(),
+        "device": str(device.torch),
+        "device_reason": device.reason,
+        "precision": device.precision,
+        "files": files,
+    }
+    if competition.decisions:
+        about["series"] = list(competition.decisions)
+    members = Plan(len(manifest.detectors), len(manifest.classifiers))
+    return Summary(about, options.started, options.max_fallback_share, members)
+
+
+class Told:
+    """A text stream that may be closed, full or a pipe whose reader left: then what is told to it is dropped."""
+
+    def __init__(self, stream: TextIO | None):
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            self.stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            self.stream.flush()
+
+    def fileno(self) -> int:
+        return self.stream.fileno()

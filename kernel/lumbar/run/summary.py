@@ -1,0 +1,223 @@
+"""What a run knows of each study and of itself: journal records, ``run.json``, the dumped tables, the summary."""
+
+import csv
+import json
+import platform
+import re
+import resource
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import numpy
+import pandas
+import pydicom
+import safetensors
+import timm
+import torch
+
+from lumbar.atomic_files import write_atomically
+from lumbar.faults import Fault
+from lumbar.grading.plausibility import Flag
+from lumbar.grading.study_grading import GradedStudy
+from lumbar.grading.time_limit import Plan
+from lumbar.networks.heatmap import CROP_OFFSETS
+from lumbar.run.journal import Journal
+from lumbar.sites import DESCRIPTION_SITES, SEVERITIES, SITE_NAMES
+
+POINT_COLUMNS = ("study_id", "detector", "site", "offset", "slice", "row", "column", "value")
+MEMBER_COLUMNS = ("study_id", "detector", "classifier", "site", *SEVERITIES)
+EXIT_FALLBACKS = 3
+MODULES = (
+    torch,
+    timm,
+    pydicom,
+    numpy,
+    pandas,
+    cv2,
+    safetensors,
+)  # not distributions: OpenCV comes as any of four
+
+
+def graded_record(graded: GradedStudy, flags: list[Flag], tables: bool) -> dict:
+    """Return a graded study as JSON: its probabilities, faults, plan, seconds, and its rows of the tables."""
+    return {
+        "study_id": graded.study_id,
+        "probabilities": None if graded.probabilities is None else graded.probabilities.tolist(),
+        "faults": [fault._asdict() for fault in graded.faults],
+        "missing": graded.missing,
+        "flags": [flag._asdict() for flag in flags],
+        "plan": asdict(graded.plan),
+        "seconds": graded.seconds,
+        "points": list(point_rows(graded)) if tables else [],
+        "members": list(member_rows(graded)) if tables else [],
+    }
+
+
+def prior_record(study_id: str, reason: str, message: str) -> dict:
+    """Return the record of a study that gets the prior because it could not be graded."""
+    return {
+        "study_id": study_id,
+        "probabilities": None,
+        "faults": [Fault(f"study {study_id}", reason, message)._asdict()],
+        "missing": [],
+        "flags": [],
+        "plan": asdict(Plan(0, 0)),
+        "seconds": {},
+        "points": [],
+        "members": [],
+        "findings": [],
+    }
+
+
+def point_rows(graded: GradedStudy) -> Iterator[list]:
+    """Yield rows of points.csv without the study: one a site of a fixed detector, five of a dynamic one.
+
+    Slices lie inside the real ones: beyond the ends a dynamic detector takes the end slice and its point.
+    """
+    for detector, detection in graded.detections.items():
+        for description, found in detection.points.items():
+            sites = SITE_NAMES[DESCRIPTION_SITES[description]]
+            offsets = range(len(CROP_OFFSETS)) if found.kind == "dynamic" else [len(CROP_OFFSETS) // 2]
+            for site, points, values in zip(sites, found.points, found.values, strict=True):
+                for offset in offsets:
+                    z, y, x = (int(v) for v in points[offset])
+                    z = min(max(z, 0), found.slices - 1)
+                    yield [detector, site, CROP_OFFSETS[offset], z, y, x, float(values[offset])]
+
+
+def member_rows(graded: GradedStudy) -> Iterator[list]:
+    """Yield rows of members.csv without the study."""
+    for (detector, classifier), probabilities in graded.members.items():
+        for site, row in zip(SITE_NAMES, probabilities, strict=True):
+            yield [detector, classifier, site, *map(float, row)]
+
+
+def dump_tables(journal: Journal, folder: Path) -> None:
+    """Write points.csv and members.csv of all studies in a journal, one study in memory at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for key, columns in (("points", POINT_COLUMNS), ("members", MEMBER_COLUMNS)):
+        with (folder / f"{key}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            for record in journal.records():
+                writer.writerows([record["study_id"], *row] for row in record[key])
+
+
+class Summary:
+    """What a run did: ``run.json`` and the lines that a person reads in ten seconds.
+
+    about: what is known before the first study (versions, device, members, where the files are).
+    """
+
+    def __init__(self, about: dict, started: float, max_fallback_share: float, members: Plan):
+        self.about = about
+        self.started = started
+        self.max_fallback_share = max_fallback_share
+        self.members = members
+        self.studies = 0
+        self.earlier = 0  # of them, taken over from an earlier run's journal
+        self.fallbacks: list[dict] = []
+        self.faults: list[dict] = []
+        self.flags: list[dict] = []
+        self.fewer_members: dict[str, dict] = {}
+        self.report_failures: list[str] = []
+        self.seconds: Counter[str] = Counter()
+
+    def add(self, record: dict) -> None:
+        """Count a study's record."""
+        study_id, reasons = record["study_id"], {f["reason"]: f["message"] for f in record["faults"]}
+        self.studies += 1
+        self.faults += [{"study_id": study_id} | fault for fault in record["faults"]]
+        self.flags += [{"study_id": study_id} | flag for flag in record["flags"]]
+        self.seconds.update(record["seconds"])
+        if record["plan"] != asdict(self.members) and record["plan"]["detectors"]:
+            self.fewer_members[study_id] = record["plan"]
+        if record["probabilities"] is None and self.members.classifiers:
+            self.fallbacks.append({"study_id": study_id, "fallback": "prior", "reasons": reasons})
+        elif record["missing"]:
+            self.fallbacks.append(
+                {
+                    "study_id": study_id,
+                    "fallback": "zero crops",
+                    "descriptions": record["missing"],
+                    "reasons": reasons,
+                }
+            )
+
+    @property
+    def fallback_share(self) -> float:
+        return len(self.fallbacks) / max(1, self.studies)
+
+    @property
+    def exit_status(self) -> int:
+        return EXIT_FALLBACKS if self.fallback_share > self.max_fallback_share else 0
+
+    def as_dict(self) -> dict:
+        """Return the content of ``run.json``; seconds of wall time, memory in MB."""
+        return self.about | {
+            "studies": self.studies,
+            "seconds": {"total": time.monotonic() - self.started} | dict(self.seconds),
+            "peak_memory_mb": peak_memory(),
+            "fallbacks": self.fallbacks,
+            "fallback_share": self.fallback_share,
+            "fewer_members": self.fewer_members,
+            "faults": self.faults,
+            "flags": self.flags,
+            "flag_counts": dict(Counter(flag["reason"] for flag in self.flags)),
+            "report_failures": self.report_failures,
+            "exit_status": self.exit_status,
+        }
+
+    def write(self, paths: list[Path]) -> None:
+        for path in paths:
+            write_atomically(path, json.dumps(self.as_dict(), indent=1) + "\n")
+
+    def text(self) -> str:
+        """Return the closing summary: studies, rate, device, members, fallbacks, where the files are."""
+        seconds = time.monotonic() - self.started
+        now = self.studies - self.earlier
+        earlier = f", {self.earlier} of them before" if self.earlier else ""
+        kinds = Counter(f["fallback"] for f in self.fallbacks)
+        lines = [
+            f"{self.studies} studies{earlier} in {seconds:.0f} s ({seconds / max(1, now):.1f} s each) "
+            f"on {self.about['device']}, {self.about['precision']}",
+            f"{self.members.detectors} detectors x {self.members.classifiers} classifiers of {self.about['bundle']!r}",
+            f"fallbacks: {kinds['prior']} studies with the prior, {kinds['zero crops']} with zero crops"
+            + (f" ({self.fallback_share:.0%} of studies, above the limit)" if self.exit_status else ""),
+        ]
+        if self.fewer_members:
+            plans = Counter((plan["detectors"], plan["classifiers"]) for plan in self.fewer_members.values())
+            told = [f"{count} studies by {d} x {c} members" for (d, c), count in sorted(plans.items())]
+            lines.append(f"graded by fewer: {', '.join(told)}; which is in run.json")
+        if late := sum("time_limit" in fallback["reasons"] for fallback in self.fallbacks):
+            lines.append(f"no time left: {late} studies, with the prior")
+        if self.flags:
+            studies = len({flag["study_id"] for flag in self.flags})
+            reasons = Counter(flag["reason"] for flag in self.flags).most_common()
+            told = ", ".join(f"{number} x {reason}" for reason, number in reasons)
+            lines.append(f"implausible: {studies} studies ({told}), see run.json")
+        lines += [f"{key}: {path}" for key, path in self.about["files"].items()]
+        return "\n".join(lines)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide the numbers."""
+    return {"python": platform.python_version()} | {module.__name__: module.__version__ for module in MODULES}
+
+
+def peak_memory() -> dict[str, float]:
+    """Return the largest resident memory of this process and the largest allocation on the card, in MB.
+
+    On Linux not by ``getrusage``, whose figure begins with that of the process that started this one.
+    """
+    card = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else 0
+    status = Path("/proc/self/status")
+    if status.is_file() and (peak := re.search(r"VmHWM:\s*(\d+) kB", status.read_text())):
+        process = int(peak[1]) / 1024
+    else:
+        process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"process": process, "card": card / 2**20}

@@ -1,0 +1,146 @@
+"""Many studies in the competition's layout: image folders, label tables, sample submission, truth."""
+
+import csv
+import json
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+from pydicom.uid import RLELossless
+
+from lumbar.sites import SEVERITIES, SEVERITY_LABELS, SITE_NAMES, SITES
+from phantom.files import TRANSFER_SYNTAXES
+from phantom.grades import NARROWING_NOISE
+from phantom.study import PhantomStudy, draw_study, study_truth, write_study
+
+
+@dataclass(frozen=True)
+class StudyRows:
+    """One written study's rows of the three tables, and its truth."""
+
+    study_id: int
+    labels: list
+    points: list[list]
+    series: list[list]
+    truth: dict
+
+
+def write_phantoms(
+    out: Path,
+    studies: int,
+    seed: int,
+    workers: int = 1,
+    transfer_syntax: str = RLELossless,
+    split: str = "train",
+    axial_series: int = 1,
+) -> None:
+    """Write ``studies`` phantoms under ``out``; the same arguments give the same bytes, whatever ``workers`` is.
+
+    Args:
+        out: Folder to fill; must be new or empty.
+        studies: How many.
+        seed: Of everything drawn. Study i of a seed is the same however many are written.
+        workers: Processes.
+        transfer_syntax: UID of how pixels are stored: RLE Lossless as the competition's, or uncompressed.
+        split: "train" or "test": the names of the image folder and the tables. Labels are written for both.
+        axial_series: The least number of axial series in a study, 1 to 3.
+
+    Raises:
+        ValueError: ``transfer_syntax`` is not among ``TRANSFER_SYNTAXES``, or a count is not positive.
+        FileExistsError: ``out`` holds files.
+    """
+    out = Path(out)
+    if transfer_syntax not in TRANSFER_SYNTAXES:
+        known = ", ".join(TRANSFER_SYNTAXES)
+        raise ValueError(f"phantoms: got transfer syntax {transfer_syntax}, expected one of {known}")
+    if studies < 1 or workers < 1:
+        raise ValueError(f"phantoms: got {studies} studies on {workers} workers, expected at least 1 of each")
+    if not 1 <= axial_series <= 3:
+        raise ValueError(f"phantoms: got at least {axial_series} axial series a study, expected 1 to 3")
+    if split not in ("train", "test"):
+        raise ValueError(f"phantoms: got split {split!r}, expected 'train' or 'test'")
+    if out.exists() and any(out.iterdir()):
+        raise FileExistsError(
+            f"{out}: got a folder with files in it, expected a new one; choose another --out"
+        )
+    place = out.resolve()
+    beside = place.with_name(f".{place.name}.part")  # so that a killed run leaves no half of a data set
+    shutil.rmtree(beside, ignore_errors=True)
+    images = beside / f"{split}_images"
+    images.mkdir(parents=True)
+    write = partial(
+        _write_one, seed=seed, axial_series=axial_series, images=images, transfer_syntax=transfer_syntax
+    )
+    if workers == 1:
+        drawn = [write(index) for index in range(studies)]
+    else:
+        # A fresh interpreter per worker: a forked OpenCV or torch thread pool can hang.
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+            drawn = list(pool.map(write, range(studies)))
+    _write_tables(beside, drawn, split)
+    truth = {
+        "seed": seed,
+        "narrowing_noise": NARROWING_NOISE,
+        "studies": {str(rows.study_id): rows.truth for rows in drawn},
+    }
+    (beside / "truth.json").write_text(json.dumps(truth, indent=1), encoding="utf-8")
+    out.mkdir(exist_ok=True)
+    for entry in sorted(beside.iterdir(), key=Path.is_file):  # the images, then the tables
+        entry.rename(out / entry.name)
+    beside.rmdir()
+
+
+def _one_thread() -> None:
+    """Keep a worker to its own core."""
+    cv2.setNumThreads(1)
+
+
+def _write_one(index: int, seed: int, axial_series: int, images: Path, transfer_syntax: str) -> StudyRows:
+    """Draw and write one study."""
+    study = draw_study(seed, index, axial_series)
+    write_study(study, images / str(study.study_id), transfer_syntax)
+    return StudyRows(
+        study_id=study.study_id,
+        labels=_label_row(study),
+        points=_point_rows(study),
+        series=[[study.study_id, series_id, plan.description] for series_id, plan in study.series.items()],
+        truth=study_truth(study),
+    )
+
+
+def _write_tables(out: Path, studies: list[StudyRows], split: str) -> None:
+    """Write the competition's four tables."""
+    coordinates = ["study_id", "series_id", "instance_number", "condition", "level", "x", "y"]
+    sample = ([f"{rows.study_id}_{name}", *[1 / 3] * 3] for rows in studies for name in sorted(SITE_NAMES))
+    tables = {
+        f"{split}.csv": [["study_id", *SITE_NAMES], *(rows.labels for rows in studies)],
+        f"{split}_label_coordinates.csv": [coordinates, *(row for rows in studies for row in rows.points)],
+        f"{split}_series_descriptions.csv": [
+            ["study_id", "series_id", "series_description"],
+            *(row for rows in studies for row in rows.series),
+        ],
+        "sample_submission.csv": [["row_id", *SEVERITIES], *sample],
+    }
+    for name, rows in tables.items():
+        with (out / name).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def _label_row(study: PhantomStudy) -> list:
+    return [study.study_id, *("" if label < 0 else SEVERITY_LABELS[label] for label in study.grades.labels)]
+
+
+def _point_rows(study: PhantomStudy) -> list[list]:
+    """Return a row per labelled site: condition and level in the competition's words."""
+    rows = []
+    for site, missing, point in zip(SITES, study.grades.missing, study.points_on_slices, strict=True):
+        if missing or point is None:
+            continue
+        condition = site.group.replace("_", " ").title()
+        level = site.level.replace("_", "/").upper()
+        rows.append([study.study_id, point.series, point.instance, condition, level, point.x, point.y])
+    return rows
