@@ -16,11 +16,8 @@ from pathlib import Path
 from lumbar.bundle.weights import BundleError
 from lumbar.outputs.submission import SubmissionError
 from lumbar.reading.study import DataNotFoundError, find_competition
-from training.cache import build_cache
-from training.evaluation import grading_figures, read_predictions
-from training.evaluation_pictures import draw_evaluation, evaluation_text
-from training.figures import write_json
-from training.labels import (
+from training.data.cache import build_cache
+from training.data.labels import (
     COORDINATES_FILE,
     GRADES_FILE,
     LabelError,
@@ -28,11 +25,14 @@ from training.labels import (
     read_grades,
     report_faults,
 )
-from training.members import fit_weights, member_figures, members_mean, read_members
-from training.phantom_bound import best_on_studies
-from training.point_evaluation import point_figures, point_table, squeezed_lengths
-from training.study_headers import read_headers
-from training.targets import place_targets
+from training.data.study_headers import read_headers
+from training.data.targets import place_targets
+from training.evaluation.grade_figures import grading_figures, read_predictions
+from training.evaluation.member_weights import fit_weights, member_figures, members_mean, read_members
+from training.evaluation.phantom_bound import best_on_studies
+from training.evaluation.point_figures import point_figures, point_table, squeezed_lengths
+from training.evaluation.text_and_plots import draw_evaluation, evaluation_text
+from training.json_files import write_json
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -28,16 +28,16 @@ from lumbar.bundle.weights import BundleError
 from lumbar.networks.device import DeviceError, choose_device, keep_freed_memory
 from lumbar.reading.study import DataNotFoundError
 from phantom import TRANSFER_SYNTAXES, write_phantoms
-from training.export import export_run
-from training.labels import LabelError
-from training.loop import TrainingError
-from training.materials import Sources, check_apart, read_materials
-from training.phantom_bound import describe_bound
-from training.pretrained import convert_lite0
-from training.run import run_recipe
-from training.small_recipes import RECIPES
-from training.stage1 import Workshop
-from training.summary import closing, report
+from training.data.labels import LabelError
+from training.data.training_data import Sources, check_apart, read_materials
+from training.evaluation.phantom_bound import describe_bound
+from training.fitting.closing_summary import closing, report
+from training.fitting.export_bundle import export_run
+from training.fitting.imagenet_start import convert_lite0
+from training.fitting.loop import TrainingError
+from training.fitting.run_recipe import run_recipe
+from training.fitting.train_detector import Workshop
+from training.recipes.small import RECIPES
 
 RAW = argparse.RawDescriptionHelpFormatter
 

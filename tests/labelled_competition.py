@@ -12,12 +12,12 @@ from lumbar.networks.detector import DetectorConfig
 from lumbar.networks.device import choose_device
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SEVERITY_LABELS, SITES
 from tests.dicom_writer import AXIAL, SAGITTAL, write_slice
-from training.augmentation import Affine, Brightness, DetectorAugmentation
-from training.crop_augmentation import CropAugmentation
-from training.loop import Schedule
-from training.materials import Materials, Sources, read_materials
-from training.recipes import SHORT, ClassifierRecipe, DetectorRecipe, NetworkRecipe, Recipe
-from training.stage1 import Workshop
+from training.data.crop_augmentation import CropAugmentation
+from training.data.training_data import Materials, Sources, read_materials
+from training.data.volume_augmentation import Affine, Brightness, DetectorAugmentation
+from training.fitting.loop import Schedule
+from training.fitting.train_detector import Workshop
+from training.recipes.families import SHORT, ClassifierRecipe, DetectorRecipe, NetworkRecipe, Recipe
 
 ROWS, COLUMNS, SLICES = 48, 40, 6
 AUGMENTATION = DetectorAugmentation(Affine(0.06, 0.1, 20, 0.75), Brightness(0.2, 0.2, 0.75))

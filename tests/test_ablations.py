@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import training.stage1 as stage1
+import training.fitting.train_detector as stage1
 from lumbar.grading.point_search import Points
 from lumbar.networks.heatmap import CROP_OFFSETS
 from lumbar.sites import SAGITTAL_T1
@@ -16,9 +16,9 @@ from tests.benchmarks.averaging import mean_points
 from tests.benchmarks.paired import compare, lines
 from tests.benchmarks.true_points import true_points
 from tests.labelled_competition import SCHEDULE, materials_of, tiny_recipe, workshop, write_competition
-from training.classifier_data import ClassifierDataset
-from training.points import FoundPoints
-from training.stage1 import network_dataset
+from training.data.classifier_dataset import ClassifierDataset
+from training.fitting.out_of_fold_points import FoundPoints
+from training.fitting.train_detector import network_dataset
 
 
 def test_differences_are_paired_by_seed():

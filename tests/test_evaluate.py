@@ -12,10 +12,10 @@ from lumbar.reading.volume import SliceHeader, Volume
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SEVERITIES, SITE_NAMES, SITES
 from tests.dicom_writer import AXIAL
 from tests.labelled_competition import ROWS, materials_of, write_competition
-from training.labels import read_grades
-from training.members import fit_weights, known_mean
-from training.metric import score
-from training.point_evaluation import COLUMNS, place_errors
+from training.data.labels import read_grades
+from training.evaluation.member_weights import fit_weights, known_mean
+from training.evaluation.metric import score
+from training.evaluation.point_figures import COLUMNS, place_errors
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from lumbar.sites import CONDITION_SITES
-from training.metric import WEIGHTS, best_constant, calibration, roc_auc, score, severity_auc
+from training.evaluation.metric import WEIGHTS, best_constant, calibration, roc_auc, score, severity_auc
 
 
 def random_case(seed: int, studies: int = 60) -> tuple[np.ndarray, np.ndarray]:

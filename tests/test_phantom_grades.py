@@ -9,7 +9,7 @@ from lumbar.sites import SITES
 from phantom import draw_grades, posterior, weighted_answer
 from phantom.grades import NARROWING_NOISE, grade_thresholds, latent_correlation, narrowing_to_severity
 from phantom.label_figures import GRADE_COUNTS, LATENT_CORRELATION, STUDIES
-from training.phantom_bound import phantom_bound
+from training.evaluation.phantom_bound import phantom_bound
 
 DRAWN = 2000
 

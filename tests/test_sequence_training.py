@@ -10,14 +10,14 @@ import torch
 from lumbar.networks.detector import present_slices
 from lumbar.sites import SAGITTAL_T1
 from tests.labelled_competition import materials_of, tiny_recipe, workshop, write_competition
-from training.detector_data import join_volumes
-from training.detector_training import pointer_logits
-from training.loop import BEST
-from training.losses import pointer_loss
-from training.pretrained import start_detector
-from training.sequence_training import sequence_task
-from training.stage1 import network_dataset, train_network
-from training.targets import faded_by_distance
+from training.data.detector_dataset import join_volumes
+from training.data.targets import faded_by_distance
+from training.fitting.detector_step import pointer_logits
+from training.fitting.imagenet_start import start_detector
+from training.fitting.loop import BEST
+from training.fitting.losses import pointer_loss
+from training.fitting.pointer_sequence import sequence_task
+from training.fitting.train_detector import network_dataset, train_network
 
 LEARNING = ("pointer.sequence.", "pointer.head.")
 

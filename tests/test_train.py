@@ -7,8 +7,8 @@ import pytest
 import train
 from lumbar.networks import device
 from tests.labelled_competition import tiny_recipe, write_competition
-from training.labels import LabelError
-from training.small_recipes import RECIPES
+from training.data.labels import LabelError
+from training.recipes.small import RECIPES
 
 TRAINING = "--data D --out R"
 TRAINED = {"data": Path("D"), "out": Path("R"), "cache": None, "imagenet": None, "strict": False}

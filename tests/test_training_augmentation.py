@@ -7,16 +7,7 @@ from torch.nn import functional as F
 
 from lumbar.networks.detector import present_slices
 from lumbar.sites import CONDITION_SITES, SITES
-from training.augmentation import (
-    Affine,
-    Brightness,
-    DetectorAugmentation,
-    augment_volume,
-    move_points,
-    random_affine,
-    warp,
-)
-from training.crop_augmentation import (
+from training.data.crop_augmentation import (
     CropAugmentation,
     augment_crops,
     jitter_points,
@@ -25,8 +16,18 @@ from training.crop_augmentation import (
     mix_studies,
     warp_stack,
 )
-from training.detector_data import class_planes, sample_slices
-from training.losses import (
+from training.data.detector_dataset import class_planes, sample_slices
+from training.data.volume_augmentation import (
+    Affine,
+    Brightness,
+    DetectorAugmentation,
+    augment_volume,
+    move_points,
+    random_affine,
+    warp,
+)
+from training.evaluation.metric import any_severe_log_loss, score
+from training.fitting.losses import (
     any_severe_loss,
     grade_loss,
     metric_loss,
@@ -36,7 +37,6 @@ from training.losses import (
     slice_target,
     weight_means,
 )
-from training.metric import any_severe_log_loss, score
 
 STRONG = Affine(shift=0.0625, scale=0.1, rotate=45, p=1.0)
 

@@ -9,10 +9,10 @@ import pytest
 from lumbar.reading.study import find_competition, read_study
 from lumbar.sites import DESCRIPTIONS
 from tests.labelled_competition import write_competition
-from training import cache
-from training.labels import COORDINATES_FILE, LabelError, read_coordinates
-from training.study_headers import read_headers
-from training.targets import place_targets
+from training.data import cache
+from training.data.labels import COORDINATES_FILE, LabelError, read_coordinates
+from training.data.study_headers import read_headers
+from training.data.targets import place_targets
 
 
 @pytest.fixture(scope="module")

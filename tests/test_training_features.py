@@ -10,8 +10,8 @@ from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.device import choose_device
 from lumbar.sites import SAGITTAL_T2
 from tests.labelled_competition import tiny_detector
-from training.classifier_training import freeze_features
-from training.features import image_features
+from training.fitting.classifier_step import freeze_features
+from training.fitting.distinct_images import image_features
 
 
 @pytest.mark.parametrize("zero", [(), (0, 3, 4), range(6)], ids=["none", "some", "all"])

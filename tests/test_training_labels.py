@@ -12,10 +12,10 @@ from lumbar.networks.heatmap import points_to_heatmap
 from lumbar.reading.volume import SliceHeader, Volume, squeeze
 from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITES
 from tests.labelled_competition import join_axial_series, materials_of, write_competition
-from training.detector_data import PretrainingDataset, class_planes, join_volumes
-from training.external import improved_group, read_improved_coordinates, read_pretraining_images
-from training.labels import LabelError, read_coordinates, read_grades, study_folds
-from training.targets import FADED, Target, faded_by_distance, squeezed_target
+from training.data.detector_dataset import PretrainingDataset, class_planes, join_volumes
+from training.data.external_labels import improved_group, read_improved_coordinates, read_pretraining_images
+from training.data.labels import LabelError, read_coordinates, read_grades, study_folds
+from training.data.targets import FADED, Target, faded_by_distance, squeezed_target
 
 TABLE = "train_label_coordinates.csv"
 

@@ -13,13 +13,13 @@ from lumbar.networks.device import choose_device
 from lumbar.networks.heatmap import points_to_heatmap
 from lumbar.sites import AXIAL_T2, SAGITTAL_T2
 from tests.labelled_competition import SCHEDULE, tiny_detector
-from training.classifier_data import ClassifierBatch
-from training.classifier_training import METRIC, PLAIN, classifier_losses, study_logits
-from training.detector_data import DetectorBatch
-from training.detector_training import detector_losses
-from training.loop import BEST, Task, TrainingError, best_epoch, fit, rate
-from training.losses import segmenter_loss, slice_mask, slice_target, weight_means
-from training.metric import best_constant, grade_log_loss
+from training.data.classifier_dataset import ClassifierBatch
+from training.data.detector_dataset import DetectorBatch
+from training.evaluation.metric import best_constant, grade_log_loss
+from training.fitting.classifier_step import METRIC, PLAIN, classifier_losses, study_logits
+from training.fitting.detector_step import detector_losses
+from training.fitting.loop import BEST, Task, TrainingError, best_epoch, fit, rate
+from training.fitting.losses import segmenter_loss, slice_mask, slice_target, weight_means
 
 SIDE = 64  # of the small grids that the fully convolutional detectors are tested on
 

@@ -11,18 +11,18 @@ import pytest
 import torch
 
 import train
-import training.stage1 as stage1
+import training.fitting.train_detector as stage1
 from lumbar.bundle.loading import load_bundle
 from lumbar.bundle.manifest import MANIFEST, read_manifest
 from lumbar.grading.ensemble import detect, site_windows
 from lumbar.sites import SITES
 from tests.labelled_competition import SCHEDULE, materials_of, tiny_recipe, workshop, write_competition
-from training.classifier_data import ClassifierDataset
-from training.export import export_run
-from training.labels import LabelError
-from training.points import read_points
-from training.run import RUN_FILE, detector_points, run_recipe
-from training.summary import closing
+from training.data.classifier_dataset import ClassifierDataset
+from training.data.labels import LabelError
+from training.fitting.closing_summary import closing
+from training.fitting.export_bundle import export_run
+from training.fitting.out_of_fold_points import read_points
+from training.fitting.run_recipe import RUN_FILE, detector_points, run_recipe
 
 
 @pytest.fixture(scope="module")

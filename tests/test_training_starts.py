@@ -22,10 +22,10 @@ from tests.labelled_competition import (
     workshop,
     write_competition,
 )
-from training import stage1
-from training.labels import LabelError
-from training.loop import BEST, CHECKPOINT, RESULT
-from training.pretrained import LITE0, convert_lite0, start_classifier, start_detector
+from training.data.labels import LabelError
+from training.fitting import train_detector as stage1
+from training.fitting.imagenet_start import LITE0, convert_lite0, start_classifier, start_detector
+from training.fitting.loop import BEST, CHECKPOINT, RESULT
 
 CLASSIFIER = ClassifierConfig("test_convnext", "level", "shift", (0.2, 0.2, 0.2))
 

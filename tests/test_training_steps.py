@@ -16,13 +16,13 @@ from tests.labelled_competition import (
     workshop,
     write_competition,
 )
-from training import detector_training
-from training.detector_data import join_volumes
-from training.detector_training import PEAKS, detector_losses, epoch_batches
-from training.labels import LabelError
-from training.materials import check_apart
-from training.points import labelled_points
-from training.stage1 import network_dataset, start_from
+from training.data.detector_dataset import join_volumes
+from training.data.labels import LabelError
+from training.data.training_data import check_apart
+from training.fitting import detector_step as detector_training
+from training.fitting.detector_step import PEAKS, detector_losses, epoch_batches
+from training.fitting.out_of_fold_points import labelled_points
+from training.fitting.train_detector import network_dataset, start_from
 
 
 @pytest.fixture(scope="module")

@@ -26,11 +26,11 @@ import torch
 from tests.benchmarks.arms import ARMS, STUDIES, Bench, lay_out, train
 from tests.benchmarks.averaging import average
 from tests.benchmarks.paired import compare, lines
-from training.classifier_data import seen_labels
-from training.classifier_training import grade_figures
-from training.figures import write_json
-from training.materials import Sources
-from training.metric import TERMS, best_constant
+from training.data.classifier_dataset import seen_labels
+from training.data.training_data import Sources
+from training.evaluation.metric import TERMS, best_constant
+from training.fitting.classifier_step import grade_figures
+from training.json_files import write_json
 
 # By ablation: kind and arm of what is trained; the solution's arm first.
 TRAININGS = {

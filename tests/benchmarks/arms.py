@@ -8,16 +8,16 @@ from lumbar.networks.classifier import ClassifierConfig
 from lumbar.networks.device import choose_device
 from lumbar.sites import SAGITTAL_T2
 from tests.benchmarks.true_points import true_points
-from training.augmentation import DetectorAugmentation
-from training.crop_augmentation import NO_AFFINE
-from training.figures import write_json
-from training.loop import Schedule
-from training.materials import Sources, read_materials
-from training.recipes import ClassifierRecipe
-from training.run import RUN_FILE, check_same_run
-from training.small_recipes import MILD, MILD_CROPS, small_network
-from training.stage1 import Workshop, train_network
-from training.stage2 import PointsByStudy, train_classifier
+from training.data.crop_augmentation import NO_AFFINE
+from training.data.training_data import Sources, read_materials
+from training.data.volume_augmentation import DetectorAugmentation
+from training.fitting.loop import Schedule
+from training.fitting.run_recipe import RUN_FILE, check_same_run
+from training.fitting.train_classifier import PointsByStudy, train_classifier
+from training.fitting.train_detector import Workshop, train_network
+from training.json_files import write_json
+from training.recipes.families import ClassifierRecipe
+from training.recipes.small import MILD, MILD_CROPS, small_network
 
 STUDIES, HELD_OUT = 160, 4  # every fourth
 # Evaluated once, after the last epoch.

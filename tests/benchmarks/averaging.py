@@ -9,12 +9,12 @@ from lumbar.grading.ensemble import weighted_mean
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.detector import DetectorNetwork
 from tests.benchmarks.arms import Bench
-from training.classifier_data import ClassifierDataset, SitePoints
-from training.classifier_training import grade_figures, predict_studies
-from training.loop import BEST, load_tensors
-from training.points import FoundPoints, error_figures, point_errors, predict_points
-from training.recipes import ClassifierRecipe, NetworkRecipe
-from training.stage2 import classifier_dataset
+from training.data.classifier_dataset import ClassifierDataset, SitePoints
+from training.fitting.classifier_step import grade_figures, predict_studies
+from training.fitting.loop import BEST, load_tensors
+from training.fitting.out_of_fold_points import FoundPoints, error_figures, point_errors, predict_points
+from training.fitting.train_classifier import classifier_dataset
+from training.recipes.families import ClassifierRecipe, NetworkRecipe
 
 
 def average(

@@ -16,7 +16,7 @@ import torch
 from lumbar.networks.detector import DetectorNetwork
 from tests.benchmarks.floor import flops
 from tests.benchmarks.scaling import repeat_study, run_command
-from training.recipes import family_a, family_b
+from training.recipes.families import family_a, family_b
 
 STUDIES = 50
 WARM_UP = 0.2  # share of the samples left out at the start, and those after the last study at the end

@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 
 from tests.benchmarks.scaling import REPOSITORY, link_tree
-from training.labels import COORDINATES_FILE, GRADES_FILE, read_grades, study_folds
-from training.run import RUN_FILE
+from training.data.labels import COORDINATES_FILE, GRADES_FILE, read_grades, study_folds
+from training.fitting.run_recipe import RUN_FILE
 
 TABLES = (COORDINATES_FILE, "train_series_descriptions.csv")
 

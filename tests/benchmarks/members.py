@@ -22,9 +22,9 @@ from tests.random_bundle import (
     random_detector,
     write_random_bundle,
 )
-from training.detector_data import DetectorBatch, DetectorDataset, join_volumes
-from training.losses import pointer_loss
-from training.materials import Sources, read_materials
+from training.data.detector_dataset import DetectorBatch, DetectorDataset, join_volumes
+from training.data.training_data import Sources, read_materials
+from training.fitting.losses import pointer_loss
 
 CACHE = Path(os.environ.get("LUMBAR_BENCHMARK_CACHE", Path.home() / ".cache" / "lumbar-benchmarks"))
 PHANTOMS = 18  # studies the pointers learn from

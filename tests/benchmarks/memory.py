@@ -15,7 +15,7 @@ from tests.benchmarks.members import CACHE
 from tests.benchmarks.scaling import run_command
 from tests.random_bundle import random_classifier, random_network, write_random_bundle
 from tests.small_study import write_series
-from training.recipes import family_a, family_b
+from training.recipes.families import family_a, family_b
 
 # Series of the largest study: description, slices, axis across them.
 LARGEST = ((SAGITTAL_T1, 30, 0), (SAGITTAL_T2, 30, 0), *((AXIAL_T2, 75, 2),) * 4)

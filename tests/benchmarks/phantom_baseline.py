@@ -14,8 +14,8 @@ import numpy as np
 from lumbar.reading.volume import DETECTOR_SIZE
 from lumbar.sites import CONDITION_SITES, DESCRIPTION_SITES, DESCRIPTIONS, SITES
 from phantom import PhantomStudy, draw_study
-from training.metric import best_constant, score
-from training.phantom_bound import describe_bound
+from training.evaluation.metric import best_constant, score
+from training.evaluation.phantom_bound import describe_bound
 
 
 def site_fractions(study: PhantomStudy) -> tuple[np.ndarray, np.ndarray]:

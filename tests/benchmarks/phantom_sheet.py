@@ -17,7 +17,7 @@ import pandas as pd
 from lumbar.reading.study import find_competition, read_study
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from phantom import write_phantoms
-from training.phantom_bound import describe_bound
+from training.evaluation.phantom_bound import describe_bound
 
 COLUMNS = (
     (SAGITTAL_T2, "Spinal Canal Stenosis", "L3/L4"),

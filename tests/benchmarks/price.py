@@ -19,10 +19,10 @@ from lumbar.networks.classifier import CROP_SLICES
 from lumbar.reading.volume import CROP_SIZE, DETECTOR_SIZE
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SITES
 from tests.benchmarks.training_flops import classifier_passes, detector_passes
-from training.figures import write_json
-from training.loop import Schedule
-from training.recipes import ClassifierRecipe, NetworkRecipe, Recipe
-from training.small_recipes import RECIPES
+from training.fitting.loop import Schedule
+from training.json_files import write_json
+from training.recipes.families import ClassifierRecipe, NetworkRecipe, Recipe
+from training.recipes.small import RECIPES
 
 NAMES = ("small", "family_a", "family_b")
 STUDIES = 1975  # of the competition's training set

@@ -23,15 +23,15 @@ from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.device import choose_device, keep_freed_memory
 from tests.benchmarks.paired import spread
 from tests.benchmarks.true_points import true_points
-from training.classifier_training import PLAIN, classifier_losses, study_logits
-from training.figures import write_json
-from training.loop import Task, train_one_epoch
-from training.losses import weight_means
-from training.materials import Sources, read_materials
-from training.recipes import ClassifierRecipe, NetworkRecipe
-from training.small_recipes import RECIPES
-from training.stage1 import Workshop, network_dataset, recipe_losses, training_parts
-from training.stage2 import PointsByStudy, classifier_dataset, on_device, study_batches
+from training.data.training_data import Sources, read_materials
+from training.fitting.classifier_step import PLAIN, classifier_losses, study_logits
+from training.fitting.loop import Task, train_one_epoch
+from training.fitting.losses import weight_means
+from training.fitting.train_classifier import PointsByStudy, classifier_dataset, on_device, study_batches
+from training.fitting.train_detector import Workshop, network_dataset, recipe_losses, training_parts
+from training.json_files import write_json
+from training.recipes.families import ClassifierRecipe, NetworkRecipe
+from training.recipes.small import RECIPES
 
 STUDIES = 16  # the first so many
 REPEATS = 3  # timed, after one to warm up
@@ -113,7 +113,7 @@ def classifier_task(
 
 
 def rates(task: Task, shop: Workshop) -> dict:
-    """Time a task's epochs of loading, then steps on one batch, both as in ``training.loop``."""
+    """Time a task's epochs of loading, then steps on one batch, both as in ``training.fitting.loop``."""
     samples = len(task.batches(0).dataset)
     loader = [samples / seconds for seconds in timed(lambda epoch: deque(task.batches(epoch), maxlen=0))]
     batch = next(iter(task.batches(0)))

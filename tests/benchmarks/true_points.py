@@ -1,10 +1,10 @@
 """Labelled coordinates as if a detector had found them: a classifier's crops without any detector."""
 
 from lumbar.sites import DESCRIPTIONS
-from training.classifier_data import SitePoints
-from training.materials import Materials
-from training.points import labelled_points
-from training.stage2 import PointsByStudy
+from training.data.classifier_dataset import SitePoints
+from training.data.training_data import Materials
+from training.fitting.out_of_fold_points import labelled_points
+from training.fitting.train_classifier import PointsByStudy
 
 LONGEST = 192  # slices; no volume is squeezed
 

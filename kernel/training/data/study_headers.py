@@ -7,8 +7,8 @@ from tqdm import tqdm
 
 from lumbar.reading.study import Competition, read_study
 from lumbar.reading.volume import Volume
-from training.cache import file_faults
-from training.labels import LabelFault
+from training.data.cache import file_faults
+from training.data.labels import LabelFault
 
 NO_PIXELS = np.zeros((0, 0, 0), np.uint8)
 

@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.model_selection import KFold
 
 from lumbar.sites import GROUPS, LEVELS, SEVERITY_LABELS, SITE_NAMES
-from training.metric import MISSING
+from training.evaluation.metric import MISSING
 
 log = logging.getLogger(__name__)
 

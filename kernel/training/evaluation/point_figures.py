@@ -8,10 +8,10 @@ import pandas as pd
 from lumbar.bundle.manifest import read_manifest
 from lumbar.reading.volume import SliceHeader, Volume
 from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, GROUPS, LEVELS, SEVERITIES, SITE_NAMES, SITES
-from training.cache import Cache
-from training.labels import Grades, read_table
-from training.study_headers import StudyHeaders
-from training.targets import Target
+from training.data.cache import Cache
+from training.data.labels import Grades, read_table
+from training.data.study_headers import StudyHeaders
+from training.data.targets import Target
 
 COLUMNS = ("study_id", "detector", "site", "offset", "slice", "row", "column", "value")
 

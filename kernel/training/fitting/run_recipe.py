@@ -19,15 +19,15 @@ from lumbar.atomic_files import write_atomically
 from lumbar.networks.device import give_back_freed_memory
 from lumbar.run.summary import MEMBER_COLUMNS, versions
 from lumbar.sites import SITE_NAMES
-from training.classifier_data import SitePoints
-from training.classifier_training import Predictions, grade_figures
-from training.figures import known_only, write_json
-from training.labels import LabelError
-from training.metric import best_constant
-from training.points import FoundPoints
-from training.recipes import ClassifierRecipe, DetectorRecipe, NetworkRecipe, Recipe
-from training.stage1 import Workshop, collect_points, train_network
-from training.stage2 import PointsByStudy, finished_predictions, train_classifier
+from training.data.classifier_dataset import SitePoints
+from training.data.labels import LabelError
+from training.evaluation.metric import best_constant
+from training.fitting.classifier_step import Predictions, grade_figures
+from training.fitting.out_of_fold_points import FoundPoints
+from training.fitting.train_classifier import PointsByStudy, finished_predictions, train_classifier
+from training.fitting.train_detector import Workshop, collect_points, train_network
+from training.json_files import known_only, write_json
+from training.recipes.families import ClassifierRecipe, DetectorRecipe, NetworkRecipe, Recipe
 
 log = logging.getLogger(__name__)
 

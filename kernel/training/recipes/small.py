@@ -11,10 +11,10 @@ from dataclasses import replace
 from lumbar.networks.classifier import ClassifierConfig
 from lumbar.networks.detector import DetectorConfig
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
-from training.augmentation import Affine, Brightness, DetectorAugmentation
-from training.crop_augmentation import CropAugmentation
-from training.loop import Schedule
-from training.recipes import (
+from training.data.crop_augmentation import CropAugmentation
+from training.data.volume_augmentation import Affine, Brightness, DetectorAugmentation
+from training.fitting.loop import Schedule
+from training.recipes.families import (
     SHORT,
     ClassifierRecipe,
     DetectorRecipe,

@@ -15,12 +15,13 @@ from torch.utils.data import ConcatDataset, Dataset
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.device import Device
 from lumbar.sites import class_count
-from training.detector_data import DetectorBatch, DetectorDataset, PretrainingDataset, join_volumes
-from training.detector_training import detector_losses, epoch_batches, pretraining_losses, to_device
-from training.labels import LabelError
-from training.loop import BEST, RESULT, Schedule, Task, fit, load_tensors
-from training.materials import Materials
-from training.points import (
+from training.data.detector_dataset import DetectorBatch, DetectorDataset, PretrainingDataset, join_volumes
+from training.data.labels import LabelError
+from training.data.training_data import Materials
+from training.fitting.detector_step import detector_losses, epoch_batches, pretraining_losses, to_device
+from training.fitting.imagenet_start import start_detector
+from training.fitting.loop import BEST, RESULT, Schedule, Task, fit, load_tensors
+from training.fitting.out_of_fold_points import (
     FoundPoints,
     draw_sample_slices,
     error_figures,
@@ -29,9 +30,8 @@ from training.points import (
     predict_points,
     read_points,
 )
-from training.pretrained import start_detector
-from training.recipes import NetworkRecipe
-from training.sequence_training import sequence_task
+from training.fitting.pointer_sequence import sequence_task
+from training.recipes.families import NetworkRecipe
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import pandas as pd
 from lumbar.networks.detector import GRID
 from lumbar.reading.volume import normalize_slice
 from lumbar.sites import LEVELS
-from training.labels import LabelFault, coordinate_table, read_table
+from training.data.labels import LabelFault, coordinate_table, read_table
 
 PRETRAIN_FILE = "coords_pretrain.csv"
 SIDES = {"L": "left", "R": "right"}

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
 from lumbar.networks.detector import DetectorConfig, DetectorNetwork
-from training.labels import LabelError
+from training.data.labels import LabelError
 
 log = logging.getLogger(__name__)
 Network = TypeVar("Network", bound=nn.Module)

@@ -23,7 +23,7 @@ from lumbar.faults import ODDITIES
 from lumbar.reading.study import Competition, Study, StudyRef, read_study
 from lumbar.reading.volume import SliceHeader, Volume
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
-from training.labels import LabelError, LabelFault
+from training.data.labels import LabelError, LabelFault
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from lumbar.networks.detector import DetectorNetwork, neighbours, present_slices
 from lumbar.networks.device import Device
-from training.detector_data import DetectorBatch, sample_slices
-from training.features import image_features
-from training.losses import pointer_loss, segmenter_loss, slice_mask, slice_target
+from training.data.detector_dataset import DetectorBatch, sample_slices
+from training.fitting.distinct_images import image_features
+from training.fitting.losses import pointer_loss, segmenter_loss, slice_mask, slice_target
 
 ALL, PEAKS = "all", "peaks"  # slices that the segmenter learns from
 AROUND = torch.arange(3)  # of a slice in the volume that is padded by one: it and its neighbours

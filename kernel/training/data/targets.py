@@ -14,9 +14,9 @@ from lumbar.networks.detector import GRID
 from lumbar.networks.heatmap import DECAY, REACH
 from lumbar.reading.volume import Volume, squeeze
 from lumbar.sites import DESCRIPTION_SITES, SITES, class_count
-from training.cache import Cache
-from training.labels import LabelFault
-from training.study_headers import StudyHeaders
+from training.data.cache import Cache
+from training.data.labels import LabelFault
+from training.data.study_headers import StudyHeaders
 
 FADED = 0.05  # of an amplitude: less is none
 

@@ -12,14 +12,14 @@ from lumbar.atomic_files import write_atomically
 from lumbar.networks.heatmap import DECAY, REACH
 from lumbar.reading.study import find_competition
 from lumbar.sites import DESCRIPTIONS
-from training.cache import Cache, build_cache
-from training.external import (
+from training.data.cache import Cache, build_cache
+from training.data.external_labels import (
     LabelledImage,
     read_improved_coordinates,
     read_pretraining_images,
     replace_coordinates,
 )
-from training.labels import (
+from training.data.labels import (
     COORDINATES_FILE,
     GRADES_FILE,
     Grades,
@@ -30,7 +30,7 @@ from training.labels import (
     report_faults,
     study_folds,
 )
-from training.targets import Target, faded_by_distance, place_targets
+from training.data.targets import Target, faded_by_distance, place_targets
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from lumbar.atomic_files import write_atomically
 from lumbar.networks.device import Device
-from training.curves import draw_curves
-from training.figures import known_only, write_json
+from training.json_files import known_only, write_json
+from training.plots import draw_curves
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from lumbar.bundle.loading import Bundle, Classifier, Detector
 from lumbar.bundle.writing import write_bundle
 from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
 from lumbar.networks.detector import DetectorConfig, DetectorNetwork
-from training.labels import LabelError
-from training.loop import BEST, RESULT, load_tensors
-from training.run import RUN_FILE
+from training.data.labels import LabelError
+from training.fitting.loop import BEST, RESULT, load_tensors
+from training.fitting.run_recipe import RUN_FILE
 
 MIN_SHARE = 1e-3  # the manifest keeps four digits of the prior, none may become 0
 

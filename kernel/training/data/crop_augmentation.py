@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, GROUPS, LEVELS
-from training.augmentation import Affine, Brightness, random_affine, random_brightness
+from training.data.volume_augmentation import Affine, Brightness, random_affine, random_brightness
 
 CUTMIX_ALPHA = 4.0  # both parameters of the Beta distribution
 NO_AFFINE = Affine(0, 0, 0, 0)

@@ -11,8 +11,8 @@ from lumbar.grading.crops import enlarge
 from lumbar.grading.ensemble import Detection, site_windows, squeezed
 from lumbar.grading.point_search import Points
 from lumbar.sites import DESCRIPTION_SITES
-from training.cache import Cache
-from training.crop_augmentation import CropAugmentation, augment_crops, jitter_points, mix_studies
+from training.data.cache import Cache
+from training.data.crop_augmentation import CropAugmentation, augment_crops, jitter_points, mix_studies
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from lumbar.sites import CONDITION_SITES, GROUPS, LEVELS, SEVERITIES, SITES
-from training.curves import finish
-from training.metric import TERMS
+from training.evaluation.metric import TERMS
+from training.plots import finish
 
 
 def evaluation_text(figures: dict) -> str:

@@ -8,8 +8,8 @@ from scipy.optimize import minimize
 
 from lumbar.grading.ensemble import weighted_mean
 from lumbar.sites import SEVERITIES, SITE_NAMES, SITES
-from training.labels import Grades, LabelError, read_table
-from training.metric import TERMS, score
+from training.data.labels import Grades, LabelError, read_table
+from training.evaluation.metric import TERMS, score
 
 KEYS = ["study_id", "detector", "classifier", "site"]
 FOLD = r"/fold\d+$"  # how a run names a classifier's folds

@@ -12,10 +12,10 @@ from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.device import Device
 from lumbar.networks.heatmap import CROP_OFFSETS
 from lumbar.sites import class_count
-from training.cache import Cache
-from training.curves import draw_points
-from training.detector_data import stage1_grid
-from training.targets import Target, squeezed_target
+from training.data.cache import Cache
+from training.data.detector_dataset import stage1_grid
+from training.data.targets import Target, squeezed_target
+from training.plots import draw_points
 
 SAMPLE_SLICES = 8  # pictures of labels and predictions
 MIDDLE = len(CROP_OFFSETS) // 2

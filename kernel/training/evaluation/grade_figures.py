@@ -6,8 +6,15 @@ import numpy as np
 
 from lumbar.outputs.submission import read_submission
 from lumbar.sites import CONDITION_SITES, SEVERITIES, SITE_NAMES, SITES
-from training.labels import Grades, LabelError
-from training.metric import MISSING, best_constant, calibration, grade_log_loss, score, severity_auc
+from training.data.labels import Grades, LabelError
+from training.evaluation.metric import (
+    MISSING,
+    best_constant,
+    calibration,
+    grade_log_loss,
+    score,
+    severity_auc,
+)
 
 
 def read_predictions(file: Path, grades: Grades) -> tuple[tuple[str, ...], np.ndarray]:

@@ -11,8 +11,8 @@ import torch
 
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.sites import SITE_NAMES
-from training.classifier_data import ClassifierBatch, ClassifierDataset, Mixer, SitePoints
-from training.classifier_training import (
+from training.data.classifier_dataset import ClassifierBatch, ClassifierDataset, Mixer, SitePoints
+from training.fitting.classifier_step import (
     METRIC,
     PLAIN,
     WEIGHTED,
@@ -25,14 +25,14 @@ from training.classifier_training import (
     read_predictions,
     study_logits,
 )
-from training.curves import draw_crops
-from training.detector_training import epoch_batches
-from training.figures import write_json
-from training.loop import RESULT, Schedule, Task, fit
-from training.losses import WeightMeans, weight_means
-from training.pretrained import start_classifier
-from training.recipes import ClassifierRecipe
-from training.stage1 import Workshop
+from training.fitting.detector_step import epoch_batches
+from training.fitting.imagenet_start import start_classifier
+from training.fitting.loop import RESULT, Schedule, Task, fit
+from training.fitting.losses import WeightMeans, weight_means
+from training.fitting.train_detector import Workshop
+from training.json_files import write_json
+from training.plots import draw_crops
+from training.recipes.families import ClassifierRecipe
 
 log = logging.getLogger(__name__)
 PREDICTIONS = "predictions.npz"  # of the validation studies

@@ -10,7 +10,7 @@ import numpy as np
 
 from lumbar.sites import SITE_NAMES
 from phantom.grades import draw_grades, posterior, weighted_answer
-from training.metric import best_constant, score
+from training.evaluation.metric import best_constant, score
 
 DRAWN_STUDIES = 2000
 TRUTH_FILE = "truth.json"
@@ -20,7 +20,7 @@ def phantom_bound(studies: int = DRAWN_STUDIES, seed: int = 0) -> dict[str, dict
     """Score three readers on drawn label sets, without any image.
 
     Returns:
-        ``training.metric.score`` of "best_possible" (posterior from all true narrowings of the study),
+        ``training.evaluation.metric.score`` of "best_possible" (posterior from all true narrowings of the study),
         "own_narrowing" (posterior from the site's own alone: what the others are worth is the difference) and
         "constant" (the best constant per condition and level, fitted on the same labels). The weighted
         posterior is optimal for every term but any-severe, so "best_possible" is a hair above the optimum.

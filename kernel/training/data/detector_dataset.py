@@ -12,10 +12,10 @@ from lumbar.grading.ensemble import squeezed
 from lumbar.networks.detector import GRID
 from lumbar.networks.heatmap import SIGMA, points_to_heatmap
 from lumbar.reading.volume import Volume
-from training.augmentation import DetectorAugmentation, augment_volume
-from training.cache import Cache
-from training.external import LabelledImage
-from training.targets import Target, squeezed_target
+from training.data.cache import Cache
+from training.data.external_labels import LabelledImage
+from training.data.targets import Target, squeezed_target
+from training.data.volume_augmentation import DetectorAugmentation, augment_volume
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from lumbar.networks.detector import DetectorNetwork, present_slices
 from lumbar.networks.device import Device
-from training.detector_data import join_volumes
-from training.detector_training import counted, epoch_batches, pointer_target, slice_features, to_device
-from training.loop import Schedule
-from training.losses import pointer_loss
+from training.data.detector_dataset import join_volumes
+from training.fitting.detector_step import counted, epoch_batches, pointer_target, slice_features, to_device
+from training.fitting.loop import Schedule
+from training.fitting.losses import pointer_loss
 
 
 def sequence_task(

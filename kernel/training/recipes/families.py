@@ -10,9 +10,9 @@ from lumbar.networks.classifier import ClassifierConfig
 from lumbar.networks.detector import DetectorConfig
 from lumbar.networks.heatmap import DECAY, REACH, SIGMA
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
-from training.augmentation import Affine, Brightness, DetectorAugmentation
-from training.crop_augmentation import CropAugmentation
-from training.loop import Schedule
+from training.data.crop_augmentation import CropAugmentation
+from training.data.volume_augmentation import Affine, Brightness, DetectorAugmentation
+from training.fitting.loop import Schedule
 
 
 @dataclass(frozen=True)

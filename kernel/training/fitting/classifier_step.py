@@ -12,10 +12,10 @@ from lumbar.grading.ensemble import classify
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.device import Device
 from lumbar.sites import CONDITION_SITES, SITES
-from training.classifier_data import ClassifierBatch, ClassifierDataset
-from training.features import image_features
-from training.losses import WeightMeans, grade_loss, metric_loss, scaled_weights
-from training.metric import MISSING, score, severity_auc
+from training.data.classifier_dataset import ClassifierBatch, ClassifierDataset
+from training.evaluation.metric import MISSING, score, severity_auc
+from training.fitting.distinct_images import image_features
+from training.fitting.losses import WeightMeans, grade_loss, metric_loss, scaled_weights
 
 PLAIN, WEIGHTED, METRIC = "plain", "weighted", "metric"  # losses: unweighted; weighted; with any-severe
 

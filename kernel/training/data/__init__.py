@@ -1,0 +1,1 @@
+"""Labelled studies to batches: labels, decoded volumes, targets, augmentation."""

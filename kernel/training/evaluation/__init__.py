@@ -1,0 +1,1 @@
+"""Predictions and labels to figures: the competition's metric, points, members' weights."""

@@ -1,0 +1,1 @@
+"""A recipe run: each network trained, points found out of fold, the bundle exported."""

@@ -1,0 +1,1 @@
+"""Recipes: which networks and classifiers are trained, on what, and how."""
