@@ -24,8 +24,8 @@ import infer
 import train
 from lumbar.bundle.loading import load_bundle
 from lumbar.outputs.submission import read_submission
-from tests import kaggle_machine
-from tests.labelled_competition import tiny_recipe
+from tests.kaggle import kaggle_machine
+from tests.making.labelled_competition import tiny_recipe
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -145,7 +145,7 @@ def test_kaggle_s_own_client_takes_the_commands(walk, command, tmp_path):
     account = {"KAGGLE_USERNAME": OWNER, "KAGGLE_KEY": "none", "HOME": str(tmp_path)}
     path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
-        [sys.executable, "-m", "tests.kaggle_client", *shlex.split(small(command))[1:]],
+        [sys.executable, "-m", "tests.kaggle.kaggle_client", *shlex.split(small(command))[1:]],
         cwd=walk,
         env=os.environ | account | {"PYTHONPATH": path},
         capture_output=True,

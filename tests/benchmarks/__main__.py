@@ -52,12 +52,12 @@ def measure(data: Path, device: str, runs: int, part: str) -> dict:
     from lumbar.networks.device import choose_device
     from lumbar.reading.study import find_competition
     from tests.benchmarks import card, table
-    from tests.benchmarks.agreement import agreement
-    from tests.benchmarks.floor import image_flops
+    from tests.benchmarks.amp_agreement import agreement
+    from tests.benchmarks.flop_floor import image_flops
     from tests.benchmarks.members import learnt_members, phantoms, random_members
     from tests.benchmarks.memory import published_ensemble
-    from tests.benchmarks.ratio import PRECISIONS, compare
     from tests.benchmarks.scaling import grow
+    from tests.benchmarks.speed_ratio import PRECISIONS, compare
     from tests.benchmarks.start import start_up
 
     devices = {precision: choose_device(device, precision) for precision in PRECISIONS}

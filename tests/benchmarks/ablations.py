@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.benchmarks.arms import ARMS, STUDIES, Bench, lay_out, train
+from tests.benchmarks.ablation_recipes import ARMS, STUDIES, Bench, lay_out, train
 from tests.benchmarks.averaging import average
-from tests.benchmarks.paired import compare, lines
+from tests.benchmarks.paired_differences import compare, lines
 from training.data.classifier_dataset import seen_labels
 from training.data.training_data import Sources
 from training.evaluation.metric import TERMS, best_constant

@@ -8,7 +8,7 @@ import numpy as np
 from lumbar.grading.ensemble import weighted_mean
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.detector import DetectorNetwork
-from tests.benchmarks.arms import Bench
+from tests.benchmarks.ablation_recipes import Bench
 from training.data.classifier_dataset import ClassifierDataset, SitePoints
 from training.fitting.classifier_step import grade_figures, predict_studies
 from training.fitting.loop import BEST, load_tensors

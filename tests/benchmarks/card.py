@@ -14,7 +14,7 @@ import timm
 import torch
 
 from lumbar.networks.detector import DetectorNetwork
-from tests.benchmarks.floor import flops
+from tests.benchmarks.flop_floor import flops
 from tests.benchmarks.scaling import repeat_study, run_command
 from training.recipes.families import family_a, family_b
 

@@ -15,7 +15,7 @@ import torch
 from lumbar.networks.detector import DetectorNetwork, neighbours, present_slices
 from lumbar.networks.device import Device, choose_device
 from phantom.dataset import write_phantoms
-from tests.random_bundle import (
+from tests.making.random_bundle import (
     FAMILY_A,
     LENGTHS,
     random_classifier,

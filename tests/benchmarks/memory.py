@@ -13,8 +13,8 @@ from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from tests.benchmarks.card import PUBLISHED
 from tests.benchmarks.members import CACHE
 from tests.benchmarks.scaling import run_command
-from tests.random_bundle import random_classifier, random_network, write_random_bundle
-from tests.small_study import write_series
+from tests.making.random_bundle import random_classifier, random_network, write_random_bundle
+from tests.making.small_study import write_series
 from training.recipes.families import family_a, family_b
 
 # Series of the largest study: description, slices, axis across them.

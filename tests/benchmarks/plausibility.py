@@ -17,7 +17,7 @@ import numpy as np
 from lumbar.grading.plausibility import DETECTORS_APART, flags
 from lumbar.sites import SITE_NAMES
 from phantom import draw_study
-from tests.spine import detection_of, phantom_spine
+from tests.making.spine import detection_of, phantom_spine
 
 FAR = DETECTORS_APART  # mm: an error that a flag should tell
 

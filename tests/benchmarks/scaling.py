@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 from tests.benchmarks.members import random_members
-from tests.random_bundle import LENGTHS
-from tests.tiny_bundle import write_tiny_bundle
+from tests.making.random_bundle import LENGTHS
+from tests.making.tiny_bundle import write_tiny_bundle
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STUDIES = (1, 10, 100)

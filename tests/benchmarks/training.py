@@ -21,7 +21,7 @@ import torch
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.device import choose_device, keep_freed_memory
-from tests.benchmarks.paired import spread
+from tests.benchmarks.paired_differences import spread
 from tests.benchmarks.true_points import true_points
 from training.data.training_data import Sources, read_materials
 from training.fitting.classifier_step import PLAIN, classifier_losses, study_logits

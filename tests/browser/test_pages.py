@@ -8,7 +8,7 @@ from lumbar.grading.plausibility import Flag
 from lumbar.outputs.report import Report
 from lumbar.sites import SITE_NAMES
 from tests.browser.chromium import complaints, requests, set_view, start_chromium
-from tests.report_studies import ABOUT, HOSTILE, decisions_of, graded_study, unreadable, without_axial
+from tests.making.report_studies import ABOUT, HOSTILE, decisions_of, graded_study, unreadable, without_axial
 
 # Text against what lies behind it: colours as the browser computed them, mixed where it is translucent.
 CONTRAST = """

@@ -28,9 +28,9 @@ from pydicom.uid import (
 from lumbar.faults import FILE_REASONS, DicomError
 from lumbar.reading.dicom_file import read_file
 from lumbar.reading.volume import normalize_slice
-from tests.dicom_writer import SAGITTAL, write_slice
-from tests.faults.harms import in_syntax
+from tests.faults.file_damage import in_syntax
 from tests.faults.study_set import Copy
+from tests.making.dicom_writer import SAGITTAL, write_slice
 
 SECONDS = 5  # for one input
 MEMORY = 3 * 2**30  # bytes of data beyond what is in use

@@ -43,10 +43,10 @@ class Outcome:
 
 
 class Nursery:
-    """The process that forks kernels; see ``tests.faults.nursery``."""
+    """The process that forks kernels; see ``tests.faults.worker_process``."""
 
     def __init__(self):
-        command = [sys.executable, "-m", "tests.faults.nursery"]
+        command = [sys.executable, "-m", "tests.faults.worker_process"]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT, env=ENVIRONMENT

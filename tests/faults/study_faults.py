@@ -16,8 +16,8 @@ from pydicom.uid import (
 
 from lumbar.faults import FILE_REASONS
 from lumbar.sites import SAGITTAL_T1
-from tests.faults import harms
-from tests.faults.harms import Harm, on_bytes, on_dataset, pixels_as, replaced_by, tags
+from tests.faults import file_damage as harms
+from tests.faults.file_damage import Harm, on_bytes, on_dataset, pixels_as, replaced_by, tags
 from tests.faults.study_set import Copy
 
 ANY = tuple(FILE_REASONS)

@@ -11,8 +11,8 @@ import torch
 from lumbar.bundle.loading import Bundle, Classifier, Detector
 from lumbar.bundle.writing import write_bundle
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES
-from tests.random_bundle import random_classifier, random_detector
-from tests.small_study import write_series
+from tests.making.random_bundle import random_classifier, random_detector
+from tests.making.small_study import write_series
 
 HEALTHY = 3  # different studies
 SLICES = {SAGITTAL_T1: 3, SAGITTAL_T2: 2, AXIAL_T2: 2}

@@ -6,7 +6,7 @@ import pytest
 
 from dataset import building
 from lumbar.sites import AXIAL_T2
-from tests.tiny_bundle import build, copy_checkout, write_tiny_bundle
+from tests.making.tiny_bundle import build, copy_checkout, write_tiny_bundle
 
 
 @pytest.fixture(scope="module")

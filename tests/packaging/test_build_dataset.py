@@ -16,7 +16,7 @@ from lumbar.bundle.loading import load_bundle
 from lumbar.bundle.manifest import read_manifest
 from lumbar.bundle.weights import BundleError
 from lumbar.bundle.writing import write_bundle
-from tests.tiny_bundle import OWNER, SLUG, build, copy_checkout, downloaded_wheels
+from tests.making.tiny_bundle import OWNER, SLUG, build, copy_checkout, downloaded_wheels
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from dataset import building, metadata, verifying
-from tests.tiny_bundle import OWNER, SLUG, build
+from tests.making.tiny_bundle import OWNER, SLUG, build
 
 
 @pytest.mark.parametrize(

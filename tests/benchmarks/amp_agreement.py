@@ -1,0 +1,45 @@
+"""How far half precision moves what trained networks say: the shipped bundle on phantoms it has not seen."""
+
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from lumbar.grading.ensemble import classify, detect, site_windows
+from lumbar.grading.study_grading import ready_bundle
+from lumbar.networks.device import choose_device
+from lumbar.reading.study import find_competition, read_study
+from tests.benchmarks.scaling import REPOSITORY
+from tests.benchmarks.speed_ratio import within_a_pixel
+
+
+def agreement(root: Path, device: str) -> dict:
+    """Return how the kernel in half precision agrees with itself in float32, over all studies of a folder.
+
+    points: how many; within_1_px: the share of them on the same slice and at most a pixel apart. Probabilities are
+    compared at the float32 points' crops, a pair of a classifier and a study each.
+    """
+    wide, half = choose_device(device, "fp32"), choose_device(device, "amp")
+    plain, rounded = ready_bundle(REPOSITORY, wide), ready_bundle(REPOSITORY, half)
+    near: list[np.ndarray] = []
+    apart: list[float] = []
+    for ref in find_competition(root).studies:
+        volumes = read_study(ref).volumes
+        found = detect(rounded.detectors, volumes, half)
+        for name, detection in detect(plain.detectors, volumes, wide).items():
+            for description, points in detection.points.items():
+                near.append(same_places(points.points, found[name].points[description].points))
+            for one, other in zip(plain.classifiers, rounded.classifiers, strict=True):
+                crops = site_windows(detection, one.network.config.border)[None]
+                apart.append(float(np.abs(classify(one, crops, wide) - classify(other, crops, half)).max()))
+    return {
+        "precision": half.precision,
+        "points": sum(map(len, near)),
+        "within_1_px": float(np.concatenate(near).mean()),
+        "probability_difference": {"median": median(apart), "largest": max(apart)},
+    }
+
+
+def same_places(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Tell of points (n, 5, 3) whether the middle ones are within a pixel of each other, (n,)."""
+    return within_a_pixel(np.abs(points[:, 2] - others[:, 2]))

@@ -1,0 +1,169 @@
+"""The arithmetic of the benchmarks, on made-up measurements; seconds are never asserted."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lumbar.sites import AXIAL_T2, SAGITTAL_T2
+from tests.benchmarks import training
+from tests.benchmarks import training_cost as price
+from tests.benchmarks import unseen_studies as held_out
+from tests.benchmarks.amp_agreement import same_places
+from tests.benchmarks.flop_floor import floor_seconds, flops, lstm_flops
+from tests.benchmarks.scaling import repeat_study
+from tests.benchmarks.speed_ratio import figures
+from tests.benchmarks.training_flops import DetectorPasses, Pass, count_pass
+from tests.benchmarks.two_processes import Measured
+from tests.making.labelled_competition import materials_of, tiny_recipe, workshop, write_competition
+from tests.making.small_study import write_studies
+
+IMAGE = {
+    "segmenter": {SAGITTAL_T2: 4e9, AXIAL_T2: 5e9},
+    "pointer": {SAGITTAL_T2: 1e9, AXIAL_T2: 1e9},
+    "backbone": 2e9,
+    "sequence 1": 0.0,
+    "sequence 2": 0.0,
+}
+COUNTS = {
+    "pointer": {SAGITTAL_T2: 4, AXIAL_T2: 5},
+    "segmenter": {SAGITTAL_T2: 4, AXIAL_T2: 1},
+    "slices": 20,
+    "backbone": 100,
+}
+
+
+def measured(seconds: float, points: np.ndarray, probabilities: np.ndarray) -> Measured:
+    return Measured(
+        seconds={"read": 0.0, "stage 1": seconds / 2, "stage 2": seconds / 2},
+        points=points,
+        margins=np.where(np.arange(25) < 20, 1e-3, 1e-6),
+        searched=np.ones(25, bool),
+        probabilities=probabilities,
+        counts=COUNTS,
+        peak_mb={"process": 1.0, "card": 0.0},
+    )
+
+
+def test_figures_compare_what_is_comparable():
+    """An unclear point may differ in float32; with AMP one pixel is allowed; a level with a differing point
+    is left out of the probabilities."""
+    points, probabilities = np.full((25, 3), 100), np.full((25, 3), 1 / 3)
+    other_points, other = points.copy(), probabilities + 1e-4
+    other_points[24] += (0, 1, -1)  # right subarticular, l5_s1: not clear
+    other_points[3] += (0, 2, 0)  # spinal, l4_l5: clear
+    other[4] += 0.5
+    reference = [measured(s, points, probabilities) for s in (30.0, 20.0, 40.0)]
+    kernel = [measured(s, other_points, other) for s in (3.0, 4.0, 2.0)]
+    found = figures(reference, kernel, "fp32", IMAGE, rate=1e10)
+    assert found["ratio"] == 10
+    assert found["ratio_spread"] == [5, 20]
+    assert found["points_equal"] == 19 / 20
+    np.testing.assert_allclose(found["max_probability_difference"], 1e-4)
+    assert figures(reference, kernel, "amp", IMAGE, rate=1e10)["points_equal"] == 24 / 25
+    assert found["floor_s"] == 3 + 20
+    assert found["stages"]["stage 1"]["times_floor"] == 1.5 / 3
+
+
+def test_floor_counts_multiplications_and_additions():
+    assert flops(nn.Linear(10, 20, bias=False), torch.rand(1, 10)) == 2 * 10 * 20
+    assert lstm_flops(nn.Sequential(nn.LSTM(8, 4, bidirectional=True))) == 2 * 2 * (16 * 8 + 16 * 4)
+    assert floor_seconds(COUNTS, IMAGE, 1e9) == {"stage 1": 30.0, "stage 2": 200.0}
+
+
+def test_repeated_studies_are_the_same_study(tmp_path):
+    root = write_studies(tmp_path / "one")
+    copies = repeat_study(root, "1", 3, tmp_path / "many")
+    with (copies / "test_series_descriptions.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert [row["study_id"] for row in rows] == [study for study in "123" for _ in range(4)]
+    for row in rows:
+        original = root / "test_images" / "1" / row["series_id"]
+        copied = copies / "test_images" / row["study_id"] / row["series_id"]
+        assert {f.name: f.read_bytes() for f in copied.iterdir()} == {
+            f.name: f.read_bytes() for f in original.iterdir()
+        }
+
+
+def test_training_flops_are_the_closed_formula():
+    """A gradient costs what its forward pass costs; the image's own is not wanted. Grouped convolutions count
+    their groups."""
+    layers = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 4, 1)
+    )
+    network, images = layers.to("meta"), torch.empty(1, 3, 16, 16, device="meta")
+    each = [2 * 16 * 16 * weights for weights in (8 * 3 * 9, 8 * 9, 4 * 8)]
+    found = count_pass(network, lambda: network(images))
+    assert found.forward == sum(each)
+    assert found.both == 2 * each[0] + 3 * each[1] + 3 * each[2]
+    assert found.kept == 4 * 16 * 16 * (3 + 8 + 8)  # what goes into each convolution, float32
+    up = nn.ConvTranspose2d(8, 4, 2, stride=2).to("meta")
+    one = 2 * 16 * 16 * (8 * 4 * 4)
+    assert count_pass(up, lambda: up(torch.empty(1, 8, 16, 16, device="meta"))).both == 2 * one
+
+
+def test_an_lstm_costs_as_much_at_every_slice():
+    lstm = nn.LSTM(8, 4, batch_first=True, bidirectional=True).to("meta")
+    one, five = (
+        count_pass(lstm, lambda n=n: lstm(torch.empty(1, n, 8, device="meta", requires_grad=True))[0])
+        for n in (1, 5)
+    )
+    assert one.forward == lstm_flops(lstm) and five.forward == 5 * one.forward
+    assert five.both <= 3 * five.forward
+
+
+def test_a_price_is_samples_times_their_flops(monkeypatch):
+    passes = DetectorPasses(100, Pass(2, 6, 400), Pass(10, 30, 40), Pass(1, 3, 8))
+    monkeypatch.setattr(price, "detector_passes", lambda config: passes)
+    monkeypatch.setattr(price, "STUDIES", 10)
+    monkeypatch.setattr(price, "SLICES", {SAGITTAL_T2: 6})
+    recipe = tiny_recipe()  # batch 2, two epochs, both evaluated; two slices a step; one fold of five
+    found = price.network_price(recipe.networks[0], recipe)
+    volume = 2 * 6 + 6 * 30 + 3
+    assert found.step_flops == 2 * volume and found.steps == 2 * 4
+    assert found.flops == 2 * 8 * volume + 3 * 2 * (6 * (2 + 10) + 1)
+    assert found.memory == 16 * 100 + 2 * (2 * 400 + 6 * 40 + 8) / 2 and found.weights == 200
+
+
+@pytest.mark.long
+def test_every_member_of_a_recipe_is_timed(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "REPEATS", 1)
+    monkeypatch.setattr(training, "STEPS", 1)
+    recipe = tiny_recipe()
+    alone = replace(recipe.networks[0], name="alone", sequence_alone=True, augmentation=None)
+    recipe = replace(recipe, networks=(*recipe.networks, alone))
+    shop = workshop(materials_of(write_competition(tmp_path / "data"), tmp_path))
+    result = training.measure(recipe, shop)
+    assert list(result) == [member.name for member in (*recipe.networks, *recipe.classifiers)]
+    for rates in result.values():
+        ratio = rates["loader"]["median"] / rates["step"]["median"]
+        assert rates["step"]["low"] > 0 and rates["loader / step"] == ratio
+    assert len(training.lines(result)) == 1 + len(result)
+
+
+def test_held_out_studies_are_the_first_folds_and_nothing_else_is_shown(tmp_path):
+    data, run, shown = write_competition(tmp_path / "data", studies=5), tmp_path / "run", tmp_path / "shown"
+    run.mkdir()
+    recipe = {"fold_count": 5, "fold_seed": 42, "folds": [1]}
+    (run / "run.json").write_text(json.dumps({"recipe": recipe}))
+    shop = workshop(materials_of(data, tmp_path / "work"))
+    training, validation = shop.split(1, shop.materials.folds(5, 42))
+    assert held_out.held_out_studies(data, run) == set(validation) and len(training) == 4
+    held_out.lay_out(data, set(validation), shown)
+    assert {folder.name for folder in (shown / "train_images").iterdir()} == set(validation)
+    assert (shown / "train.csv").read_bytes() == (data / "train.csv").read_bytes()
+    for name in held_out.TABLES:
+        with (shown / name).open() as file:
+            assert {row["study_id"] for row in csv.DictReader(file)} == set(validation)
+
+
+def test_points_agree_on_one_slice_and_within_a_pixel():
+    points = np.zeros((5, 5, 3), int)
+    others = points.copy()
+    others[1:, 2] = [(0, 1, -1), (0, 2, 0), (1, 0, 0), (0, 0, -2)]
+    others[:, 0] = 9  # what the crop's other slices say does not count
+    assert same_places(points, others).tolist() == [True, True, False, False, False]

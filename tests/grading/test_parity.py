@@ -1,0 +1,113 @@
+"""The fast pipeline gives what the plain reference gives, in float32."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lumbar.grading.study_grading import GradedStudy, grade_study, ready_bundle
+from lumbar.grading.time_limit import Budget, Plan
+from lumbar.networks.classifier import SEQUENCES
+from lumbar.networks.device import choose_device
+from lumbar.reading.study import find_competition, read_study
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SAGITTAL_T1, SAGITTAL_T2
+from tests.making.random_bundle import random_classifier, random_detector, write_random_bundle
+from tests.making.small_study import write_studies
+from tests.reference import reference
+from tests.reference.reference_bundle import load_members
+
+GOLDEN_STUDY = Path(__file__).resolve().parents[2] / "../shared/golden/study"
+MARGIN = 1e-4  # a point is compared where it beats its next best by more
+SHORT = {SAGITTAL_T2: 8, SAGITTAL_T1: 8, AXIAL_T2: 12}
+FOUR_LEVELS = {"encoder": "test_efficientnet", "feature_levels": 4, "decoder_channels": (16, 8, 8, 8)}
+FIVE_LEVELS = {"encoder": "test_byobnet", "feature_levels": 5, "decoder_channels": (16, 8, 8, 8, 8)}
+LSTM = {"pointer_encoder": "test_byobnet", "pointer": "lstm", "hidden": 16}
+TRANSFORMER = {"pointer_encoder": "test_resnet", "pointer": "transformer", "hidden": 32}
+BACKBONES = ("test_convnext", "test_byobnet") * 3
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Networks this small gain nothing from more, and on a busy machine threads wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> Path:
+    """Two full detectors, one that lacks a description, and a classifier for every axis; both borders."""
+    torch.manual_seed(0)
+    detectors = [
+        random_detector("fixed", "fixed", SHORT, FOUR_LEVELS | LSTM),
+        random_detector("dynamic", "dynamic", SHORT, FIVE_LEVELS | TRANSFORMER),
+        random_detector("axial only", "dynamic", {AXIAL_T2: 16}, FIVE_LEVELS | LSTM),
+    ]
+    classifiers = [
+        random_classifier(sequence, backbone, sequence, border, weight, factor=20)
+        for sequence, backbone, border, weight in zip(
+            SEQUENCES,
+            BACKBONES,
+            ("stretch", "shift", "stretch", "shift", "shift", "stretch"),
+            (1.0, 0.5, 2.0, 1.0, 0.25, 1.0),
+            strict=True,
+        )
+    ]
+    return write_random_bundle(tmp_path_factory.mktemp("bundle"), detectors, classifiers)
+
+
+def grade_fast(root: Path, study_id: str, bundle: Path, plan: Plan) -> GradedStudy:
+    (ref,) = [study for study in find_competition(root).studies if study.study_id == study_id]
+    device = choose_device("cpu", "fp32")
+    return grade_study(
+        read_study(ref), ready_bundle(bundle, device), plan, device, Budget(None, time.monotonic())
+    )
+
+
+def assert_parity(root: Path, study_id: str, bundle: Path, plan: Plan) -> None:
+    """Compare points where they are clear, then probabilities, both sides on the same points."""
+    fast = grade_fast(root, study_id, bundle, plan)
+    folders = reference.study_folders(root, study_id)
+    detectors, classifiers = load_members(bundle)
+    detectors, classifiers = detectors[: plan.detectors], classifiers[: plan.classifiers]
+    slow = reference.infer_study(folders, detectors, [])
+    searched = clear_points = 0
+    for name, points in slow["points"].items():
+        for description, found in fast.detections[name].points.items():
+            sites = DESCRIPTION_SITES[description]
+            clear = slow["margins"][name][sites] > MARGIN
+            np.testing.assert_array_equal(found.points[clear], points[sites][clear])
+            np.testing.assert_allclose(found.values[:, 2], slow["values"][name][sites], atol=1e-4)
+            points[sites] = found.points
+            searched, clear_points = searched + clear.size, clear_points + clear.sum()
+        assert not slow["values"][name][
+            [s for s in range(25) if not_searched(s, fast.detections[name])]
+        ].any()
+    assert clear_points >= 0.7 * searched > 0
+    for detector in detectors:
+        for classifier in classifiers:
+            reference.grade_study(folders, detector, classifier, "cpu", slow)
+    assert fast.members.keys() == slow["members"].keys()
+    for member, probabilities in slow["members"].items():
+        np.testing.assert_allclose(fast.members[member], probabilities, atol=1e-3)
+    mean = reference.weighted_mean(slow["members"], classifiers)
+    np.testing.assert_allclose(fast.probabilities, mean, atol=1e-3)
+    assert np.ptp(mean, axis=0).min() > 0.02  # the members do look at the pictures
+
+
+def not_searched(site: int, detection) -> bool:
+    return all(site not in range(25)[DESCRIPTION_SITES[d]] for d in detection.points)
+
+
+@pytest.mark.parametrize(("study_id", "plan"), [("1", Plan(2, 5)), ("2", Plan(3, 1)), ("3", Plan(3, 1))])
+def test_small_studies_are_graded_as_by_the_reference(tmp_path, bundle, study_id, plan):
+    """Squeezed, padded, joined and single-slice volumes, an odd slice, a missing description."""
+    assert_parity(write_studies(tmp_path), study_id, bundle, plan)
+
+
+@pytest.mark.skipif(not GOLDEN_STUDY.is_dir(), reason="../shared/golden is not at hand")
+def test_golden_study_is_graded_as_by_the_reference(bundle):
+    assert_parity(GOLDEN_STUDY, "4100", bundle, Plan(2, 2))

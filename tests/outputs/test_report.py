@@ -1,0 +1,135 @@
+"""The report's folder: an index of all studies, safe names, taken up again after a kill."""
+
+import json
+import re
+
+import pytest
+
+from lumbar.grading.plausibility import Flag
+from lumbar.outputs.report import Report
+from lumbar.outputs.report.folder import page_name
+from lumbar.run.summary import graded_record, prior_record
+from lumbar.sites import SITE_NAMES
+from tests.making.report_page import Page, page_of
+from tests.making.report_studies import ABOUT, HOSTILE, SUMMARY, graded_study, unreadable, without_axial
+
+
+@pytest.fixture
+def report(tmp_path):
+    return Report(tmp_path / "report", ABOUT)
+
+
+def test_hostile_names_stay_text(report):
+    report.add_study(
+        *unreadable(HOSTILE), [Flag("level_order", HOSTILE, -1.0, "mm", HOSTILE, (SITE_NAMES[0],))]
+    )
+    report.finish(SUMMARY)
+    files = sorted(p.relative_to(report.folder).as_posix() for p in report.folder.rglob("*") if p.is_file())
+    name = page_name(HOSTILE)
+    assert files == ["index.html", f"studies/{name}.html", f"studies/{name}.json"]
+    for page in (Page(report.folder / "index.html"), page_of(report, HOSTILE)):
+        assert HOSTILE in page.text
+        assert all(a.get("src", "data:").startswith("data:") for tag, a in page.tags if tag == "img")
+        assert not any(key.startswith("on") for _, a in page.tags for key in a)
+        assert page.source.count("<script>") == 1 and "<b>bundle" not in page.source
+    text = page_of(report, HOSTILE).text
+    assert "60 cases" in text and "and 20 more, in run.json" in text and "prior, as submitted" in text
+
+
+def test_page_names_are_plain_and_never_shared():
+    ids = [
+        "1",
+        "01",
+        "a",
+        "A",
+        "..",
+        ".",
+        "a/b",
+        "a\\b",
+        "con",
+        "ü",
+        "",
+        "x" * 300,
+        "1.2.840.1",
+        "\udcff",
+        "a b",
+        "~",
+    ]
+    names = [page_name(i) for i in ids]
+    assert len({n.lower() for n in names}) == len(ids)
+    assert all(re.fullmatch(r"study[-~][0-9a-z._-]{1,100}", n) for n in names)
+
+
+def test_the_index_has_fallbacks_first_and_counts(report):
+    fine, fine_graded = graded_study(0)
+    report.add_study(fine, fine_graded, [])
+    flagged, flagged_graded = graded_study(1)
+    report.add_study(flagged, flagged_graded, [Flag("black_place", "in the air", 3.0, "of 255", "fixed", ())])
+    partial, partial_graded = without_axial(*graded_study(2))
+    report.add_study(partial, partial_graded, [])
+    report.add_study(*unreadable("77"), [])
+    fewer, fewer_graded = graded_study(3)
+    fewer_graded.members.popitem()
+    report.add_study(fewer, fewer_graded, [])
+    assert "The run goes on" in Page(report.folder / "index.html").text
+    report.finish(SUMMARY)
+    index = Page(report.folder / "index.html")
+    order = [a["href"] for tag, a in index.tags if tag == "a"]
+    assert order[:3] == [f"studies/study-{i}.html" for i in ("77", partial.study_id, flagged.study_id)]
+    assert order[-1] == f"studies/study-{fine.study_id}.html" and len(order) == 5
+    kinds = [a["data-kind"] for tag, a in index.tags if tag == "tr" and "data-kind" in a]
+    assert kinds == ["fallback", "fallback", "warning", "warning", "fine"]
+    assert (
+        "12 s" in index.text and "no Axial T2, folder missing" in index.text and "black place" in index.text
+    )
+    assert "an empty crop" in page_of(report, partial.study_id).text
+    assert "3 of 4 had a say" in page_of(report, fewer.study_id).text
+
+
+def test_a_resumed_run_keeps_the_pages_that_still_hold(tmp_path):
+    study, graded = graded_study(0)
+    first = Report(tmp_path, ABOUT)
+    first.add_study(study, graded, [])
+    page = tmp_path / "studies" / f"{page_name(study.study_id)}.html"
+    with_pictures = page.read_bytes()
+    record = json.loads(json.dumps(graded_record(graded, [], tables=True)))
+
+    resumed = Report(tmp_path, ABOUT)  # a kill came between
+    resumed.add_study(None, record, [])
+    assert page.read_bytes() == with_pictures and resumed.entries == first.entries
+
+    record["probabilities"][0] = record["probabilities"][0][::-1]
+    resumed.add_study(None, record, [])
+    assert "No pictures" in Page(page).text  # another result: the old page would be a lie
+    Report(tmp_path, ABOUT | {"bundle_sha256": "1" * 64}).add_study(study, graded, [])
+    assert page.read_bytes() != with_pictures or b"No pictures" not in page.read_bytes()
+    resumed.add_study(study, prior_record(study.study_id, "grading_failed", "a bug"), [])
+    text = Page(page).text  # the pictures are shown even so, without points
+    assert "Not graded." in text and "No pictures" not in text
+    resumed.add_study(None, prior_record("5", "time_limit", "no time left"), [])
+    assert "the time limit came first" in page_of(resumed, "5").text.lower()
+
+
+def test_a_record_tells_what_the_study_told(tmp_path):
+    study, graded = graded_study(0)
+    found = [Flag("side_swapped", "swapped", -12.0, "mm", "fixed", (SITE_NAMES[5], SITE_NAMES[10]))]
+    record = json.loads(json.dumps(graded_record(graded, [], tables=True)))
+    live, journal = Report(tmp_path / "live", ABOUT), Report(tmp_path / "journal", ABOUT)
+    live.add_study(study, graded, found)
+    journal.add_study(None, record, json.loads(json.dumps([f._asdict() for f in found])))
+    (a,), (b,) = live.entries.values(), journal.entries.values()
+    assert a | {"slices": {}} == b
+    assert (
+        "−12" in page_of(journal, study.study_id).text or "swapped" in page_of(journal, study.study_id).text
+    )
+
+
+def test_a_full_disk_costs_the_page_not_the_run(report, monkeypatch):
+    def fail(path, text):
+        raise OSError(28, "No space left on device", str(path))
+
+    study, graded = graded_study(0)
+    monkeypatch.setattr("lumbar.outputs.report.folder.write_atomically", fail)
+    report.add_study(study, graded, [])
+    report.finish(SUMMARY)
+    assert set(report.failures) == {study.study_id, "index"} and "No space left" in report.failures["index"]

@@ -1,0 +1,162 @@
+"""A study's page: whole, small, asking for nothing, every mark where its point is."""
+
+import base64
+import html
+import re
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from lumbar.grading.plausibility import flags
+from lumbar.outputs.report import Report
+from lumbar.outputs.report.display_text import percent
+from lumbar.outputs.report.key_slices import edge_letters
+from lumbar.outputs.report.pictures import Frame, draw_frame, fit_frame
+from lumbar.outputs.report.study_page import LIMIT
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SITE_NAMES
+from tests.making.report_page import page_of
+from tests.making.report_studies import ABOUT, HOSTILE, SUMMARY, decisions_of, graded_study
+
+
+@pytest.fixture
+def report(tmp_path):
+    return Report(tmp_path / "report", ABOUT)
+
+
+def test_a_page_shows_every_site_and_asks_for_nothing(report):
+    study, graded = graded_study(0)
+    report.add_study(study, graded, flags(study.volumes, graded.detections))
+    report.finish(SUMMARY)
+    page = page_of(report, study.study_id)
+    assert not report.failures and len(page.source.encode()) <= LIMIT
+    cards = [attributes["id"] for tag, attributes in page.tags if tag == "article"]
+    assert sorted(cards) == sorted(SITE_NAMES)
+    pictures = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert len(pictures) == 8 + 2 * 25 and all(
+        p["src"].startswith("data:image/jpeg") and p["alt"] for p in pictures
+    )
+    loading = [a.get(key, "") for _, a in page.tags for key in ("src", "href", "data", "srcset", "poster")]
+    assert all(link.startswith(("data:", "#", "../index.html")) for link in loading if link)
+    assert "url(" not in page.source and "@import" not in page.source
+    for row in graded.probabilities:
+        assert percent(row.max()).replace("&gt;", ">") in page.text
+    assert "Not for clinical use" in page.text and "trained on: phantoms" in page.text
+
+
+def test_marks_stand_where_the_points_are(report):
+    """A bright dot painted at each point of a film is found in the picture under the mark."""
+    study, graded = graded_study(1, ("fixed",))
+    for description, volume in study.volumes.items():
+        dark = replace(volume, grid512=np.zeros(volume.grid512.shape, np.uint8))
+        for z, row, column in graded.detections["fixed"].points[description].points[:, 2]:
+            cv2.circle(dark.grid512[z], (2 * int(column) + 1, 2 * int(row) + 1), 4, 255, -1)
+        study.volumes[description] = dark
+    report.add_study(study, graded, [])
+    figures = re.findall(r'<figure class="film.*?</figure>', page_of(report, study.study_id).source)
+    found = 0
+    for figure in figures:
+        encoded = base64.b64decode(re.search(r"base64,([^\"]+)", figure)[1])
+        picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE)
+        for x, y in re.findall(r'<g class="mark d0" [^>]*translate\(([\d.]+) ([\d.]+)\)', figure):
+            assert picture[int(float(y)), int(float(x))] > 128
+            found += 1
+    assert len(figures) == 8 and found >= 8
+
+
+def test_a_frame_keeps_proportions_and_places():
+    header = graded_study(0)[0].volumes[AXIAL_T2].headers[0]
+    tall = replace(header, shape=(400, 200), spacing=(0.5, 0.5))
+    assert (fit_frame(tall, 320).rows, fit_frame(tall, 320).columns) == (320, 160)
+    assert fit_frame(replace(tall, spacing=(0.5, 1.0)), 320).columns == 320
+    assert fit_frame(replace(tall, spacing=None), 320).columns == 160
+    corner = fit_frame(header, 320, np.array([[0.0, 0.0]]), 0.5)
+    assert (corner.top, corner.left, corner.height) == (0, 0, 0.5) and corner.place(-0.5, -0.5) == (0, 0)
+    far = np.array([[0.0, 0.0], [255.0, 255.0]])
+    assert fit_frame(header, 320, far, 0.5).height == 1  # all points stay in view
+    assert draw_frame(np.zeros((512, 512), np.uint8), corner).shape == (corner.rows, corner.columns)
+
+
+def test_edges_say_which_way_the_patient_lies():
+    frame = Frame(0, 0, 1, 1, 100, 100)
+    letters = re.compile(r">(\w)<")
+    assert letters.findall(edge_letters((1, 0, 0, 0, 1, 0), frame)) == ["R", "L", "P"]
+    assert letters.findall(edge_letters((0, 1, 0, 0, 0, -1), frame)) == ["A", "P", "F"]
+    assert letters.findall(edge_letters((-1, 0, 0, 0, 1, 0), frame)) == ["L", "R", "P"]
+    assert edge_letters(None, frame) == ""
+
+
+def test_a_page_stays_small_whatever_the_pictures(report):
+    """Noise is what JPEG packs worst; ten detectors' crops of it can't all stay."""
+    names = tuple(f"detector {n}" for n in range(10))
+    study, graded = graded_study(0, names)
+    rng = np.random.default_rng(0)
+    for description, volume in study.volumes.items():
+        noise = rng.integers(0, 256, volume.grid512.shape, np.uint8)
+        study.volumes[description] = replace(volume, grid512=noise)
+        for detection in graded.detections.values():
+            detection.grids512[description] = noise
+    graded.members = {
+        (d, f"classifier {n}"): rows for d in names for n in range(9) for rows in [graded.probabilities]
+    }
+    report.add_study(study, graded, [])
+    page = page_of(report, study.study_id)
+    assert len(page.source.encode()) <= LIMIT
+    assert "are left out, to keep this page small" in page.text and "detector 9" in page.text
+
+
+def test_a_plain_folder_s_series_are_listed_with_why(tmp_path):
+    study, graded = graded_study(0)
+    series = decisions_of(study.study_id)
+    report = Report(tmp_path, ABOUT | {"series": [*series, *decisions_of("another")]})
+    report.add_study(study, graded, [])
+    source = page_of(report, study.study_id).source
+    table = re.search(r'<table class="series">.*?</table>', source)[0]
+    rows = re.findall(r'<tr[^>]*><th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td></tr>', table)
+    expected = [series[number] for number in (1, 3, 4, 0, 2)]  # as the films stand, then what is left out
+    assert [html.unescape(why) for _, _, why in rows] == [told["why"] for told in expected]
+    for (name, taken_for, _), told in zip(rows, expected, strict=True):
+        for part in (
+            told["text"] or "without a name",
+            told["series_id"],
+            "15 files",
+            str(told["number"] or ""),
+        ):
+            assert part in html.unescape(name)
+        assert (told["description"] or "left out") in taken_for
+        assert told["reason"].replace("_", " ") in taken_for
+    assert "3 of 5 series used" in source
+    assert HOSTILE not in source
+
+    with_table = Report(tmp_path / "competition", ABOUT)
+    with_table.add_study(study, graded, [])
+    assert 'class="series"' not in page_of(with_table, study.study_id).source
+
+
+def test_percentages_never_round_to_certainty():
+    assert [percent(p) for p in (0, 0.001, 0.005, 0.5, 0.994, 0.9999, 1)] == [
+        "0",
+        "&lt;1",
+        "0",
+        "50",
+        "99",
+        "&gt;99",
+        "100",
+    ]
+
+
+def test_every_description_has_its_films(report):
+    for number, kept in enumerate(DESCRIPTIONS):
+        study, graded = graded_study(number, ("fixed",))
+        study.volumes = {kept: study.volumes[kept]}
+        detection = graded.detections["fixed"]
+        graded.detections = {"fixed": replace(detection, points={kept: detection.points[kept]})}
+        graded.missing = sorted(set(DESCRIPTIONS) - {kept})
+        report.add_study(study, graded, [])
+        page = page_of(report, study.study_id)
+        films = [a for tag, a in page.tags if tag == "figure" and "film" in a.get("class", "")]
+        assert (
+            len(films) == {5: 1, 10: 2}[len(range(*DESCRIPTION_SITES[kept].indices(25)))] or kept == AXIAL_T2
+        )
+        assert kept != AXIAL_T2 or len(films) == 5

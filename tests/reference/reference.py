@@ -1,0 +1,247 @@
+"""The whole inference, plainly and slowly, straight from the write-up: the oracle of the fast pipeline.
+
+Written as the authors' notebooks are: one study, one model after the other, every model decodes the study
+again, default memory layout, padded slices computed. Nothing of the kernel is used but the table of
+sites; deviations that the write-up declares (solution, sections 2 to 4) are the kernel's, so that the two
+can be compared; ``tests/grading/test_deviations.py`` shows how far each goes. MONOCHROME1 and negative rescale
+slopes, which the competition does not have, are not looked at here.
+
+Axis order (slice, row, column) throughout; grids 256 for points, 512 for crops, values 0..1.
+"""
+
+import csv
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+
+import cv2
+import numpy as np
+import pydicom
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES
+from tests.reference.reference_bundle import load_members
+
+OFFSETS = (-2, -1, 0, 1, 2)
+
+
+def normalize(pixels: np.ndarray) -> np.ndarray:
+    """Clip to the 1st and 99th percentile, scale to 0..255, truncate to uint8; zero if constant."""
+    pixels = pixels.astype(np.float64)
+    pixels = np.clip(pixels, np.percentile(pixels, 1), np.percentile(pixels, 99))
+    pixels = pixels - pixels.min()
+    if pixels.max() == 0:
+        return np.zeros(pixels.shape, np.uint8)
+    return (pixels / pixels.max() * 255).astype(np.uint8)
+
+
+def read_volume(folders: list[Path], description: str, size: int) -> np.ndarray:
+    """Return all series of one description as one volume (S, size, size) uint8 in patient order."""
+    slices, positions = [], []
+    axis = 2 if description == AXIAL_T2 else 0
+    for folder in folders:
+        files = [pydicom.dcmread(path) for path in sorted(folder.glob("*.dcm"))]
+        files.sort(key=lambda file: int(file.InstanceNumber))
+        pictures = [normalize(file.pixel_array) for file in files]
+        rows, columns = pictures[0].shape
+        for file, picture in zip(files, pictures, strict=True):
+            if picture.shape != (rows, columns):
+                picture = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_LINEAR)
+            slices.append(cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR))
+            positions.append(float(file.ImagePositionPatient[axis]))
+    return np.stack(slices)[np.argsort(positions, kind="stable")]
+
+
+def squeeze(volume: np.ndarray, length: int) -> torch.Tensor:
+    """Return uint8 (S, H, W) as float 0..1, squeezed to ``length`` slices if it has more."""
+    grid = torch.from_numpy(volume).float() / 255
+    if len(grid) <= length:
+        return grid
+    size = (length, *grid.shape[1:])
+    return F.interpolate(grid[None, None], size=size, mode="trilinear", align_corners=False)[0, 0]
+
+
+def network_input(grid: torch.Tensor, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what a detector network sees of a volume (S, 256, 256), S <= length, padded with zero slices.
+
+    (length, 3, 256, 256): every slice between its neighbours, zero beyond the ends; and (length,) bool:
+    which slices are not all zero.
+    """
+    padded = torch.zeros(length, *grid.shape[1:], device=grid.device)
+    padded[: len(grid)] = grid
+    edge = torch.zeros_like(padded[:1])
+    before, after = torch.cat([edge, padded[:-1]]), torch.cat([padded[1:], edge])
+    return torch.stack([before, padded, after], dim=1), (padded != 0).any(dim=(1, 2))
+
+
+def to_heatmap(segmenter: torch.Tensor, pointer: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    """Join segmenter logits (class, D, 256, 256), pointer logits (class, D) and present (D,)."""
+    return segmenter.sigmoid() * pointer.sigmoid()[:, :, None, None] * present[:, None, None]
+
+
+def detect(network: nn.Module, grid: torch.Tensor, length: int) -> torch.Tensor:
+    """Return one network's heatmaps (class, length, 256, 256) of a volume (S, 256, 256)."""
+    slices, present = network_input(grid, length)
+    pointer = network.pointer(slices, present).T
+    # All slices of family A's volumes at once, as in the authors' notebook; longer ones in pieces, whose feature
+    # maps fit into memory.
+    segmenter = torch.cat([network.segmenter(some) for some in slices.split(64)]).transpose(0, 1)
+    return to_heatmap(segmenter, pointer, present)
+
+
+def find_points(heatmap: torch.Tensor, slices: int, xy: str) -> np.ndarray:
+    """Return points (class, 5, 3), one for each of the slices z-2..z+2, from heatmaps (class, D, 256, 256).
+
+    The first column is z + offset, real or not; row and column are the peak's (``fixed``) or those of the
+    slice itself, of the end slice beyond the ``slices`` real ones (``dynamic``).
+    """
+    points = []
+    for volume in heatmap.cpu().numpy():
+        z, y, x = np.unravel_index(volume.argmax(), volume.shape)
+        for offset in OFFSETS:
+            if xy == "dynamic":
+                own = volume[min(max(z + offset, 0), slices - 1)]
+                y, x = np.unravel_index(own.argmax(), own.shape)
+            points.append((z + offset, y, x))
+    return np.array(points).reshape(-1, 5, 3)
+
+
+def margins(heatmap: torch.Tensor, points: np.ndarray, slices: int, xy: str) -> np.ndarray:
+    """Return by how much the voxel of each point beats its next best, (class, 5).
+
+    For a dynamic detector a point is as sure as both the peak's slice and the place on its own slice are.
+    """
+    leads = []
+    for volume, site in zip(heatmap, points, strict=True):
+        own = (
+            volume[site[:, 0].clip(0, slices - 1)] if xy == "dynamic" else volume[None].expand(5, -1, -1, -1)
+        )
+        leads.append(torch.minimum(lead(own), lead(volume[None])).cpu().numpy())
+    return np.array(leads)
+
+
+def lead(values: torch.Tensor) -> torch.Tensor:
+    """Return the largest value less the second largest, for each row of (n, ...)."""
+    best = values.flatten(1).topk(2).values
+    return best[:, 0] - best[:, 1]
+
+
+def crop(grid: torch.Tensor, points: np.ndarray, border: str) -> torch.Tensor:
+    """Return the crop (5, 128, 128) of one site from (S, 512, 512); points (5, 3) on the 256 grid."""
+    slices = []
+    for z, y, x in points * (1, 2, 2):
+        if border == "shift":
+            z = min(max(z, 0), len(grid) - 1)
+            top, left = (min(max(centre - 32, 0), 512 - 64) for centre in (y, x))
+            slices.append(grid[z, top : top + 64, left : left + 64])
+        elif 0 <= z < len(grid):
+            window = grid[z, max(y - 32, 0) : y + 32, max(x - 32, 0) : x + 32]
+            # Trilinear stretching is bilinear in the plane (here, per slice) and then linear across slices.
+            slices.append(resize(window[None, None], (64, 64))[0, 0])
+    window = torch.stack(slices)
+    if len(window) < 5:
+        window = F.interpolate(window[None, None], (5, 64, 64), mode="trilinear", align_corners=False)[0, 0]
+    return resize(window[None], (128, 128))[0]
+
+
+def resize(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Resize (1, channel, H, W) bilinearly."""
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+
+
+def study_folders(root: Path, study_id: str) -> dict[str, list[Path]]:
+    """Return the series folders of each description of a study, in the order of the CSV's rows."""
+    folders = {}
+    (table,) = root.glob("*_series_descriptions.csv")
+    images = root / table.name.replace("series_descriptions.csv", "images")
+    with table.open() as lines:
+        for row in csv.DictReader(lines):
+            if row["study_id"] == study_id:
+                folders.setdefault(row["series_description"], []).append(images / study_id / row["series_id"])
+    return folders
+
+
+def infer_study(
+    folders: dict[str, list[Path]], detectors: list, classifiers: list, device: str = "cpu"
+) -> dict:
+    """Run one study through every detector and, on each one's crops, through every classifier.
+
+    folders: description -> series folders. detectors, classifiers: ``reference_bundle.load_members``.
+    Returns ``points`` detector -> (25, 5, 3), ``values`` detector -> (25,), the heatmap at the peaks,
+    ``margins`` detector -> (25, 5), a point's lead over the next best (0 where nothing was searched),
+    ``members`` (detector, classifier) -> (25, 3), ``probabilities`` (25, 3), None without classifiers, and
+    ``seconds`` by stage.
+    """
+    result = {"points": {}, "values": {}, "margins": {}, "members": {}, "probabilities": None, "seconds": {}}
+    for detector in detectors:
+        detect_study(folders, detector, device, result)
+        for classifier in classifiers:
+            grade_study(folders, detector, classifier, device, result)
+    if classifiers:
+        result["probabilities"] = weighted_mean(result["members"], classifiers)
+    return result
+
+
+def weighted_mean(members: dict[tuple[str, str], np.ndarray], classifiers: list[dict]) -> np.ndarray:
+    """Return the mean of (detector, classifier) -> (25, 3), each with its classifier's weight."""
+    weights = {classifier["name"]: classifier["weight"] for classifier in classifiers}
+    weighted = [(weights[name], member) for (_, name), member in members.items()]
+    return sum(weight * member for weight, member in weighted) / sum(weight for weight, _ in weighted)
+
+
+@torch.inference_mode()
+def detect_study(folders: dict[str, list[Path]], detector: dict, device: str, result: dict) -> None:
+    """Find the points of all 25 sites with one detector; of a missing volume they are 0."""
+    points, values, leads = np.zeros((25, 5, 3), int), np.zeros(25), np.zeros((25, 5))
+    for description, network in detector["networks"].items():
+        if description not in folders:
+            continue
+        sites, length = DESCRIPTION_SITES[description], network["config"]["max_length"]
+        with stage(result, "read"):
+            grid = squeeze(read_volume(folders[description], description, 256), length).to(device)
+        with stage(result, "detect"):
+            heatmap = detect(network["net"], grid, length)
+            points[sites] = find_points(heatmap, len(grid), detector["xy"])
+        # For the comparison with the kernel; no part of what the notebooks do, nor of its time.
+        values[sites] = heatmap.flatten(1).amax(dim=1).cpu()
+        leads[sites] = margins(heatmap, points[sites], len(grid), detector["xy"])
+    name = detector["name"]
+    result["points"][name], result["values"][name], result["margins"][name] = points, values, leads
+
+
+@torch.inference_mode()
+def grade_study(
+    folders: dict[str, list[Path]], detector: dict, classifier: dict, device: str, result: dict
+) -> None:
+    """Grade the crops of one detector with one classifier; they are zero where there is no volume."""
+    crops = torch.zeros(25, 5, 128, 128, device=device)
+    for description, network in detector["networks"].items():
+        if description not in folders:
+            continue
+        with stage(result, "read"):
+            volume = read_volume(folders[description], description, 512)
+            grid = squeeze(volume, network["config"]["max_length"]).to(device)
+        with stage(result, "crop"):
+            for site in range(25)[DESCRIPTION_SITES[description]]:
+                points = result["points"][detector["name"]][site]
+                crops[site] = crop(grid, points, classifier["config"]["border"])
+    with stage(result, "classify"):
+        probabilities = classifier["net"](crops).softmax(dim=1)
+        result["members"][detector["name"], classifier["name"]] = probabilities.double().cpu().numpy()
+
+
+@contextmanager
+def stage(result: dict, name: str):
+    """Add the seconds of a block to ``result["seconds"][name]``."""
+    start = perf_counter()
+    yield
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    result["seconds"][name] = result["seconds"].get(name, 0.0) + perf_counter() - start
+
+
+def reference_inference(root: Path, study_id: str, bundle: Path) -> dict:
+    """Return ``infer_study`` of one study of a competition folder with the members of a bundle."""
+    return infer_study(study_folders(root, study_id), *load_members(bundle))

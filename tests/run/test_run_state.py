@@ -1,0 +1,124 @@
+"""A run in progress: what fails beside the grades costs none, and is in run.json."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import infer
+from lumbar.bundle.manifest import Manifest
+from lumbar.networks.device import Device
+from lumbar.outputs.submission import read_submission
+from lumbar.reading.listing import Competition, StudyRef
+from lumbar.run.journal import JournalError
+from lumbar.run.run_state import Run, RunOptions
+from lumbar.run.summary import prior_record
+from tests.making.small_study import write_studies
+from tests.making.tiny_bundle import write_tiny_bundle
+
+KERNEL = Path(__file__).resolve().parents[2] / "kernel"
+
+
+def start(tmp_path) -> Run:
+    """Return a run over two studies that writes a report."""
+    options = RunOptions(
+        data=tmp_path,
+        split=None,
+        series=None,
+        bundle=tmp_path,
+        out=tmp_path / "submission.csv",
+        device="cpu",
+        precision="fp32",
+        dump=None,
+        report=tmp_path / "report",
+        structured_reports=False,
+        time_limit=None,
+        max_fallback_share=1,
+        workers=1,
+        started=time.monotonic(),
+    )
+    studies = (StudyRef("1", ()), StudyRef("2", ()))
+    manifest = Manifest("none", "nothing", (), (), np.full((25, 3), 1 / 3), "0" * 64)
+    device = Device(torch.device("cpu"), None, "asked for", 1)
+    return Run(options, Competition(tmp_path, "plain", tmp_path, studies, None), manifest, device)
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    return start(tmp_path)
+
+
+def finished(run: Run) -> dict:
+    for study_id in list(run.pending):
+        run.add(prior_record(study_id, "grading_failed", "a bug"))
+    run.finish(complete=True)
+    assert run.options.out.is_file() and not run.journal.path.exists()
+    return json.loads((run.options.out.parent / "run.json").read_text())
+
+
+def test_a_run_taken_up_again_does_not_count_what_was_there(run, tmp_path):
+    run.add(prior_record("1", "grading_failed", "a bug"))
+    assert run.summary.text().startswith("1 studies in ")
+    run.journal.close()
+    again = start(tmp_path)
+    assert again.summary.text().startswith("1 studies, 1 of them before in ")
+    again.add(prior_record("2", "grading_failed", "a bug"))
+    assert again.summary.text().startswith("2 studies, 1 of them before in ")
+
+
+def test_a_run_without_a_failure_has_none(run):
+    assert finished(run)["report_failures"] == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ("lumbar.outputs.report.folder.study_page", ["1: RuntimeError: broken", "2: RuntimeError: broken"]),
+        ("lumbar.outputs.report.folder.read_result", ["a study: RuntimeError: broken"] * 2),
+        ("lumbar.outputs.report.Report.finish", ["index: RuntimeError: broken"]),
+    ],
+)
+def test_what_fails_of_the_report_is_in_run_json(run, monkeypatch, broken, told):
+    def fail(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(broken, fail)
+    assert finished(run)["report_failures"] == told
+
+
+def test_peak_memory_is_not_that_of_the_process_that_started_this_one():
+    held = np.ones(2**27)  # 1 GB, all of it touched
+    code = "from lumbar.run.summary import peak_memory; print(peak_memory()['process'])"
+    child = subprocess.run(
+        [sys.executable, "-c", code], cwd=KERNEL, capture_output=True, text=True, check=True
+    )
+    assert 50 < float(child.stdout) < held.nbytes / 2**20
+
+
+def test_a_trainings_run_json_is_not_replaced(tmp_path):
+    (tmp_path / "run.json").write_text('{"recipe": {"name": "small"}}')
+    with pytest.raises(JournalError, match="a training run's folder"):
+        start(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+    (tmp_path / "run.json").write_text('{"studies": 2}')
+    start(tmp_path)
+
+
+def test_a_damaged_bundle_leaves_the_prior_and_what_an_earlier_run_saw(tmp_path):
+    root, bundle = write_studies(tmp_path / "data"), write_tiny_bundle(tmp_path / "bundle")
+    out, seen = tmp_path / "submission.csv", tmp_path / "seen"
+    flags = ["--data", root, "--bundle", bundle, "--out", out, "--dump", seen, "--workers", "1"]
+    flags = [*map(str, flags), "--device", "cpu", "--precision", "fp32"]
+    assert infer.main(flags) in (0, 3)
+    before = {path.name: path.read_bytes() for path in seen.iterdir() if path.is_file()}
+    file = next((bundle / "weights").iterdir())
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert infer.main(flags) == 4
+    assert {path.name: path.read_bytes() for path in seen.iterdir() if path.is_file()} == before
+    _, rows = read_submission(out)
+    assert len(np.unique(rows.reshape(-1, 25, 3), axis=0)) == 1

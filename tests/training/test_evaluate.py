@@ -1,0 +1,222 @@
+"""evaluate.py: the official score, point errors in pixels and mm, member weights; bad input is named."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import evaluate
+from lumbar.outputs.submission import Submission, study_rows
+from lumbar.reading.volume import SliceHeader, Volume
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SEVERITIES, SITE_NAMES, SITES
+from tests.making.dicom_writer import AXIAL
+from tests.making.labelled_competition import ROWS, materials_of, write_competition
+from training.data.labels import read_grades
+from training.evaluation.member_weights import fit_weights, known_mean
+from training.evaluation.metric import score
+from training.evaluation.point_figures import COLUMNS, place_errors
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_competition(tmp_path_factory.mktemp("evaluate"), studies=3)
+
+
+def predictions(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).dirichlet([3, 1, 1], (count, 25))
+
+
+def write_submission(file, studies, probabilities):
+    submission = Submission([row for study in studies for row in study_rows(study)], np.full((25, 3), 1 / 3))
+    for study, rows in zip(studies, probabilities, strict=True):
+        submission.set_study(study, rows)
+    submission.write(file)
+    return file
+
+
+def write_members(file, studies, members):
+    rows = [
+        [study, detector, classifier, site, *p]
+        for (detector, classifier), values in members.items()
+        for study, sites in zip(studies, values, strict=True)
+        for site, p in zip(SITE_NAMES, sites, strict=True)
+    ]
+    pd.DataFrame(rows, columns=["study_id", "detector", "classifier", "site", *SEVERITIES]).to_csv(
+        file, index=False
+    )
+    return file
+
+
+def test_score_members_and_files(data, tmp_path, capsys):
+    studies, probabilities = ["100", "101", "102"], predictions(3)
+    submission = write_submission(tmp_path / "submission.csv", studies, probabilities)
+    members = write_members(
+        tmp_path / "members.csv", studies, {("a", "x"): predictions(3, 1), ("a", "y"): probabilities}
+    )
+    out = ["--json", str(tmp_path / "f.json"), "--png", str(tmp_path / "f.png")]
+    arguments = ["--data", str(data), "--submission", str(submission), "--members", str(members), *out]
+    assert evaluate.main(arguments) == 0
+    figures = json.loads((tmp_path / "f.json").read_text())
+    expected = score(read_grades(data / "train.csv").of(studies), probabilities)
+    assert figures["score"] == pytest.approx(expected["score"], abs=1e-6)
+    assert figures["members"]["single"]["a x y"]["score"] == pytest.approx(expected["score"], abs=1e-6)
+    assert (tmp_path / "f.png").stat().st_size and "prior" in capsys.readouterr().out
+
+
+def test_out_of_fold_members_need_no_submission(data, tmp_path):
+    """A run's folds grade different studies: together they are one member, and the members' mean is judged."""
+    studies, given = ["100", "101", "102"], {name: predictions(3, seed) for seed, name in enumerate("12")}
+    tables = []
+    for fold, part in enumerate((slice(0, 2), slice(2, 3))):
+        members = {("d", f"{name}/fold{fold}"): values[part] for name, values in given.items()}
+        tables.append(pd.read_csv(write_members(tmp_path / "fold.csv", studies[part], members)))
+    file = tmp_path / "members.csv"
+    pd.concat(tables).sample(frac=1, random_state=0).to_csv(file, index=False)
+    figures = evaluate.evaluate(
+        evaluate.parse(["--data", str(data), "--members", str(file), "--fit-weights"])
+    )
+    labels = read_grades(data / "train.csv").of(studies)
+    assert figures["studies"] == 3 and set(figures["members"]["single"]) == {"d x 1", "d x 2"}
+    for name, values in given.items():
+        assert figures["members"]["single"][f"d x {name}"]["score"] == pytest.approx(
+            score(labels, values)["score"]
+        )
+    assert figures["score"] == pytest.approx(score(labels, (given["1"] + given["2"]) / 2)["score"])
+    assert set(figures["weights"]["weights"]) == {"1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda table: table.assign(study_id=table["study_id"] + 900), "got none of the studies to judge"),
+        (lambda table: pd.concat([table, table[:1]]), "twice"),
+        (lambda table: table[1:], "got no row for"),
+        (lambda table: table.assign(severe=-0.1), "expected probabilities"),
+        (lambda table: table.assign(severe="much"), "expected probabilities"),
+        (lambda table: table.assign(normal_mild=0, moderate=0, severe=0), "expected probabilities"),
+        (lambda table: table.drop(columns="severe"), "got no column"),
+        (lambda table: table, "expected two or more"),  # classifiers to weigh
+    ],
+)
+@pytest.mark.parametrize("submitted", [True, False])
+def test_bad_members_are_named_in_one_line(data, tmp_path, capsys, spoil, said, submitted):
+    studies = ["100", "101"]
+    table = pd.read_csv(write_members(tmp_path / "members.csv", studies, {("d", "x"): predictions(2)}))
+    spoil(table).to_csv(tmp_path / "members.csv", index=False)
+    arguments = ["--data", str(data), "--members", str(tmp_path / "members.csv"), "--fit-weights"]
+    if submitted:
+        submission = write_submission(tmp_path / "s.csv", studies, predictions(2))
+        arguments += ["--submission", str(submission)]
+    assert evaluate.main(arguments) == 2
+    message = capsys.readouterr().err
+    assert said in message and "expected" in message and message.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--submission, --members or both"),
+        (["--submission", "s.csv", "--fit-weights"], "--fit-weights: expected --members"),
+    ],
+)
+def test_a_command_without_what_it_asks_for_is_refused(arguments, said, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main(["--data", "data", *arguments])
+    assert said in capsys.readouterr().err
+
+
+def test_point_errors_in_slices_pixels_and_mm(data, tmp_path):
+    materials = materials_of(data, tmp_path)
+    rows = []
+    for (study, description), target in materials.targets.items():
+        for c, point in enumerate(target.points):
+            z, y, x = point + np.array([1, 3, 4]) if description == "Sagittal T1" else point
+            site = SITES[DESCRIPTION_SITES[description].start + c]
+            rows.append([study, "d", site.name, 0, z, y, x, 0.5])
+    columns = ["study_id", "detector", "site", "offset", "slice", "row", "column", "value"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "points.csv", index=False)
+    submission = write_submission(tmp_path / "s.csv", ["100"], predictions(1))
+    options = evaluate.parse(
+        ["--data", str(data), "--submission", str(submission), "--points", str(tmp_path / "points.csv")]
+    )
+    points = evaluate.evaluate(options)["points"]["d"]
+    moved, exact = points["Sagittal T1"], points["Axial T2"]
+    assert (exact["px"], exact["slices"], exact["mm"], exact["level_right"]) == (0, 0, 0, 1)
+    assert (moved["slices"], moved["y"], moved["x"], moved["px"]) == (1, 3, 4, 5)
+    assert moved["slices_one_series"] == 1 and (moved["place_px"], moved["place_slices"]) == (5, 1)
+    # A slice is 4 mm; 3 rows of 256 over 48 pixels of 1.5 mm, 4 columns over 40 of them.
+    in_plane = np.hypot(3 * ROWS / 256 * 1.5, 4 * 40 / 256 * 1.5)
+    assert moved["mm"] == pytest.approx(np.hypot(4, in_plane), rel=1e-6)
+    assert set(moved["by_group"]) == {"left_neural_foraminal_narrowing", "right_neural_foraminal_narrowing"}
+
+
+def two_series() -> Volume:
+    """Return five slices of an axial series at z = 0, 6, ..., and one 2 mm above each of another, twice as fine."""
+    fov = {"a": ((0.0, 0.0), 1.0), "b": ((-10.0, 20.0), 0.5)}
+    headers = [
+        SliceHeader(
+            series,
+            i + 1,
+            f"{series}{i}",
+            (*fov[series][0], 6.0 * i + z),
+            AXIAL,
+            (fov[series][1],) * 2,
+            (256, 256),
+        )
+        for i in range(5)
+        for series, z in (("a", 0.0), ("b", 2.0))
+    ]
+    grid = np.zeros((10, 1, 1), np.uint8)
+    return Volume(AXIAL_T2, grid, grid, tuple(headers), "ImagePositionPatient")
+
+
+@pytest.mark.parametrize(
+    ("point", "expected"),
+    [
+        ((2, 50, 40), (0, 0, 0)),
+        ((4, 52, 43), (1, 2, 3)),  # the next slice of its own series, two on in the volume
+        (
+            (3, 60, 100),
+            (2 / 6, 0, 0),
+        ),  # the same place on the other: (50 - 20) / 0.5 rows, (40 + 10) / 0.5 columns
+        ((1, 64, 90), (4 / 6, 2, 5)),  # the slice below it there, 4 mm from the label's
+    ],
+)
+def test_a_point_on_another_series_counts_for_its_place(point, expected):
+    label = np.array([2.0, 50.0, 40.0])  # on series a, z = 6
+    assert place_errors(np.array(point, float), label, two_series()) == pytest.approx(expected)
+
+
+def test_fitted_weights_find_the_better_member():
+    random = np.random.default_rng(0)
+    labels = random.choice(3, p=[0.7, 0.2, 0.1], size=(60, 25)).astype(np.int8)
+    good = 0.6 * np.eye(3)[labels] + 0.4 * random.dirichlet([2, 1, 1], (60, 25))
+    bad = random.dirichlet([2, 1, 1], (60, 25))
+    result = fit_weights(labels, {("d", "good"): good, ("d", "bad"): bad})
+    assert result["weights"]["good"] > 0.9 and sum(result["weights"].values()) == pytest.approx(1)
+    assert max(result["fitted"], result["cross_fitted"]) < result["equal"]
+    # The search keeps weights within e**12 of each other: the best member alone is reached up to that.
+    assert result["fitted"] <= min(known_mean(labels, good), known_mean(labels, bad)) + 5 * np.exp(-12)
+
+
+@pytest.mark.parametrize("spoil", ["no study", "row missing", "no labels", "no manifest"])
+def test_bad_input_is_named_in_one_line(data, tmp_path, capsys, spoil):
+    folder, studies = data, ["100", "101"]
+    if spoil == "no study":
+        studies = ["7"]
+    submission = write_submission(tmp_path / "s.csv", studies, predictions(len(studies)))
+    if spoil == "row missing":
+        lines = submission.read_text().splitlines()
+        submission.write_text("\n".join(lines[:-1]) + "\n")
+    elif spoil == "no labels":
+        folder = tmp_path
+    arguments = ["--data", str(folder), "--submission", str(submission)]
+    if spoil == "no manifest":
+        (tmp_path / "weights_manifest.json").write_text("{}")
+        points = tmp_path / "points.csv"
+        pd.DataFrame(columns=COLUMNS).to_csv(points, index=False)
+        arguments += ["--points", str(points), "--bundle", str(tmp_path)]
+    assert evaluate.main(arguments) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("evaluate.py: ") and "expected" in message and message.count("\n") == 1

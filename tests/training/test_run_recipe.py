@@ -1,0 +1,205 @@
+"""A whole tiny recipe: trains, skips what is done, goes on after a kill, exports what inference runs."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import train
+import training.fitting.train_detector as stage1
+from lumbar.bundle.loading import load_bundle
+from lumbar.bundle.manifest import MANIFEST, read_manifest
+from lumbar.grading.ensemble import detect, site_windows
+from lumbar.sites import SITES
+from tests.making.labelled_competition import SCHEDULE, materials_of, tiny_recipe, workshop, write_competition
+from training.data.classifier_dataset import ClassifierDataset
+from training.data.labels import LabelError
+from training.fitting.closing_summary import closing
+from training.fitting.export_bundle import export_run
+from training.fitting.out_of_fold_points import read_points
+from training.fitting.run_recipe import RUN_FILE, detector_points, run_recipe
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run of the tiny recipe: (recipe, workshop, run folder, what run.json holds)."""
+    torch.set_num_threads(1)
+    root = tmp_path_factory.mktemp("run")
+    shop = workshop(materials_of(write_competition(root / "data"), root / "run"))
+    recipe = tiny_recipe()
+    about = run_recipe(recipe, shop, root / "run", recipe.networks, recipe.classifiers)
+    return recipe, shop, root / "run", about
+
+
+def test_a_person_sees_what_happened(finished):
+    recipe, _, run, about = finished
+    folder = run / "networks" / recipe.networks[0].name / "fold0"
+    for name in ("epochs.csv", "curves.png", "samples.png", "result.json", "best.safetensors"):
+        assert (folder / name).stat().st_size
+    epochs = pd.read_csv(folder / "epochs.csv")
+    assert list(epochs["epoch"]) == [1, 2] and np.isfinite(epochs[["loss", "z", "y", "x"]]).all(axis=None)
+    assert json.loads((run / "run.json").read_text()) == about
+    assert {"recipe", "data", "versions", "counts", "figures", "prior", "device"} <= about.keys()
+    members = pd.read_csv(run / "members.csv")
+    assert len(members) == 2 * 25  # one validation study, two classifiers
+    assert np.allclose(members[["normal_mild", "moderate", "severe"]].sum(axis=1), 1, atol=1e-5)
+
+
+def test_what_is_done_is_skipped(finished, monkeypatch):
+    recipe, shop, run, about = finished
+    monkeypatch.setattr(stage1, "detector_losses", None)  # a step would fail
+    assert run_recipe(recipe, shop, run, recipe.networks, recipe.classifiers)["figures"] == about["figures"]
+
+
+def test_another_recipe_in_the_same_folder_is_refused(finished):
+    recipe, shop, run, _ = finished
+    with pytest.raises(LabelError, match="other recipe"):
+        run_recipe(replace(recipe, fold_seed=1), shop, run, (), ())
+
+
+def test_further_studies_that_the_run_did_not_have_are_refused(finished):
+    recipe, shop, run, _ = finished
+    with pytest.raises(LabelError, match="other more"):
+        run_recipe(recipe, replace(shop, more=shop.materials), run, (), ())
+
+
+def test_a_training_crop_is_a_serving_crop_bit_for_bit(finished, tmp_path):
+    recipe, shop, run, _ = finished
+    export_run(run, tmp_path / "bundle", "tiny", "synthetic dots")
+    bundle = load_bundle(tmp_path / "bundle")
+    cache, validation = shop.materials.cache, shop.split(0, shop.materials.folds(5, 42))[1]
+    for detector in recipe.detectors:
+        found = {
+            n.name: read_points(run / "points" / f"{n.name}.npz", n.config.description)
+            for n in recipe.networks
+        }
+        lengths = {network.name: network.config.max_length for network in recipe.networks}
+        points = detector_points(detector, found, lengths)
+        served_by = next(d for d in bundle.detectors if d.name == detector.name)
+        for border in ("shift", "stretch"):
+            dataset = ClassifierDataset(
+                cache, validation, np.zeros((1, 25), np.int8), points, border, None, 0
+            )
+            detection = detect((served_by,), cache.volumes(validation[0]), shop.device)[detector.name]
+            for description, served in detection.points.items():
+                # The bundle's weights are rounded to float16: take over the points, compare the crops.
+                detection.points[description] = points[validation[0]][description].points
+                assert served.points.shape == detection.points[description].points.shape
+            served = site_windows(detection, border)
+            assert served.any() and np.array_equal(dataset.windows(0, np.random.default_rng(0)), served)
+
+
+def test_the_bundle_carries_figures_and_prior(finished, tmp_path):
+    _, _, run, about = finished
+    export_run(run, tmp_path / "bundle", "tiny", "synthetic dots")
+    manifest = json.loads((tmp_path / "bundle" / "weights_manifest.json").read_text())
+    assert manifest["trained_on"] == "synthetic dots" and len(manifest["prior"]) == len(SITES)
+    assert [d["xy"] for d in manifest["detectors"]] == ["fixed", "dynamic"]
+    files = {n["file"] for d in manifest["detectors"] for n in d["networks"].values()}
+    assert len(files) == 3  # both detectors share their networks
+    assert all("figures" in member for member in manifest["detectors"] + manifest["classifiers"])
+    assert about["figures"]["ensemble"]["studies"] == 1
+
+
+def test_points_out_of_fold_need_every_fold(finished, tmp_path):
+    recipe, shop, _, _ = finished
+    network = replace(recipe.networks[0], points="out_of_fold", schedule=replace(SCHEDULE, epochs=1))
+    with pytest.raises(LabelError, match="out of fold"):
+        run_recipe(replace(recipe, networks=(network,)), shop, tmp_path / "run", (network,), ())
+
+
+def test_an_unfinished_run_is_not_exported(finished, tmp_path):
+    recipe, shop, _, _ = finished
+    run_recipe(recipe, shop, tmp_path / "run", (), ())
+    with pytest.raises(LabelError, match="not trained to its end"):
+        export_run(tmp_path / "run", tmp_path / "bundle", "none", "nothing")
+
+
+@pytest.fixture
+def command(finished, monkeypatch, capsys):
+    """Give a training command for the finished run's data; return its status, run.json and what it printed."""
+    recipe, shop, run, _ = finished
+    monkeypatch.setitem(train.RECIPES, recipe.name, recipe)
+
+    def give(name: str, out, *flags: str) -> tuple[int, dict, str]:
+        given = [name, recipe.name, "--data", str(run.parent / "data"), "--out", str(out), *flags]
+        status = train.main([*given, "--cache", str(shop.materials.cache.folder), "--device", "cpu"])
+        return status, json.loads((out / RUN_FILE).read_text()), capsys.readouterr().out
+
+    return give
+
+
+def test_the_detector_command_trains_networks_alone(finished, command, tmp_path):
+    recipe = finished[0]
+    name = recipe.networks[0].name
+    status, about, said = command("detector", tmp_path / "run", "--network", name)
+    assert status == 0 and set(about["figures"]) == {f"{name}/fold0"} and said.startswith(f"{name}/fold0 ")
+    assert (tmp_path / "run/points" / f"{name}.npz").is_file()
+    assert not (tmp_path / "run/classifiers").exists()
+
+
+def test_the_classifier_command_trains_one_behind_its_detector(finished, command, tmp_path):
+    recipe, _, run, about = finished
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("cache", "classifiers"))
+    first, second = (classifier.name for classifier in recipe.classifiers)
+    status, again, said = command("classifier", tmp_path / "run", "--classifier", second)
+    assert status == 0 and f"{second}/fold0" in said
+    assert [path.name for path in (tmp_path / "run/classifiers").iterdir()] == [second]
+    for name in (first, second):  # the same seed and data: what was trained anew is what was trained before
+        assert again["figures"][f"{name}/fold0"]["figures"] == about["figures"][f"{name}/fold0"]["figures"]
+    assert command("classifier", tmp_path / "run", "--classifier", first)[0] == 0
+    one_by_one, together = (pd.read_csv(folder / "members.csv") for folder in (tmp_path / "run", run))
+    assert one_by_one.equals(together)
+
+
+def test_a_finished_run_given_again_prints_its_figures(finished, command):
+    status, about, said = command("recipe", finished[2])
+    assert status == 0 and about["figures"] == finished[3]["figures"]
+    lines = said.splitlines()
+    assert [line.split()[0] for line in lines[:-5]] == [*about["figures"], "prior"]
+    assert lines[-5].startswith("4 studies in ") and lines[-5].endswith(" on cpu, fp32")
+    assert lines[-4] == "3 networks and 2 classifiers of 'tiny', of 1 fold"
+    assert lines[-3] == "faults: 0" and lines[-2] == f"run: {finished[2]}"
+    assert lines[-1].startswith(f"next: python kernel/train.py export {finished[2]} --out ")
+
+
+def test_the_closing_words_count_the_faults_of_further_studies_too(finished, tmp_path):
+    for folder, faults in ((tmp_path, 1), (tmp_path / "more", 2)):
+        folder.mkdir(exist_ok=True)
+        (folder / "faults.csv").write_text("reason,where,message\n" + "no_slice,here,a label\n" * faults)
+    expected = f"faults: 3, see {tmp_path / 'faults.csv'}, {tmp_path / 'more/faults.csv'}"
+    assert expected in closing(finished[3], tmp_path, 1.0).splitlines()
+
+
+def test_the_shipped_layout_has_its_manifest_on_top(finished, tmp_path, capsys):
+    """``export --weights kernel/weights`` into a checkout is what infer.py finds there."""
+    given = ["export", str(finished[2]), "--trained-on", "synthetic dots"]
+    checkout = tmp_path / "checkout"
+    shipped = ["--out", str(checkout), "--name", "shipped", "--weights", "kernel/weights"]
+    assert train.main([*given, *shipped]) == 0
+    assert capsys.readouterr().out.strip() == str(checkout / MANIFEST)
+    files = {path.relative_to(checkout).as_posix() for path in checkout.rglob("*") if path.is_file()}
+    manifest = read_manifest(checkout)
+    assert manifest.name == "shipped" and manifest.trained_on == "synthetic dots"
+    assert files == {MANIFEST, *manifest.files}
+    assert {str(Path(file).parent) for file in manifest.files} == {"kernel/weights"}
+    shipped = load_bundle(checkout)
+    assert train.main([*given, "--out", str(tmp_path / "plain")]) == 0
+    plain = load_bundle(tmp_path / "plain")
+    assert plain.name == "run" and (tmp_path / "plain/weights").is_dir()
+    for a, b in zip(shipped.classifiers, plain.classifiers, strict=True):
+        assert all(map(torch.equal, a.network.state_dict().values(), b.network.state_dict().values()))
+
+
+@pytest.mark.parametrize("weights", ["../weights", "/weights"])
+def test_weights_stay_inside_the_bundle(finished, tmp_path, weights, capsys):
+    out = tmp_path / "inner/bundle"
+    given = ["export", str(finished[2]), "--out", str(out), "--trained-on", "dots", "--weights", weights]
+    assert train.main(given) == 2
+    assert f"got the folder {weights}, expected one inside" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
