@@ -14,8 +14,9 @@ import sys
 from pathlib import Path
 
 from lumbar.bundle.weights import BundleError
+from lumbar.faults import DataNotFoundError
 from lumbar.outputs.submission import SubmissionError
-from lumbar.reading.study import DataNotFoundError, find_competition
+from lumbar.reading.listing import find_dataset
 from training.data.cache import build_cache
 from training.data.labels import (
     COORDINATES_FILE,
@@ -105,7 +106,7 @@ def evaluate(options: argparse.Namespace) -> dict:
     table = None
     if options.points:
         lengths = squeezed_lengths(options.bundle)
-        source = find_competition(options.data, split)
+        source = find_dataset(options.data, split)
         decoded = build_cache(source, options.cache, 0) if options.cache else read_headers(source)
         coordinates, faults = read_coordinates(options.data / COORDINATES_FILE.replace("train", split))
         targets, more = place_targets(coordinates, decoded)

@@ -123,10 +123,10 @@ def grade(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     # Imported here, not above: reader processes import this file's head, and need no torch.
     from lumbar.bundle.weights import BundleError
+    from lumbar.faults import DataNotFoundError
     from lumbar.networks.device import DeviceError
     from lumbar.outputs import structured_report
     from lumbar.outputs.submission import SubmissionError
-    from lumbar.reading.study import DataNotFoundError
     from lumbar.run.journal import JournalError
     from lumbar.run.pipeline import RunOptions, run
     from phantom import demo

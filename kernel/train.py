@@ -25,8 +25,8 @@ from pathlib import Path
 import torch
 
 from lumbar.bundle.weights import BundleError
+from lumbar.faults import DataNotFoundError
 from lumbar.networks.device import DeviceError, choose_device, keep_freed_memory
-from lumbar.reading.study import DataNotFoundError
 from phantom import TRANSFER_SYNTAXES, write_phantoms
 from training.data.labels import LabelError
 from training.data.training_data import Sources, check_apart, read_materials

@@ -71,6 +71,10 @@ class Fault(NamedTuple):
     message: str
 
 
+class DataNotFoundError(Exception):
+    """The files to read are not where they were looked for, or are not what they should be."""
+
+
 class DicomError(Exception):
     """Say what can not be read: ``reason`` is a slug of the tables above, ``faults`` those of its parts."""
 

@@ -50,7 +50,7 @@ def main() -> None:
 def measure(data: Path, device: str, runs: int, part: str) -> dict:
     """Measure what is asked for, print it as it comes, and return all of it."""
     from lumbar.networks.device import choose_device
-    from lumbar.reading.study import find_competition
+    from lumbar.reading.listing import find_dataset
     from tests.benchmarks import card, table
     from tests.benchmarks.amp_agreement import agreement
     from tests.benchmarks.flop_floor import image_flops
@@ -63,7 +63,7 @@ def measure(data: Path, device: str, runs: int, part: str) -> dict:
     devices = {precision: choose_device(device, precision) for precision in PRECISIONS}
     folders = {"real study": data} if data.is_dir() else {}
     folders["phantom"] = phantoms(1, seed=1, split="test")
-    studies = {name: find_competition(folder).studies[0].study_id for name, folder in folders.items()}
+    studies = {name: find_dataset(folder).studies[0].study_id for name, folder in folders.items()}
     name = next(iter(folders))
     result = {"machine": machine(devices), "cases": []}
     print(json.dumps(result["machine"]))

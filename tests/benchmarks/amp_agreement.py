@@ -8,7 +8,8 @@ import numpy as np
 from lumbar.grading.ensemble import classify, detect, site_windows
 from lumbar.grading.study_grading import ready_bundle
 from lumbar.networks.device import choose_device
-from lumbar.reading.study import find_competition, read_study
+from lumbar.reading.listing import find_dataset
+from lumbar.reading.study import read_study
 from tests.benchmarks.scaling import REPOSITORY
 from tests.benchmarks.speed_ratio import within_a_pixel
 
@@ -23,7 +24,7 @@ def agreement(root: Path, device: str) -> dict:
     plain, rounded = ready_bundle(REPOSITORY, wide), ready_bundle(REPOSITORY, half)
     near: list[np.ndarray] = []
     apart: list[float] = []
-    for ref in find_competition(root).studies:
+    for ref in find_dataset(root).studies:
         volumes = read_study(ref).volumes
         found = detect(rounded.detectors, volumes, half)
         for name, detection in detect(plain.detectors, volumes, wide).items():

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from lumbar.reading.study import find_competition, read_study
+from lumbar.reading.listing import find_dataset
+from lumbar.reading.study import read_study
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from phantom import write_phantoms
 from training.evaluation.phantom_bound import describe_bound
@@ -97,12 +98,12 @@ def main() -> None:
         root = options.phantoms or Path(temporary) / "phantoms"
         if options.phantoms is None:
             write_phantoms(root, options.studies, options.seed, workers=2)
-        refs = find_competition(root, split="train").studies[: options.studies]
+        refs = find_dataset(root, split="train").studies[: options.studies]
         rows = [sheet_row(root, ref) for ref in refs[:4]]
         measured = [figures(ref) for ref in refs]
     real = None
     if options.real is not None:
-        ref = find_competition(options.real, split="train").studies[0]
+        ref = find_dataset(options.real, split="train").studies[0]
         rows.append(sheet_row(options.real, ref))
         real = figures(ref)
     cv2.imwrite(str(options.out), np.vstack(rows))

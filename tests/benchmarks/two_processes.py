@@ -91,7 +91,8 @@ def serve_kernel(connection, bundle: Path, device: str, precision: str) -> None:
     from lumbar.grading.study_grading import grade_study, ready_bundle
     from lumbar.grading.time_limit import Budget, Plan
     from lumbar.networks.device import choose_device, keep_freed_memory
-    from lumbar.reading.study import find_competition, read_study
+    from lumbar.reading.listing import find_dataset
+    from lumbar.reading.study import read_study
 
     logging.disable(logging.INFO)
     keep_freed_memory()  # as the command does
@@ -99,7 +100,7 @@ def serve_kernel(connection, bundle: Path, device: str, precision: str) -> None:
     members = ready_bundle(bundle, chosen)
     plan = Plan(len(members.detectors), len(members.classifiers))
     for root, study_id in requests(connection):
-        (ref,) = [study for study in find_competition(root).studies if study.study_id == study_id]
+        (ref,) = [study for study in find_dataset(root).studies if study.study_id == study_id]
         start = time.perf_counter()
         study = read_study(ref)
         read = time.perf_counter() - start

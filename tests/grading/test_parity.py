@@ -11,7 +11,8 @@ from lumbar.grading.study_grading import GradedStudy, grade_study, ready_bundle
 from lumbar.grading.time_limit import Budget, Plan
 from lumbar.networks.classifier import SEQUENCES
 from lumbar.networks.device import choose_device
-from lumbar.reading.study import find_competition, read_study
+from lumbar.reading.listing import find_dataset
+from lumbar.reading.study import read_study
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SAGITTAL_T1, SAGITTAL_T2
 from tests.making.random_bundle import random_classifier, random_detector, write_random_bundle
 from tests.making.small_study import write_studies
@@ -60,7 +61,7 @@ def bundle(tmp_path_factory) -> Path:
 
 
 def grade_fast(root: Path, study_id: str, bundle: Path, plan: Plan) -> GradedStudy:
-    (ref,) = [study for study in find_competition(root).studies if study.study_id == study_id]
+    (ref,) = [study for study in find_dataset(root).studies if study.study_id == study_id]
     device = choose_device("cpu", "fp32")
     return grade_study(
         read_study(ref), ready_bundle(bundle, device), plan, device, Budget(None, time.monotonic())

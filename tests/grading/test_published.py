@@ -21,7 +21,8 @@ from lumbar.grading.point_search import find_points
 from lumbar.networks.detector import neighbours, present_slices
 from lumbar.networks.device import Device
 from lumbar.networks.heatmap import CROP_OFFSETS, logits_to_heatmap
-from lumbar.reading.study import find_competition, read_study
+from lumbar.reading.listing import find_dataset
+from lumbar.reading.study import read_study
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1
 
 GOLDEN = Path(__file__).resolve().parents[2] / "../shared/golden"
@@ -49,7 +50,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def volumes():
-    return read_study(find_competition(GOLDEN / "study").studies[0]).volumes
+    return read_study(find_dataset(GOLDEN / "study").studies[0]).volumes
 
 
 @needs_golden

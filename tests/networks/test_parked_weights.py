@@ -15,7 +15,8 @@ from lumbar.grading.time_limit import Budget, Plan
 from lumbar.networks import parked_weights as scratch
 from lumbar.networks.device import choose_device
 from lumbar.networks.parked_weights import ALIGNMENT, Scratch
-from lumbar.reading.study import find_competition, read_study
+from lumbar.reading.listing import find_dataset
+from lumbar.reading.study import read_study
 from tests.making.random_bundle import random_classifier
 from tests.making.small_study import write_studies
 from tests.making.tiny_bundle import write_tiny_bundle
@@ -68,7 +69,7 @@ def test_a_graded_study_leaves_no_waiting_network_in_memory(tmp_path, monkeypatc
     monkeypatch.setattr(grading, "ROOM", 0)
     device = choose_device("cpu", "fp32")
     bundle = ready_bundle(write_tiny_bundle(tmp_path / "bundle"), device)
-    (ref, *_) = find_competition(write_studies(tmp_path / "data")).studies
+    (ref, *_) = find_dataset(write_studies(tmp_path / "data")).studies
     graded = grade_study(read_study(ref), bundle, Plan(1, 1), device, Budget(None, time.monotonic()))
     assert len(graded.members) == 1
     assert resident_kb(bundle.classifiers[0].network) == [0]

@@ -11,7 +11,7 @@ import pytest
 import infer
 from lumbar.outputs import structured_report
 from lumbar.outputs.findings import study_findings
-from lumbar.reading.listing import SeriesRef, StudyRef
+from lumbar.reading.references import SeriesRef, StudyRef
 from lumbar.sites import AXIAL_T2, SEVERITIES
 from tests.making.dicom_writer import write_slice
 from tests.making.report_studies import graded_study, without_axial

@@ -17,7 +17,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from lumbar.reading.study import find_competition, read_study
+from lumbar.reading.listing import find_dataset
+from lumbar.reading.study import read_study
 from lumbar.sites import DESCRIPTIONS, SITE_NAMES, SITES
 from phantom import draw_study, study_truth, write_phantoms, write_study
 from phantom.files import Tags, write_slice
@@ -109,7 +110,7 @@ def test_real_files_oddities(written):
 def test_read_back_by_the_kernel(written):
     """The reader's patient coordinates of a labelled point are the truth's."""
     truth = json.loads((written / "truth.json").read_text())["studies"]
-    for ref in find_competition(written, split="train").studies:
+    for ref in find_dataset(written, split="train").studies:
         study = read_study(ref)
         assert not study.faults and set(study.volumes) <= set(DESCRIPTIONS)
         for site in SITES:

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lumbar.faults import DataNotFoundError
 from lumbar.reading.dicom_folder import read_headers
-from lumbar.reading.study import DataNotFoundError, find_competition, read_study
+from lumbar.reading.listing import find_dataset
+from lumbar.reading.study import read_study
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from tests.making.dicom_writer import AXIAL, CORONAL, SAGITTAL, enhanced_dataset, picture, write, write_slice
 from tests.making.small_study import write_studies
@@ -34,7 +36,7 @@ def write_plain(folder: Path, study: str | None, series: str | None, count: int 
 
 def told(root: Path, **options) -> dict[str, dict[str, str]]:
     """Return what every series was taken for, or why it was left out, by study and series."""
-    found = find_competition(root, **options)
+    found = find_dataset(root, **options)
     result: dict[str, dict[str, str]] = {}
     for d in found.decisions:
         result.setdefault(d["study_id"], {})[d["series_id"]] = d["description"] or d["reason"]
@@ -65,7 +67,7 @@ def test_files_anywhere_are_grouped_by_uid(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path)
     for study, series in told(tmp_path).items():
         assert series == {f"{study}.1": SAGITTAL_T1, f"{study}.2": SAGITTAL_T2, f"{study}.3": AXIAL_T2}
-    found = find_competition(tmp_path)
+    found = find_dataset(tmp_path)
     assert [s.study_id for s in found.studies] == ["1.2.3", "1.2.4"] and found.sample_ids is None
     study = read_study(found.studies[0])
     assert {d: len(v) for d, v in study.volumes.items()} == {SAGITTAL_T1: 4, SAGITTAL_T2: 4, AXIAL_T2: 4}
@@ -93,7 +95,7 @@ def test_what_is_left_out_is_a_fault_of_its_study(tmp_path, caplog):
     reasons = ["localizer", "derived", "other_body_part", "other_plane", "other_sequence", "unknown_sequence"]
     expected = [SAGITTAL_T2, *reasons, "second_choice", SAGITTAL_T1]  # contrast: there is no plain T1
     assert list(told(tmp_path)["1.2"].values()) == expected
-    (ref,) = find_competition(tmp_path).studies
+    (ref,) = find_dataset(tmp_path).studies
     faults = read_study(ref).faults
     assert {*reasons, "second_choice"} < {fault.reason for fault in faults}
     assert any("broken" in fault.file for fault in faults)
@@ -106,14 +108,14 @@ def test_a_whole_study_is_not_blamed_for_what_it_holds_besides(tmp_path):
         write_plain(tmp_path, "1.2", f"1.2.{number}", SeriesNumber=number, SeriesDescription="x", **tags)
     write_plain(tmp_path, "1.2", "1.2.4", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], **T2)
     write_plain(tmp_path, "1.2", "1.2.5", ImageOrientationPatient=CORONAL, **T2)
-    found = find_competition(tmp_path)
+    found = find_dataset(tmp_path)
     assert found.studies[0].faults == ()
     assert [d["reason"] for d in found.decisions] == ["", "", "", "localizer", "other_plane"]
     assert [d["number"] for d in found.decisions] == [1, 2, 3, None, None]
     assert [d["files"] for d in found.decisions] == [3] * 5
     assert found.decisions[0]["text"] == "x" and str(tmp_path) not in found.decisions[3]["why"]
     write_plain(tmp_path, "1.2", "1.2.6")  # what it is nobody knows: to be looked at
-    (ref,) = find_competition(tmp_path).studies
+    (ref,) = find_dataset(tmp_path).studies
     assert [fault.reason for fault in ref.faults] == ["unknown_sequence"]
 
 
@@ -121,7 +123,7 @@ def test_localizers_and_copies_inside_a_series(tmp_path):
     write_plain(tmp_path / "a", "1.2", "1.2.1", **T2)
     write_plain(tmp_path / "a", "1.2", "1.2.1", 1, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], **T2)
     shutil.copytree(tmp_path / "a", tmp_path / "copy of a")
-    (ref,) = find_competition(tmp_path).studies
+    (ref,) = find_dataset(tmp_path).studies
     study = read_study(ref)
     assert len(study.volumes[SAGITTAL_T2]) == 3
     reasons = [fault.reason for fault in study.faults]
@@ -131,7 +133,7 @@ def test_localizers_and_copies_inside_a_series(tmp_path):
 def test_series_of_one_kind_are_joined_by_their_number(tmp_path):
     for series, number in (("1.2.1", 7), ("1.2.2", 3)):
         write_plain(tmp_path / series, "1.2", series, SeriesNumber=number, **T2)
-    (ref,) = find_competition(tmp_path).studies
+    (ref,) = find_dataset(tmp_path).studies
     assert [s.series_id for s in ref.series] == ["1.2.2", "1.2.1"]
     assert [h.series_id for h in read_study(ref).volumes[SAGITTAL_T2].headers] == ["1.2.2", "1.2.1"] * 3
 
@@ -140,7 +142,7 @@ def test_a_dual_echo_series_gives_its_t2(tmp_path):
     for echo in (20, 90):
         write_plain(tmp_path, "1.2", "1.2.1", EchoTime=echo, RepetitionTime=3500)
     assert told(tmp_path) == {"1.2": {"1.2.1": SAGITTAL_T2, "1.2.1-2": "other_sequence"}}
-    assert len(read_study(find_competition(tmp_path).studies[0]).volumes[SAGITTAL_T2]) == 3
+    assert len(read_study(find_dataset(tmp_path).studies[0]).volumes[SAGITTAL_T2]) == 3
 
 
 def test_mutated_headers_are_read_or_refused(tmp_path):
@@ -173,7 +175,7 @@ def test_folders_stand_for_missing_uids(tmp_path):
 def test_hostile_uids_name_no_path(tmp_path):
     for number, uid in enumerate(("../../etc", "/etc/passwd", "..", "a,b\n", "=1")):
         write_plain(tmp_path / str(number), uid, uid, 1, SeriesDescription="T2")
-    studies = find_competition(tmp_path).studies
+    studies = find_dataset(tmp_path).studies
     assert len(studies) == 5
     for study in studies:
         assert Path(study.study_id).name == study.study_id and study.study_id not in ("..", ".")
@@ -184,18 +186,18 @@ def test_enhanced_files(tmp_path):
     dataset = enhanced_dataset(np.stack([picture(seed=n) for n in range(4)]), True)
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SeriesDescription = "1.2", "1.2.1", "T2"
     write(dataset, tmp_path / "one")
-    (ref,) = find_competition(tmp_path).studies
+    (ref,) = find_dataset(tmp_path).studies
     assert len(read_study(ref).volumes[AXIAL_T2]) == 4
 
 
 def test_a_map_gives_what_the_table_gave(tmp_path, caplog):
     root = write_studies(tmp_path / "data")  # without UIDs, times and text: geometry alone
-    studies = [read_study(ref) for ref in find_competition(root).studies]
+    studies = [read_study(ref) for ref in find_dataset(root).studies]
     table = shutil.move(root / "test_series_descriptions.csv", tmp_path / "map.csv")
     assert set(told(root)["1"].values()) == {"unknown_sequence"}
     with table.open("a") as file:
         file.write("9,9,Axial T2\n")
-    for study, ref in zip(studies, find_competition(root, series_map=table).studies, strict=True):
+    for study, ref in zip(studies, find_dataset(root, series_map=table).studies, strict=True):
         assert study.study_id == ref.study_id
         assert_same_volumes(study, read_study(ref))
     assert "study 9, series 9" in caplog.text
@@ -212,15 +214,15 @@ def test_a_map_overrules_headers_and_tables(tmp_path, caplog):
     assert told(tmp_path, series_map=table) == {"1.2": expected}
     root = write_studies(tmp_path / "data")
     table.write_text("study_id,series_id,series_description\n1,13,none\n7,7,Axial T2\n")
-    first = find_competition(root, series_map=table).studies[0]
+    first = find_dataset(root, series_map=table).studies[0]
     assert {s.series_id: s.description for s in first.series}["13"] == "none"
     assert "study 7, series 7" in caplog.text
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="../shared/real is not here")
 def test_the_real_study_needs_no_table():
-    (with_table,) = find_competition(REAL).studies
-    (without,) = find_competition(REAL / "train_images").studies
+    (with_table,) = find_dataset(REAL).studies
+    (without,) = find_dataset(REAL / "train_images").studies
     assert without.study_id == with_table.study_id
     study = read_study(without)
     assert_same_volumes(read_study(with_table), study)
@@ -232,9 +234,9 @@ def test_a_harmed_competition_is_no_plain_folder(tmp_path):
     (root / "test_series_descriptions.csv").unlink()
     (root / "sample_submission.csv").write_text("row_id\n")
     with pytest.raises(DataNotFoundError, match="test_series_descriptions"):
-        find_competition(root)
+        find_dataset(root)
     with pytest.raises(DataNotFoundError, match="--data"):
-        find_competition(tmp_path / "nowhere")
+        find_dataset(tmp_path / "nowhere")
 
 
 def spoil(path: Path) -> None:
@@ -249,7 +251,7 @@ def test_unread_files_belong_to_somebody(tmp_path):
     write_plain(tmp_path / "a" / "t2", "1.1", "1.1.2", **T2)
     for name in ("a/t1/bad", "a/axial/bad", "b/t1/bad", "b/t2/bad"):
         spoil(tmp_path / name)
-    studies = {study.study_id: study for study in find_competition(tmp_path).studies}
+    studies = {study.study_id: study for study in find_dataset(tmp_path).studies}
     assert {fault.file for fault in studies["1.1"].faults} == {
         str(tmp_path / "a/t1/bad"),
         str(tmp_path / "a/axial/bad"),
@@ -265,11 +267,11 @@ def test_series_right_under_the_root_share_what_is_unread_beside_them(tmp_path):
     write_plain(tmp_path / "t1", "1.1", "1.1.1", **T1)
     write_plain(tmp_path / "t2", "1.1", "1.1.2", **T2)
     spoil(tmp_path / "axial" / "bad")
-    (study,) = find_competition(tmp_path).studies
+    (study,) = find_dataset(tmp_path).studies
     assert [fault.file for fault in study.faults] == [str(tmp_path / "axial" / "bad")]
 
 
 def test_an_unread_study_right_under_the_root_is_one(tmp_path):
     write_plain(tmp_path / "one", "1.1", "1.1.1", **T1)
     spoil(tmp_path / "two" / "bad")
-    assert [study.study_id for study in find_competition(tmp_path).studies] == ["1.1", "two"]
+    assert [study.study_id for study in find_dataset(tmp_path).studies] == ["1.1", "two"]

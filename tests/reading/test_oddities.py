@@ -7,7 +7,7 @@ import pydicom
 import pytest
 
 from lumbar.faults import ODDITIES
-from lumbar.reading.listing import SeriesRef, StudyRef
+from lumbar.reading.references import SeriesRef, StudyRef
 from lumbar.reading.study import read_study
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1
 from tests.making.dicom_writer import AXIAL, encode_pixels, enhanced_dataset, picture, write, write_series

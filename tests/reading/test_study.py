@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lumbar.reading import study as studies
-from lumbar.reading.study import DataNotFoundError, find_competition, read_study
+from lumbar.faults import DataNotFoundError
+from lumbar.reading import listing
+from lumbar.reading.listing import find_dataset
+from lumbar.reading.study import read_study
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES
 from tests.making.dicom_writer import AXIAL, SAGITTAL, write_series, write_slice
 
@@ -30,7 +32,7 @@ def make_competition(
 
 
 def listed(root: Path) -> dict[str, list[tuple[str, str]]]:
-    found = find_competition(root).studies
+    found = find_dataset(root).studies
     return {study.study_id: [(s.series_id, s.description) for s in study.series] for study in found}
 
 
@@ -41,8 +43,8 @@ def listed(root: Path) -> dict[str, list[tuple[str, str]]]:
 def test_both_mount_styles_of_kaggle(tmp_path, monkeypatch, mount):
     make_competition(tmp_path / mount, ["1,2,Axial T2"])
     (tmp_path / "datasets/somebody/weights").mkdir(parents=True)
-    monkeypatch.setattr(studies, "KAGGLE_INPUT", tmp_path)
-    found = find_competition()
+    monkeypatch.setattr(listing, "KAGGLE_INPUT", tmp_path)
+    found = find_dataset()
     assert (found.root, found.split, found.images) == (
         tmp_path / mount,
         "test",
@@ -53,17 +55,17 @@ def test_both_mount_styles_of_kaggle(tmp_path, monkeypatch, mount):
 def test_of_several_the_first_is_taken_and_said(tmp_path, monkeypatch, caplog):
     for name in ("b", "a"):
         make_competition(tmp_path / name, ["1,2,Axial T2"])
-    monkeypatch.setattr(studies, "KAGGLE_INPUT", tmp_path)
-    assert find_competition().root == tmp_path / "a"
+    monkeypatch.setattr(listing, "KAGGLE_INPUT", tmp_path)
+    assert find_dataset().root == tmp_path / "a"
     assert "2 folders" in caplog.text
 
 
 def test_splits(tmp_path):
     make_competition(tmp_path, ["1,2,Axial T2"], "train")
-    assert find_competition(tmp_path).split == "train"
+    assert find_dataset(tmp_path).split == "train"
     make_competition(tmp_path, ["3,4,Axial T2"])
-    assert find_competition(tmp_path).split == "test"
-    assert find_competition(tmp_path, "train").studies[0].study_id == "1"
+    assert find_dataset(tmp_path).split == "test"
+    assert find_dataset(tmp_path, "train").studies[0].study_id == "1"
 
 
 @pytest.mark.parametrize(
@@ -83,17 +85,17 @@ def test_data_that_is_not_there_or_not_it(tmp_path, content):
     if content is not None:
         (tmp_path / "test_series_descriptions.csv").write_bytes(content.encode("latin-1"))
     with pytest.raises(DataNotFoundError, match=str(tmp_path)):
-        find_competition(tmp_path)
+        find_dataset(tmp_path)
 
 
 def test_wrong_places(tmp_path, monkeypatch):
-    monkeypatch.setattr(studies, "KAGGLE_INPUT", tmp_path)
+    monkeypatch.setattr(listing, "KAGGLE_INPUT", tmp_path)
     with pytest.raises(DataNotFoundError, match="--data"):
-        find_competition()
+        find_dataset()
     make_competition(tmp_path, ["1,2,Axial T2"], images=False)
     (tmp_path / "test_images").rmdir()
     with pytest.raises(DataNotFoundError, match="test_images"):
-        find_competition(tmp_path)
+        find_dataset(tmp_path)
 
 
 # --- tables
@@ -123,7 +125,7 @@ def test_large_tables_read_in_seconds(tmp_path):
     (tmp_path / "test_series_descriptions.csv").write_text(HEADER + "\n" + rows)
     (tmp_path / "test_images").mkdir()
     started = time.process_time()
-    assert len(find_competition(tmp_path).studies) == 25_000
+    assert len(find_dataset(tmp_path).studies) == 25_000
     assert time.process_time() - started < 10  # a million rows: some 15 s
 
 
@@ -134,7 +136,7 @@ def test_sample_rows_in_their_order(tmp_path, caplog):
     make_competition(tmp_path, ["1,2,Axial T2"])
     ids = [f"{study}_{name}" for study in ("9_b", "1") for name in reversed(SITE_NAMES)] + ["odd row"]
     (tmp_path / "sample_submission.csv").write_text("\n".join(["row_id,severe", *(f"{i},0.3" for i in ids)]))
-    found = find_competition(tmp_path)
+    found = find_dataset(tmp_path)
     assert found.sample_ids == tuple(ids)
     assert [study.study_id for study in found.studies] == ["1", "9_b"]
     assert "odd row" in caplog.text
@@ -145,16 +147,16 @@ def test_sample_rows_in_their_order(tmp_path, caplog):
 def test_studies_that_the_sample_does_not_ask_for_are_named(tmp_path, caplog):
     make_competition(tmp_path, ["1,2,Axial T2", "2,3,Axial T2"])
     (tmp_path / "sample_submission.csv").write_text(f"row_id,severe\n1_{SITE_NAMES[0]},0.3\n")
-    assert [study.study_id for study in find_competition(tmp_path).studies] == ["1", "2"]
+    assert [study.study_id for study in find_dataset(tmp_path).studies] == ["1", "2"]
     assert "1 studies have no row in the sample submission" in caplog.text and "first: 2" in caplog.text
 
 
 def test_no_sample_and_a_sample_without_rows_column(tmp_path):
     make_competition(tmp_path, ["1,2,Axial T2"])
-    assert find_competition(tmp_path).sample_ids is None
+    assert find_dataset(tmp_path).sample_ids is None
     (tmp_path / "sample_submission.csv").write_text("id,severe\n1,2\n")
     with pytest.raises(DataNotFoundError, match="row_id"):
-        find_competition(tmp_path)
+        find_dataset(tmp_path)
 
 
 # --- studies
@@ -172,7 +174,7 @@ def test_series_of_a_description_are_joined_in_patient_order(tmp_path):
                 ImagePositionPatient=[0.0, 0.0, bottom + n],
                 PixelSpacing=[0.5, 0.5],
             )
-    study = read_study(find_competition(root).studies[0])
+    study = read_study(find_dataset(root).studies[0])
     assert set(study.volumes) == {AXIAL_T2, SAGITTAL_T1} and not study.faults
     assert [h.series_id for h in study.volumes[AXIAL_T2].headers] == ["12", "12", "10", "10"]
     assert [h.position[2] for h in study.volumes[AXIAL_T2].headers] == [1, 2, 101, 102]
@@ -195,7 +197,7 @@ def test_a_study_never_raises_for_its_data(tmp_path, caplog):
         path.unlink()
     (images / "15/2.dcm").write_bytes(b"text")
     (images / "15/1.dcm").rename(images / "15/one")
-    study = read_study(find_competition(root).studies[0])
+    study = read_study(find_dataset(root).studies[0])
     assert set(study.volumes) == {SAGITTAL_T2, AXIAL_T2}
     assert len(study.volumes[AXIAL_T2]) == 1
     reasons = sorted((Path(fault.file).name, fault.reason) for fault in study.faults)
@@ -215,7 +217,7 @@ def test_study_without_images_and_images_without_study(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     root = make_competition(tmp_path, ["1,10,Axial T2", "2,20,Axial T2"])
     (root / "test_images/2").rename(root / "test_images/3")
-    found = find_competition(root)
+    found = find_dataset(root)
     assert [study.study_id for study in found.studies] == ["1", "2"]
     assert "1 folders are not in the table" in caplog.text
     study = read_study(found.studies[1])
@@ -234,7 +236,7 @@ def test_an_order_without_positions_is_said(tmp_path, tags):
             PixelSpacing=[1, 1],
             **tags,
         )
-    study = read_study(find_competition(root).studies[0])
+    study = read_study(find_dataset(root).studies[0])
     volume = study.volumes[SAGITTAL_T1]
     assert volume.order_key == "InstanceNumber"
     assert [h.instance_number for h in volume.headers] == [1, 2, 3]
@@ -244,7 +246,7 @@ def test_an_order_without_positions_is_said(tmp_path, tags):
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="../shared/real is not here")
 def test_the_real_study(caplog):
-    study = read_study(find_competition(REAL).studies[0])
+    study = read_study(find_dataset(REAL).studies[0])
     assert not study.faults and not caplog.records
     assert {d: len(v) for d, v in study.volumes.items()} == {SAGITTAL_T2: 18, SAGITTAL_T1: 18, AXIAL_T2: 60}
     for description, volume in study.volumes.items():

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from lumbar.reading.listing import find_dataset
 from lumbar.reading.series import Series, Slice, read_series
-from lumbar.reading.study import find_competition, read_study
+from lumbar.reading.study import read_study
 from lumbar.reading.volume import build_volume, normalize_slice, patient_order, squeeze
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from tests.making.dicom_writer import AXIAL, CORONAL, SAGITTAL, picture, write, write_series
@@ -234,7 +235,7 @@ def resident_bytes() -> int:
     ],
 )
 def test_golden_inputs(file, name, description, length):
-    study = read_study(find_competition(GOLDEN / "study").studies[0])
+    study = read_study(find_dataset(GOLDEN / "study").studies[0])
     assert not study.faults
     grid = squeeze(study.volumes[description].grid256.astype(np.float32) / 255, length)
     expected = np.load(GOLDEN / file)[name].astype(int)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lumbar.faults import DataNotFoundError
 from lumbar.reading import zip_archive as archive
-from lumbar.reading.study import DataNotFoundError, find_competition, read_study
+from lumbar.reading.listing import find_dataset
+from lumbar.reading.study import read_study
 from tests.making.dicom_writer import write_series
 from tests.making.small_study import write_studies
 from tests.reading.test_dicom_folder import assert_same_volumes
@@ -21,13 +23,13 @@ def zipped(folder: Path, path: Path) -> Path:
 def test_a_zip_is_the_folder_it_holds(tmp_path):
     write_series(tmp_path / "data/x", SeriesDescription="T1", StudyInstanceUID="1.2", SeriesInstanceUID="1.3")
     path = zipped(tmp_path / "data", tmp_path / "plain.zip")
-    found = find_competition(path)
+    found = find_dataset(path)
     assert (found.root, found.images, found.split) == (path, path, "plain")
-    assert_same_volumes(*(read_study(find_competition(p).studies[0]) for p in (path, tmp_path / "data")))
+    assert_same_volumes(*(read_study(find_dataset(p).studies[0]) for p in (path, tmp_path / "data")))
     root = write_studies(tmp_path / "tables/inside")
-    found = find_competition(zipped(root.parent, tmp_path / "tables.zip"))
+    found = find_dataset(zipped(root.parent, tmp_path / "tables.zip"))
     assert found.split == "test"
-    assert_same_volumes(read_study(found.studies[0]), read_study(find_competition(root).studies[0]))
+    assert_same_volumes(read_study(found.studies[0]), read_study(find_dataset(root).studies[0]))
 
 
 @pytest.mark.parametrize("name", ["../out", "/out", "a/../../out", "..\\out", "C:\\out"])

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lumbar.reading.study import SeriesRef, Study, StudyRef
+from lumbar.reading.references import SeriesRef, StudyRef
+from lumbar.reading.study import Study
 from lumbar.run import read_ahead as readers
 from lumbar.run.read_ahead import Unreadable, Worker, read_ahead
 

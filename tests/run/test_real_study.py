@@ -14,7 +14,8 @@ from lumbar.bundle.writing import write_bundle
 from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
 from lumbar.networks.detector import DetectorConfig, DetectorNetwork
 from lumbar.outputs.submission import read_submission
-from lumbar.reading.study import find_competition, read_study
+from lumbar.reading.listing import find_dataset
+from lumbar.reading.study import read_study
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SITE_NAMES, SITES
 from tests.making.random_bundle import FAMILY_A, LENGTHS
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason=f"the real study is no
 
 @pytest.fixture(scope="module")
 def volumes():
-    return read_study(find_competition(REAL, "train").studies[0]).volumes
+    return read_study(find_dataset(REAL, "train").studies[0]).volumes
 
 
 def test_slices_are_in_patient_order_and_left_is_the_larger_x(volumes):

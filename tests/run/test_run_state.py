@@ -14,7 +14,7 @@ import infer
 from lumbar.bundle.manifest import Manifest
 from lumbar.networks.device import Device
 from lumbar.outputs.submission import read_submission
-from lumbar.reading.listing import Competition, StudyRef
+from lumbar.reading.references import Dataset, StudyRef
 from lumbar.run.journal import JournalError
 from lumbar.run.run_state import Run, RunOptions
 from lumbar.run.summary import prior_record
@@ -45,7 +45,7 @@ def start(tmp_path) -> Run:
     studies = (StudyRef("1", ()), StudyRef("2", ()))
     manifest = Manifest("none", "nothing", (), (), np.full((25, 3), 1 / 3), "0" * 64)
     device = Device(torch.device("cpu"), None, "asked for", 1)
-    return Run(options, Competition(tmp_path, "plain", tmp_path, studies, None), manifest, device)
+    return Run(options, Dataset(tmp_path, "plain", tmp_path, studies, None), manifest, device)
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from lumbar.reading.study import find_competition, read_study
+from lumbar.reading.listing import find_dataset
+from lumbar.reading.study import read_study
 from lumbar.sites import DESCRIPTIONS
 from tests.making.labelled_competition import write_competition
 from training.data import cache
@@ -21,13 +22,13 @@ def data(tmp_path_factory):
 
 
 def build(data, folder) -> cache.Cache:
-    return cache.build_cache(find_competition(data, "train"), folder, workers=0)
+    return cache.build_cache(find_dataset(data, "train"), folder, workers=0)
 
 
 def check_whole(built: cache.Cache, data) -> None:
     """The studies are as read, and nothing else is in the folder."""
     assert {path.name for path in built.folder.iterdir()} == {"cache.json", "100", "101"}
-    for ref in find_competition(data, "train").studies:
+    for ref in find_dataset(data, "train").studies:
         read, cached = read_study(ref).volumes, built.volumes(ref.study_id)
         assert set(read) == set(cached) == set(DESCRIPTIONS)
         for description, volume in read.items():
@@ -99,7 +100,7 @@ def test_headers_are_what_a_cache_says_without_pixels(tmp_path):
     odd = pydicom.dcmread(files[1])
     del odd.PixelSpacing
     odd.save_as(files[1])
-    built, read = build(data, tmp_path / "cache"), read_headers(find_competition(data, "train"))
+    built, read = build(data, tmp_path / "cache"), read_headers(find_dataset(data, "train"))
     assert read.study_ids == built.study_ids and read.faults == built.faults
     assert {fault.reason for fault in read.faults} == {"not_dicom", "truncated"}  # oddities cost no label
     assert any(h.spacing is None for v in read.volumes("100").values() for h in v.headers)

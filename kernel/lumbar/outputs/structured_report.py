@@ -14,7 +14,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from lumbar.reading.listing import StudyRef
+from lumbar.reading.references import StudyRef
 from lumbar.sites import GROUPS, LEVELS, SEVERITIES
 
 logger = logging.getLogger(__name__)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lumbar.faults import DataNotFoundError
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES
 
 logger = logging.getLogger(__name__)
@@ -28,10 +29,6 @@ SPELLINGS = {
     for plane in PLANE_WORDS[description.split()[0].lower()]
     for spelling in (plane + weighting, weighting + plane)
 }
-
-
-class DataNotFoundError(Exception):
-    """The competition's files are not where they were looked for, or are not what they should be."""
 
 
 def read_descriptions(path: Path) -> pd.DataFrame:

@@ -9,9 +9,9 @@ import os
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from lumbar.faults import HEADER_REASONS, UNKNOWN_SERIES, DicomError, Fault
-from lumbar.reading.competition_tables import IDENTIFIER, DataNotFoundError
-from lumbar.reading.listing import SeriesRef, StudyRef
+from lumbar.faults import HEADER_REASONS, UNKNOWN_SERIES, DataNotFoundError, DicomError, Fault
+from lumbar.reading.competition_tables import IDENTIFIER
+from lumbar.reading.references import SeriesRef, StudyRef
 from lumbar.reading.scan_header import LAST, FileHeader, is_dicom, read_header, series_facts
 from lumbar.reading.series_kind import SHORTEST_T2_ECHO, SeriesKind, kind_of
 from lumbar.sites import DESCRIPTIONS

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from lumbar.reading.competition_tables import DataNotFoundError
+from lumbar.faults import DataNotFoundError
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ from lumbar.grading.study_grading import GradedStudy, grade_study, ready_bundle
 from lumbar.grading.time_limit import Budget, Plan
 from lumbar.networks.device import Device, choose_device, is_out_of_memory, keep_freed_memory, try_cuda
 from lumbar.outputs.findings import study_findings
-from lumbar.reading.study import Study, find_competition
+from lumbar.reading.listing import find_dataset
+from lumbar.reading.study import Study
 from lumbar.run.read_ahead import Unreadable, read_ahead
 from lumbar.run.run_state import Run, RunOptions, Told
 from lumbar.run.summary import Summary, graded_record, prior_record
@@ -47,7 +48,7 @@ def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Sum
     """
     keep_freed_memory()
     manifest = read_manifest(options.bundle)
-    competition = find_competition(options.data, options.split, options.series)
+    competition = find_dataset(options.data, options.split, options.series)
     device = choose_device(options.device, options.precision)
     logger.info("device %s (%s), precision %s", device.torch, device.reason, device.precision)
     state = Run(options, competition, manifest, device)

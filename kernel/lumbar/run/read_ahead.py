@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from lumbar.reading.study import Study, StudyRef, read_study
+from lumbar.reading.references import StudyRef
+from lumbar.reading.study import Study, read_study
 
 logger = logging.getLogger(__name__)
 

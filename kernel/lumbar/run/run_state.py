@@ -20,7 +20,7 @@ from lumbar.outputs.findings import write_findings
 from lumbar.outputs.report import Report
 from lumbar.outputs.structured_report import write_structured_reports
 from lumbar.outputs.submission import Submission, study_rows
-from lumbar.reading.study import Competition, StudyRef
+from lumbar.reading.references import Dataset, StudyRef
 from lumbar.run.journal import Journal, JournalError
 from lumbar.run.summary import Summary, dump_tables, prior_record, versions
 
@@ -57,7 +57,7 @@ class RunOptions:
 class Run:
     """A run in progress: everything that is to be written, safe to write at any moment from any thread."""
 
-    def __init__(self, options: RunOptions, competition: Competition, manifest: Manifest, device: Device):
+    def __init__(self, options: RunOptions, competition: Dataset, manifest: Manifest, device: Device):
         self.options = options
         for file in self.run_files():
             refuse_training_run(file)
@@ -180,7 +180,7 @@ def fingerprint(studies: tuple[StudyRef, ...]) -> str:
     return hashlib.sha256(repr(listed).encode()).hexdigest()
 
 
-def summary_of(options: RunOptions, competition: Competition, manifest: Manifest, device: Device) -> Summary:
+def summary_of(options: RunOptions, competition: Dataset, manifest: Manifest, device: Device) -> Summary:
     """Return an empty summary that knows what this run is."""
     files = {"submission": str(options.out)} | ({"dump": str(options.dump)} if options.dump else {})
     files |= {"report": str(options.report / "index.html")} if options.report else {}

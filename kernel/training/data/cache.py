@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from lumbar.atomic_files import write_atomically
 from lumbar.faults import ODDITIES
-from lumbar.reading.study import Competition, Study, StudyRef, read_study
+from lumbar.reading.references import Dataset, StudyRef
+from lumbar.reading.study import Study, read_study
 from lumbar.reading.volume import SliceHeader, Volume
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
 from training.data.labels import LabelError, LabelFault
@@ -45,7 +46,7 @@ class Cache:
         return cached_volumes(self.folder / study_id)
 
 
-def build_cache(competition: Competition, folder: Path, workers: int) -> Cache:
+def build_cache(competition: Dataset, folder: Path, workers: int) -> Cache:
     """Decode what is not decoded yet and return the cache.
 
     workers: processes, 0 for none. A study is written to a side folder and moved into place, so a killed run

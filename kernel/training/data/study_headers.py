@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tqdm import tqdm
 
-from lumbar.reading.study import Competition, read_study
+from lumbar.reading.references import Dataset
+from lumbar.reading.study import read_study
 from lumbar.reading.volume import Volume
 from training.data.cache import file_faults
 from training.data.labels import LabelFault
@@ -29,7 +30,7 @@ class StudyHeaders:
         return self.studies[study_id]
 
 
-def read_headers(competition: Competition) -> StudyHeaders:
+def read_headers(competition: Dataset) -> StudyHeaders:
     """Read every study and keep its slice headers.
 
     Pixels are decoded as well: a slice counts in a volume only if it can be.

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lumbar.atomic_files import write_atomically
 from lumbar.networks.heatmap import DECAY, REACH
-from lumbar.reading.study import find_competition
+from lumbar.reading.listing import find_dataset
 from lumbar.sites import DESCRIPTIONS
 from training.data.cache import Cache, build_cache
 from training.data.external_labels import (
@@ -96,7 +96,7 @@ def read_materials(sources: Sources, out: Path) -> Materials:
 
     Raises LabelError for a table that can't be used, and for any fault where ``strict``.
     """
-    competition = find_competition(sources.data, "train")
+    competition = find_dataset(sources.data, "train")
     grades = read_grades(sources.data / GRADES_FILE)
     coordinates, faults = read_coordinates(sources.data / COORDINATES_FILE)
     files = [sources.data / GRADES_FILE, sources.data / COORDINATES_FILE]
