@@ -31,14 +31,15 @@ def read_weights(folder: Path, member: dict, where: str) -> dict[str, Tensor]:
         )
     if not path.is_file():
         raise BundleError(f"{where}: {path} is missing; copy the bundle again, sub-folders included")
-    size = path.stat().st_size  # a file of another size is not read: it may be of any
-    raw = path.read_bytes() if size == member["bytes"] else b""
+    advice = "the file is damaged or of another version, copy it again"
+    size = path.stat().st_size
+    if size != member["bytes"]:  # not read: it may be of any size
+        raise BundleError(f"{where}: {path} has {size} bytes, expected {member['bytes']}; {advice}")
+    raw = path.read_bytes()
     digest = hashlib.sha256(raw).hexdigest()
-    if (size, digest) != (member["bytes"], member["sha256"]):
-        raise BundleError(
-            f"{where}: {path} has {size} bytes and SHA-256 {digest[:12]}..., expected {member['bytes']} "
-            f"and {str(member['sha256'])[:12]}...; the file is damaged or of another version, copy it again"
-        )
+    if digest != member["sha256"]:
+        expected = f"{str(member['sha256'])[:12]}..."
+        raise BundleError(f"{where}: {path} has SHA-256 {digest[:12]}..., expected {expected}; {advice}")
     try:
         return safetensors.torch.load(raw)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
