@@ -163,6 +163,7 @@ def test_kaggle_s_own_client_takes_the_commands(walk, command, tmp_path):
     elif "push" in command:
         assert fields["enable_internet"] is False and fields["is_private"] is True
         assert fields["dataset_data_sources"] == [f"{OWNER}/{SLUG}"]
+        assert fields["docker_image_pinning_type"] == "original"
     elif "submit" in command:
         assert (fields["kernel_owner"], fields["kernel_slug"]) == (OWNER, SLUG)
         assert fields["kernel_version"] == 1 and fields["file_name"] == "submission.csv"

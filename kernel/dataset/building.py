@@ -55,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"of the data set, one of Kaggle's list; default: {metadata.LICENCE} for this checkout's own "
         f"weights, {metadata.UNTOLD_LICENCE} for those of --bundle, which are their makers' to licence",
     )
+    add(
+        "--docker-image",
+        metavar="IMAGE",
+        help="Kaggle's image by digest, from `kaggle kernels pull -m`; default: the current one at the first push, "
+        "which later versions of the notebook keep",
+    )
     wheels = parser.add_mutually_exclusive_group()
     wheels.add_argument(
         "--wheels", type=Path, metavar="DIR", help="take the wheels from here; default: with pip"
@@ -71,7 +77,7 @@ def build(args: argparse.Namespace) -> str:
     licence = args.licence or (metadata.LICENCE if args.bundle is None else metadata.UNTOLD_LICENCE)
     described = metadata.dataset_metadata(args.owner, args.slug, args.title, args.subtitle, licence, "")
     refuse(metadata.dataset_faults(described))
-    refuse(metadata.notebook_faults(metadata.notebook_metadata(args.owner, args.slug)))
+    refuse(metadata.notebook_faults(metadata.notebook_metadata(args.owner, args.slug, args.docker_image)))
     bundle = CHECKOUT if args.bundle is None else args.bundle
     out = Path(os.path.abspath(args.out))  # noqa: PTH100  resolve() would follow a link
     check_replaceable(out)
@@ -125,7 +131,8 @@ def fill_wheels(folder: Path, given: Path | None) -> None:
 
 
 def fill_notebook(folder: Path, args: argparse.Namespace, bundle_name: str) -> None:
-    write_json(folder / metadata.NOTEBOOK_METADATA, metadata.notebook_metadata(args.owner, args.slug))
+    described = metadata.notebook_metadata(args.owner, args.slug, args.docker_image)
+    write_json(folder / metadata.NOTEBOOK_METADATA, described)
     write_text(folder / metadata.NOTEBOOK, notebook_text(args.owner, args.slug, bundle_name))
 
 

@@ -10,7 +10,11 @@ import re
 COMPETITION = "rsna-2024-lumbar-spine-degenerative-classification"
 DATASET_METADATA, NOTEBOOK_METADATA = "dataset-metadata.json", "kernel-metadata.json"
 NOTEBOOK = "submission.ipynb"
-MACHINE = "NvidiaTeslaT4"  # two T4; a P100 has no kernels in the image's torch
+MACHINE = "NvidiaTeslaT4"  # two T4: a single one is no longer offered
+# The notebook keeps the image of its first push, so the scored rerun has the packages that were tried. A digest
+# besides is optional: only Kaggle knows the current one, and an old one may not suit a new accelerator.
+PINNING = "original"
+IMAGE = re.compile(r"gcr\.io/kaggle(-gpu)?-images/python@sha256:[0-9a-f]{64}")
 TITLE_LENGTHS, SUBTITLE_LENGTHS, SLUG_LENGTHS = (6, 50), (20, 80), (6, 50)
 OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -31,11 +35,12 @@ NOTEBOOK_FIELDS = {
     "enable_gpu": True,
     "enable_internet": False,  # left out, it would be true
     "machine_shape": MACHINE,
+    "docker_image_pinning_type": PINNING,
     "competition_sources": [COMPETITION],
     "kernel_sources": [],
     "model_sources": [],
 }
-NOTEBOOK_NAMES = ("id", "title", "code_file", "dataset_sources")
+NOTEBOOK_NAMES = ("id", "title", "code_file", "dataset_sources", "docker_image")
 
 
 def title_of(slug: str) -> str:
@@ -62,10 +67,14 @@ def dataset_metadata(
     }
 
 
-def notebook_metadata(owner: str, slug: str) -> dict:
-    """Return the metadata of the notebook that runs the data set of this owner and slug, under the same slug."""
+def notebook_metadata(owner: str, slug: str, image: str | None = None) -> dict:
+    """Return the metadata of the notebook that runs the data set of this owner and slug, under the same slug.
+
+    image: a Docker image of Kaggle's by its digest. None: the one that is current at the first push.
+    """
     named = {"id": f"{owner}/{slug}", "title": title_of(slug), "code_file": NOTEBOOK}
-    return named | {"dataset_sources": [f"{owner}/{slug}"]} | NOTEBOOK_FIELDS
+    named |= {"dataset_sources": [f"{owner}/{slug}"]} | NOTEBOOK_FIELDS
+    return named if image is None else named | {"docker_image": image}
 
 
 def dataset_faults(metadata: object) -> list[str]:
@@ -115,6 +124,12 @@ def notebook_faults(metadata: object) -> list[str]:
         got = metadata.get(field)
         if got != value or type(got) is not type(value):
             faults.append(f"{field}: got {got!r}, expected {value!r}")
+    image = metadata.get("docker_image")
+    if image is not None and not (isinstance(image, str) and IMAGE.fullmatch(image)):
+        faults.append(
+            f"docker_image: got {image!r}, expected gcr.io/kaggle-gpu-images/python@sha256: and 64 hexadecimal "
+            "digits, as `kaggle kernels pull -m` writes it"
+        )
     unknown = sorted(metadata.keys() - NOTEBOOK_FIELDS.keys() - set(NOTEBOOK_NAMES))
     if unknown:
         faults.append(f"{unknown}: expected no other fields")

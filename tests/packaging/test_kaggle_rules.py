@@ -46,7 +46,10 @@ def test_longest_and_shortest_slug_make_valid_metadata():
         ("enable_internet", None),
         ("enable_internet", True),
         ("enable_internet", "false"),
-        ("machine_shape", "NvidiaTeslaP100"),
+        ("machine_shape", "NvidiaL4"),
+        ("docker_image_pinning_type", "latest"),
+        ("docker_image_pinning_type", None),
+        ("docker_image", "gcr.io/kaggle-gpu-images/python:latest"),
         ("title", "Something else"),
         ("competition_sources", []),
         ("dataset_sources", []),
@@ -61,6 +64,17 @@ def test_notebook_metadata_is_checked(field, value):
     if value is None:
         del content[field]
     assert any(field in fault or "slug" in fault for fault in metadata.notebook_faults(content))
+
+
+def test_the_notebook_keeps_the_image_of_its_first_push_or_a_given_one(tmp_path, bundle):
+    pushed = "dist/notebook/kernel-metadata.json"
+    assert build(tmp_path / "dist", bundle) == 0
+    content = json.loads((tmp_path / pushed).read_text())
+    assert content["docker_image_pinning_type"] == "original" and "docker_image" not in content
+    image = f"gcr.io/kaggle-gpu-images/python@sha256:{'0' * 64}"
+    assert build(tmp_path / "dist", bundle, "--docker-image", image) == 0
+    assert json.loads((tmp_path / pushed).read_text())["docker_image"] == image
+    assert build(tmp_path / "other", bundle, "--docker-image", "python:latest") == 4
 
 
 @pytest.mark.parametrize("licences", [[], None, [{"name": "CC0-1.0"}, {"name": "other"}], ["CC0-1.0"]])
