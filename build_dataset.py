@@ -4,7 +4,8 @@
     python build_dataset.py build --owner NAME --slug SLUG [--bundle BUNDLE_DIR] --out dist
     python build_dataset.py verify dist/dataset dist/notebook
 
-Exit status: 0 all well; 4 for a bundle, checkpoint, wheel or metadata that is wrong: the message says which.
+Exit status: 0 all well; 2 a wrong command line; 4 a bundle, checkpoint, wheel or metadata that is wrong, named in
+the message; 5 a folder that can't be read or written; 130 after Ctrl-C.
 """
 
 import argparse
@@ -16,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "kernel"))
 
 from dataset import building, importing, verifying
 from lumbar.bundle.weights import BundleError
+
+EXIT_BUNDLE, EXIT_DISK, EXIT_INTERRUPTED = 4, 5, 130  # as infer.py's
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -35,16 +38,24 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; return the exit status, 4 for a bundle or checkpoint that is wrong."""
+    """Run one command; return the exit status."""
     args = parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     run = {"import": import_checkpoints, "build": building.build, "verify": verifying.verify}[args.command]
     try:
         print(run(args))
     except BundleError as error:
-        print(f"build_dataset.py: {error}", file=sys.stderr)
-        return 4
+        return fail(error, EXIT_BUNDLE)
+    except OSError as error:
+        return fail(f"{error}; make room, or correct the path, and run the same command again", EXIT_DISK)
+    except KeyboardInterrupt:
+        return fail("interrupted; run the same command again", EXIT_INTERRUPTED)
     return 0
+
+
+def fail(message: object, status: int) -> int:
+    print(f"build_dataset.py: {message}", file=sys.stderr)
+    return status
 
 
 def import_checkpoints(args: argparse.Namespace) -> str:

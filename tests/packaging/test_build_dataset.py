@@ -129,18 +129,38 @@ def test_manifest_paths_stay_inside_and_are_uploaded(tmp_path, bundle, file, cap
     assert file in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("signal", [KeyboardInterrupt, OSError])
-def test_interrupted_build_leaves_the_older_one_or_none(tmp_path, bundle, dist, monkeypatch, signal):
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(28, "No space left on device", "made"), 5, "make room"),
+    ],
+)
+def test_interrupted_build_leaves_the_older_one_or_none(
+    tmp_path, bundle, dist, monkeypatch, capsys, error, status, message
+):
     def fail(*_: object) -> None:
-        raise signal
+        raise error
 
     before = snapshot(dist)
     monkeypatch.setattr(building, "fill_notebook", fail)
     for out in (dist, tmp_path / "other"):
-        with pytest.raises(signal):
-            build(out, bundle)
+        assert build(out, bundle) == status
+        assert message in capsys.readouterr().err
     assert snapshot(dist) == before
     assert [path.name for path in tmp_path.iterdir()] == ["dist"]
+
+
+def test_a_place_that_can_not_be_written_is_named(tmp_path, bundle, capsys):
+    """Below a file, whoever runs the test: root may write into any folder."""
+    (tmp_path / "file").write_text("x")
+    assert build(tmp_path / "file/dist", bundle) == 5
+    said = capsys.readouterr().err
+    assert (
+        said.startswith("build_dataset.py: ")
+        and str(tmp_path / "file") in said
+        and "correct the path" in said
+    )
 
 
 def test_only_a_build_is_replaced(tmp_path, bundle, dist, capsys):
