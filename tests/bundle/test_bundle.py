@@ -137,7 +137,9 @@ def test_a_damaged_file_a_link_and_a_foreign_manifest_are_named(bundle, tmp_path
     with pytest.raises(BundleError, match=f"SHA-256 {digest}.*damaged"):
         load_bundle(bundle)
     weights.write_bytes(raw[:-1])  # of another size: nothing was hashed, so no hash is named
-    with pytest.raises(BundleError, match=f"has {len(raw) - 1} bytes, expected {len(raw)}; .*damaged") as error:
+    with pytest.raises(
+        BundleError, match=f"has {len(raw) - 1} bytes, expected {len(raw)}; .*damaged"
+    ) as error:
         load_bundle(bundle)
     assert "SHA-256" not in str(error.value)
     (tmp_path / "elsewhere").write_bytes(raw)

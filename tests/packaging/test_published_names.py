@@ -1,0 +1,50 @@
+"""Checkpoints under the published names come back as the networks that they were written from, to the bit."""
+
+import pytest
+import torch
+
+from dataset.published import import_classifier_network, import_detector_network
+from lumbar.networks.detector import DetectorConfig
+from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from tests.making.published_files import (
+    SMALL_A,
+    SMALL_AXIAL_B,
+    SMALL_B,
+    published_classifier,
+    published_detector,
+    save,
+)
+from tests.making.random_bundle import random_classifier, random_network
+
+DETECTORS = {
+    "family a": (SAGITTAL_T2, SMALL_A, "a"),
+    "family b, sagittal": (SAGITTAL_T1, SMALL_B, "b"),
+    "family b, axial": (AXIAL_T2, SMALL_AXIAL_B, "b"),
+}
+
+
+def assert_same(network, read) -> None:
+    expected = network.state_dict()
+    assert read.state_dict().keys() == expected.keys()
+    for key, tensor in read.state_dict().items():
+        assert torch.allclose(tensor, expected[key], rtol=0, atol=1e-6), key
+
+
+@pytest.mark.parametrize("kind", DETECTORS)
+def test_a_detector_comes_back(tmp_path, kind):
+    """Position vectors are folded with the token type's: their sum is rounded once more."""
+    description, parts, family = DETECTORS[kind]
+    network = random_network(DetectorConfig(description=description, max_length=6, **parts))
+    file = save(tmp_path / "checkpoint.bin", published_detector(network))
+    read, recognised = import_detector_network(file, description, 6)
+    assert recognised.name == family and read.config == network.config
+    assert_same(network, read)
+
+
+@pytest.mark.parametrize("sequence", ["level", "level_skip", "level_slices"])
+def test_a_classifier_comes_back(tmp_path, sequence):
+    network = random_classifier("random", "convnext_atto", sequence, "shift").network
+    file = save(tmp_path / "checkpoint.pth", published_classifier(network))
+    read = import_classifier_network(file, sequence, "shift")
+    assert read.config == network.config
+    assert_same(network, read)
