@@ -1,37 +1,53 @@
-"""Files that are whole or not there: written beside their place, then moved into it."""
+"""Files that are whole or absent: each is written beside its place and then moved into it."""
 
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str) -> Path:
-    """Write text (UTF-8) so that a reader, or a kill, meets the old file or the new one, never half of one.
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a new file beside ``path``; move it to ``path`` when the block ends without an error.
 
-    Raises OSError when the disk is full or the folder can't be written; an older file then stays as it was.
+    A reader, or a kill at any moment, finds the old file or the new one, never half of one. The file's folder is
+    created. The yielded name keeps the suffix of ``path``, because some writers append one that is missing.
+
+    Raises:
+        OSError: The disk is full or the folder can't be written. The file beside is removed, ``path`` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(descriptor)
+    beside = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
+        yield beside
+        with beside.open("rb") as file:
             os.fsync(file.fileno())
-        Path(beside).chmod(0o644)
-        Path(beside).replace(path)
+        beside.chmod(0o644)
+        beside.replace(path)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
+
+
+def write_atomically(path: Path, content: str | bytes) -> Path:
+    """Write text (as UTF-8) or bytes with ``atomic_path`` and return the path."""
+    with atomic_path(path) as beside:
+        beside.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what a kill in the middle of ``write_atomically(path, ...)`` left beside it.
+    """Remove the files that a kill inside ``atomic_path(path)`` left beside it.
 
-    Only for a run that holds the lock of its journal: another one may be writing.
+    Only for a run that holds the lock of its journal: another run may be writing.
     """
-    beside = re.compile(re.escape(f".{path.name}.") + "[a-z0-9_]{8}")  # as tempfile names them
+    beside = re.compile(
+        re.escape(f".{path.name}.") + "[a-z0-9_]{8}" + re.escape(path.suffix)
+    )  # as mkstemp does
     for file in path.parent.iterdir():
         if beside.fullmatch(file.name) and not file.is_symlink():
             file.unlink(missing_ok=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
+from lumbar.atomic_files import atomic_path
+
 NOT_CURVES = {"epoch", "seconds", "train_seconds"}
 
 
@@ -62,5 +64,6 @@ def draw_crops(file: Path, samples: list[tuple[str, np.ndarray]], title: str) ->
 def finish(figure: plt.Figure, file: Path, title: str) -> None:
     figure.suptitle(title, fontsize=10)
     figure.tight_layout(h_pad=2.0)  # captions of images need the room
-    figure.savefig(file, dpi=80)
+    with atomic_path(file) as beside:
+        figure.savefig(beside, dpi=80)
     plt.close(figure)

@@ -88,8 +88,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside(tmp_path, mon
 
 
 def test_leftovers_of_kills_are_removed_and_nothing_else(tmp_path):
-    kept = ["s.csv", ".s.csv", ".s.csv.notes.txt", "s.csv.abcdefgh", ".other.csv.abcdefgh"]
-    for name in (*kept, ".s.csv.abc_efg9"):
+    kept = ["s.csv", ".s.csv", ".s.csv.notes.txt", "s.csv.abcdefgh", ".other.csv.abcdefgh.csv"]
+    for name in (*kept, ".s.csv.abc_efg9.csv"):
         (tmp_path / name).touch()
     remove_leftovers(tmp_path / "s.csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)

@@ -81,8 +81,7 @@ class NetworkFiles:
             raise BundleError(f"{name}: a weight is NaN, infinite or beyond float16's 65504; train it again")
         raw = safetensors.torch.save({k: v.contiguous().cpu() for k, v in half.items()})
         file = self.weights / f"{name}.safetensors"
-        (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (self.folder / file).write_bytes(raw)
+        write_atomically(self.folder / file, raw)
         self.entries[id(network)] = {
             "file": file.as_posix(),
             "sha256": hashlib.sha256(raw).hexdigest(),

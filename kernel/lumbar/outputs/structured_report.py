@@ -14,6 +14,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
+from lumbar.atomic_files import atomic_path
 from lumbar.reading.references import StudyRef
 from lumbar.sites import GROUPS, LEVELS, SEVERITIES
 
@@ -58,9 +59,8 @@ def write_structured_reports(studies: tuple[StudyRef, ...], folder: Path) -> lis
         try:
             images = referenced_images(study, findings)
             if findings["graded"] and images:
-                structured_report(findings, images).save_as(
-                    file.with_suffix(".dcm"), enforce_file_format=True
-                )
+                with atomic_path(file.with_suffix(".dcm")) as beside:
+                    structured_report(findings, images).save_as(beside, enforce_file_format=True)
         except Exception as error:  # highdicom is strict about what an image must say of itself
             logger.exception("study %s: no structured report", study.study_id)
             failures.append(f"{file.with_suffix('.dcm').name}: {type(error).__name__}: {error}")

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lumbar.atomic_files import atomic_path
 from lumbar.bundle.loading import Classifier
 from lumbar.grading.ensemble import classify
 from lumbar.networks.classifier import ClassifierNetwork
@@ -57,10 +58,9 @@ class Predictions:
     probabilities: np.ndarray
 
     def write(self, file: Path) -> None:
-        """Write as .npz, beside the file and then in its place."""
-        beside = file.with_suffix(".part.npz")
-        np.savez(beside, study_ids=np.array(self.study_ids, dtype=str), probabilities=self.probabilities)
-        beside.replace(file)
+        """Write as .npz, atomically."""
+        with atomic_path(file) as beside:
+            np.savez(beside, study_ids=np.array(self.study_ids, dtype=str), probabilities=self.probabilities)
 
 
 def read_predictions(file: Path) -> Predictions:

@@ -16,6 +16,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from lumbar.atomic_files import atomic_path
 from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
 from lumbar.networks.detector import DetectorConfig, DetectorNetwork
 from training.data.labels import LabelError
@@ -97,9 +98,9 @@ def convert_lite0(source: Path, folder: Path) -> Path:
     first = tensors["conv_stem.weight"]
     tensors["bn1.running_mean"] += first.sum(dim=(1, 2, 3))  # w * (2x - 1) = 2w * x - sum(w)
     tensors["conv_stem.weight"] = first / LITE0_STD
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{LITE0}.safetensors"
-    safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, file)
+    with atomic_path(file) as beside:
+        safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, beside)
     return file
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lumbar.atomic_files import write_atomically
+from lumbar.atomic_files import atomic_path, write_atomically
 from lumbar.networks.device import Device
 from training.json_files import known_only, write_json
 from training.plots import draw_curves
@@ -176,22 +176,20 @@ def restore(file: Path, parts: dict, device: Device, title: str) -> list[dict]:
 
 
 def save_checkpoint(file: Path, parts: dict, device: Device, history: list[dict]) -> None:
-    """Write everything the next epoch needs, beside the file and then in its place."""
+    """Write everything the next epoch needs, atomically."""
     state = {name: part.state_dict() for name, part in parts.items()}
     state |= {"history": history, "random": torch.get_rng_state()}
     if device.torch.type == "cuda":
         state["random_cuda"] = torch.cuda.get_rng_state()
-    beside = file.with_suffix(".part")
-    torch.save(state, beside)
-    beside.replace(file)
+    with atomic_path(file) as beside:
+        torch.save(state, beside)
 
 
 def save_tensors(network: nn.Module, file: Path) -> None:
-    """Write a network's float32 weights, beside the file and then in its place."""
-    beside = file.with_suffix(".part")
+    """Write a network's float32 weights, atomically."""
     tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-    safetensors.torch.save_file(tensors, beside)
-    beside.replace(file)
+    with atomic_path(file) as beside:
+        safetensors.torch.save_file(tensors, beside)
 
 
 def load_tensors(network: nn.Module, file: Path) -> None:

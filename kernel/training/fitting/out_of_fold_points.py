@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lumbar.atomic_files import atomic_path
 from lumbar.bundle.loading import POINT_KINDS
 from lumbar.grading.point_search import Points, find_points
 from lumbar.networks.detector import DetectorNetwork
@@ -39,10 +40,8 @@ class FoundPoints:
             arrays[f"{kind}_points"] = np.array([p.points for p in found], np.int64).reshape(*shape, 3)
             arrays[f"{kind}_values"] = np.array([p.values for p in found], np.float32).reshape(shape)
             arrays[f"{kind}_slices"] = np.array([p.slices for p in found], np.int64)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        beside = file.with_suffix(".part.npz")
-        np.savez_compressed(beside, **arrays)
-        beside.replace(file)
+        with atomic_path(file) as beside:
+            np.savez_compressed(beside, **arrays)
 
 
 def read_points(file: Path, description: str) -> FoundPoints:
