@@ -10,12 +10,16 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import pydicom
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from lumbar.atomic_files import atomic_path
+from lumbar.faults import DicomError
+from lumbar.reading.dicom_file import parse
+from lumbar.reading.library_warnings import gathered_warnings
 from lumbar.reading.references import StudyRef
+from lumbar.reading.tags import tag_value
 from lumbar.sites import GROUPS, LEVELS, SEVERITIES
 
 logger = logging.getLogger(__name__)
@@ -57,7 +61,8 @@ def write_structured_reports(studies: tuple[StudyRef, ...], folder: Path) -> lis
             continue
         findings = json.loads(file.read_text("utf-8"))
         try:
-            images = referenced_images(study, findings)
+            with gathered_warnings(f"study {study.study_id}"):
+                images = referenced_images(study, findings)
             if findings["graded"] and images:
                 with atomic_path(file.with_suffix(".dcm")) as beside:
                     structured_report(findings, images).save_as(beside, enforce_file_format=True)
@@ -73,14 +78,15 @@ def referenced_images(study: StudyRef, findings: dict) -> dict[str, Dataset]:
     images = {}
     for series in study.series:
         for path in series.files or (sorted(series.folder.iterdir()) if series.folder.is_dir() else ()):
-            if not path.is_file():
-                continue
             try:
-                header = pydicom.dcmread(path, stop_before_pixels=True)
-            except Exception:  # depends on the bytes; the reader has said what was wrong with this file
+                identity = parse(path, [tag_for_keyword("SOPInstanceUID")], pixels=False)
+                uid = str(tag_value(identity, "SOPInstanceUID", []))
+                if uid not in wanted:
+                    continue
+                header = parse(path, None, pixels=False)
+            except DicomError:  # the study's faults have it already
                 continue
-            uid = str(header.get("SOPInstanceUID", ""))
-            if uid in wanted and "NumberOfFrames" not in header:
+            if "NumberOfFrames" not in header:
                 images[uid] = completed(header)
     return images
 

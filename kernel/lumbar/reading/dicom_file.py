@@ -11,13 +11,14 @@ import numpy as np
 import pydicom
 from pydicom.datadict import tag_for_keyword
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from lumbar.faults import DicomError
 from lumbar.reading.pixel_header import PIXEL_KEYWORDS, pixel_keyword
 from lumbar.reading.pixels import decode_frames
 from lumbar.reading.tags import Notes, finite_numbers, frame_geometry, tag_value, whole_number
 
+HEADER_BYTES = 2**24  # inflated of a deflated file where only its header is wanted
 MAX_FILE_BYTES = 2**29  # as stored, and as inflated: twice a file of MAX_FILE_SAMPLES at 16 bits
 
 # Only these tags are parsed: the rest of a header (private groups above all) costs time and can only hurt.
@@ -87,10 +88,16 @@ def read_file(path: Path) -> tuple[list[Slice], Notes]:
     return slices, notes
 
 
-def parse(path: Path, tags: list[int], pixels: bool = True) -> pydicom.FileDataset:
-    """Parse the tags given; raise DicomError where the file can't be opened or is no DICOM file.
+def parse(path: Path, tags: list[int] | None, pixels: bool = True) -> pydicom.FileDataset:
+    """Parse a DICOM file: the only place where one is opened, so that every bound holds everywhere.
 
-    Without ``pixels`` nothing from the pixel data on is parsed.
+    Args:
+        path: The file.
+        tags: Tags to parse; None parses all.
+        pixels: Whether the pixel data, and what follows it, is parsed.
+
+    Raises:
+        DicomError: The file can't be opened, is no DICOM file or is too large.
     """
     try:
         status = path.stat()
@@ -111,7 +118,7 @@ def parse(path: Path, tags: list[int], pixels: bool = True) -> pydicom.FileDatas
     except OSError as error:
         raise DicomError("unreadable", f"{path}: {error.strerror or error}; copy the file anew") from error
     try:
-        _refuse_deflate_bomb(data, path)
+        data = _bounded_deflate(data, path, pixels)
         # From memory: a damaged length field read from a file would allocate up to 4 GiB first.
         return pydicom.dcmread(io.BytesIO(data), specific_tags=tags, stop_before_pixels=not pixels)
     except DicomError:
@@ -127,15 +134,26 @@ def parse(path: Path, tags: list[int], pixels: bool = True) -> pydicom.FileDatas
         raise DicomError("malformed", f"{path}: got {cause}, expected a DICOM file; copy it anew") from error
 
 
-def _refuse_deflate_bomb(data: bytes, path: Path) -> None:
-    """Inflate a deflated file piece by piece, keeping nothing, to know its size before pydicom does."""
-    if DeflatedExplicitVRLittleEndian.encode() not in data[:4096]:
-        return
+def _bounded_deflate(data: bytes, path: Path, pixels: bool) -> bytes:
+    """Return a file's bytes; of a deflated one whose pixels are not wanted its head, inflated.
+
+    Otherwise a deflated file is inflated piece by piece, keeping nothing, to know its size before pydicom does.
+
+    Raises:
+        DicomError: It inflates to more than MAX_FILE_BYTES.
+    """
+    syntax = DeflatedExplicitVRLittleEndian.encode()
+    if syntax not in data[:4096]:
+        return data
     # The file meta (never deflated) is led by its own length, (0002,0000).
     start = 144 + int.from_bytes(data[140:144], "little")
     inflater, size, rest = zlib.decompressobj(-zlib.MAX_WBITS), 0, data[start:]
+    if not pixels:
+        plain = ExplicitVRLittleEndian.encode().ljust(len(syntax), b"\0")
+        return data[:start].replace(syntax, plain) + inflater.decompress(rest, HEADER_BYTES)
     while rest and not inflater.eof:
         size += len(inflater.decompress(rest, 2**22))
         rest = inflater.unconsumed_tail
         if size > MAX_FILE_BYTES:
             raise DicomError("too_large", f"{path}: got over {MAX_FILE_BYTES} bytes inflated; refused")
+    return data

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lumbar.faults import HEADER_REASONS, UNKNOWN_SERIES, DataNotFoundError, DicomError, Fault
 from lumbar.reading.competition_tables import IDENTIFIER
+from lumbar.reading.library_warnings import gathered_warnings
 from lumbar.reading.references import SeriesRef, StudyRef
 from lumbar.reading.scan_header import LAST, FileHeader, is_dicom, read_header, series_facts
 from lumbar.reading.series_kind import SHORTEST_T2_ECHO, SeriesKind, kind_of
@@ -34,7 +35,8 @@ def scan_folder(
         (SeriesNumber or None), text (SeriesDescription and ProtocolName), description or None, reason, why, files.
     :raises DataNotFoundError: there is no DICOM file.
     """
-    headers, unread = read_headers(root)
+    with gathered_warnings(root):
+        headers, unread = read_headers(root)
     if not headers:
         message = f"{root}: got no table of series, and no DICOM image under it, expected either"
         raise DataNotFoundError(f"{message}; pass the folder (or .zip) with --data")

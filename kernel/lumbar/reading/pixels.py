@@ -1,11 +1,9 @@
 """A parsed DICOM file -> its stored pixel values."""
 
-import logging
 import struct
-import warnings
 
 import numpy as np
-from pydicom import FileDataset, config
+from pydicom import FileDataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder
 from pydicom.uid import RLELossless
@@ -16,14 +14,6 @@ from lumbar.reading.tags import Notes, frame_numbers, tag_value
 
 # Encoded pixels longer than this times the decoded ones are no honest file: RLE's worst case is 129/128.
 MAX_ENCODED_RATIO, ENCODED_SLACK_BYTES = 2, 2**20
-
-# pydicom says every warning twice, as a log record and as a Python warning; and logs every failing plugin
-# although the error reaches us. Invalid UIDs (all of the competition's) are no news. What remains in its
-# log is real.
-config.settings.reading_validation_mode = config.IGNORE
-warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
-for _name in ("pydicom", "pydicom.pixels.decoders.base"):
-    logging.getLogger(_name).addFilter(lambda record: record.levelno < logging.ERROR)
 
 
 def decode_frames(dataset: FileDataset, where: str, notes: Notes) -> np.ndarray:

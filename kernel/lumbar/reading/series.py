@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lumbar.faults import DicomError, Fault
 from lumbar.reading.dicom_file import Slice, read_file
+from lumbar.reading.library_warnings import gathered_warnings
 from lumbar.reading.pixel_header import MAX_FRAMES
 from lumbar.reading.tags import Notes, plane_of, tilt
 
@@ -51,21 +52,22 @@ def read_series(
     notes: Counter[tuple[str, str]] = Counter()
     numbers: list[int | None] = []
     size = 0
-    for path in _files(folder) if files is None else files:
-        try:
-            found, file_notes = read_file(path)
-        except DicomError as error:
-            faults.append(Fault(str(path), error.reason, str(error)))
-            continue
-        notes.update(set(file_notes))
-        numbers.append(found[0].instance_number)
-        slices += found
-        size += sum(s.pixels.nbytes for s in found)
-        if size > MAX_SERIES_BYTES or len(slices) > MAX_FRAMES:
-            message = (
-                f"{folder}: got over {MAX_SERIES_BYTES} bytes or {MAX_FRAMES} slices in a series; refused"
-            )
-            raise DicomError("too_large", message)
+    with gathered_warnings(folder):
+        for path in _files(folder) if files is None else files:
+            try:
+                found, file_notes = read_file(path)
+            except DicomError as error:
+                faults.append(Fault(str(path), error.reason, str(error)))
+                continue
+            notes.update(set(file_notes))
+            numbers.append(found[0].instance_number)
+            slices += found
+            size += sum(s.pixels.nbytes for s in found)
+            if size > MAX_SERIES_BYTES or len(slices) > MAX_FRAMES:
+                message = (
+                    f"{folder}: got over {MAX_SERIES_BYTES} bytes or {MAX_FRAMES} slices in a series; refused"
+                )
+                raise DicomError("too_large", message)
     slices, strays = _split_by_plane(slices, description, folder)
     faults += strays
     _log_faults(folder, faults)

@@ -1,0 +1,49 @@
+"""Warnings of the DICOM library while files are read -> one log line for all of them.
+
+Nothing is changed for the rest of the process: a program that imports this package keeps its own settings.
+"""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+
+from pydicom import config
+
+logger = logging.getLogger(__name__)
+
+LOGGERS = ("pydicom", "pydicom.pixels.decoders.base")
+
+
+@contextlib.contextmanager
+def gathered_warnings(where: object) -> Iterator[None]:
+    """Gather pydicom's warnings inside a ``with`` block and log their number and the first one.
+
+    pydicom says every warning twice, as a log record and as a Python warning. It also logs every plugin that
+    fails, although its error reaches the caller. Invalid UIDs, which all files of the competition have, are
+    not checked. May be nested: the inner block logs its own.
+
+    Args:
+        where: File, folder or series that the log line names.
+    """
+    texts: list[str] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        if record.levelno == logging.WARNING:
+            texts.append(" ".join(record.getMessage().split()))
+        return False
+
+    mode = config.settings.reading_validation_mode
+    config.settings.reading_validation_mode = config.IGNORE
+    for name in LOGGERS:
+        logging.getLogger(name).addFilter(keep)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
+            yield
+    finally:
+        for name in LOGGERS:
+            logging.getLogger(name).removeFilter(keep)
+        config.settings.reading_validation_mode = mode
+        if texts:
+            logger.warning("%s: %d warnings of pydicom. The first: %s", where, len(texts), texts[0][:300])

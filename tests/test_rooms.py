@@ -1,0 +1,89 @@
+"""The rooms of ``kernel/lumbar`` and what each may import, read from the sources by ``ast``; nothing is imported."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KERNEL = Path(__file__).resolve().parents[1] / "kernel"
+LUMBAR = KERNEL / "lumbar"
+GROUND = ("sites", "faults", "grids", "atomic_files")  # single files that any room may import
+# Each room, and the rooms that it may import: those above it.
+ROOMS = {
+    "reading": (),
+    "networks": (),
+    "bundle": ("networks",),
+    "grading": ("reading", "networks", "bundle"),
+    "outputs": ("reading", "grading"),
+    "run": ("reading", "networks", "bundle", "grading", "outputs"),
+}
+# Constants that still lie in a room below; each goes with the move to ``grids.py`` or ``StudyRecord``.
+LEFT_OVER = {("networks", "grading"), ("bundle", "grading"), ("outputs", "run")}
+HEAVY = ("torch", "timm")  # what a reader process must not load
+
+
+def imports(path: Path) -> set[str]:
+    """Return the dotted names of all modules that a file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def rooms_of(path: Path) -> set[str]:
+    """Return the parts of ``lumbar`` that a file imports: rooms and single files."""
+    parts = {name.split(".")[1] for name in imports(path) if name.startswith("lumbar.")}
+    return {part for part in parts if (LUMBAR / part).is_dir() or (LUMBAR / f"{part}.py").is_file()}
+
+
+def test_every_room_is_listed():
+    rooms = {path.name for path in LUMBAR.iterdir() if (path / "__init__.py").is_file()}
+    assert rooms == set(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_the_rooms_above_it_alone(room):
+    allowed = {room, *ROOMS[room], *GROUND}
+    for path in (LUMBAR / room).rglob("*.py"):
+        wrong = {other for other in rooms_of(path) - allowed if (room, other) not in LEFT_OVER}
+        assert not wrong, f"{path.relative_to(KERNEL)}: {wrong}"
+
+
+def test_the_ground_imports_no_room():
+    for name in GROUND:
+        if (LUMBAR / f"{name}.py").is_file():
+            assert rooms_of(LUMBAR / f"{name}.py") <= set(GROUND)
+
+
+def test_the_order_has_no_circle():
+    for room, above in ROOMS.items():
+        assert all(list(ROOMS).index(other) < list(ROOMS).index(room) for other in above)
+
+
+def test_inference_imports_nothing_of_training():
+    for path in LUMBAR.rglob("*.py"):
+        assert not {"training", "phantom", "dataset"} & {name.split(".")[0] for name in imports(path)}, path
+
+
+def test_reading_loads_neither_torch_nor_timm():
+    modules = [f"lumbar.reading.{path.stem}" for path in (LUMBAR / "reading").glob("[a-z]*.py")]
+    code = f"import sys, {', '.join(modules)}; print(*[m for m in {HEAVY} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], cwd=KERNEL, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""
+
+
+def test_one_function_opens_dicom_files():
+    opening = [
+        path
+        for path in [*KERNEL.rglob("*.py"), KERNEL.parent / "build_dataset.py"]
+        if {"dcmread", "read_file"}
+        & {n.attr for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Attribute)}
+        or "pydicom.dcmread" in imports(path)
+    ]
+    assert opening == [LUMBAR / "reading/dicom_file.py"]
