@@ -10,8 +10,7 @@ from dataset.published import FAMILY_A, FAMILY_B, Family, import_classifier_netw
 from lumbar.bundle.loading import POINT_KINDS, Bundle, Classifier, Detector, load_bundle
 from lumbar.bundle.weights import BundleError
 from lumbar.bundle.writing import write_bundle
-from lumbar.grading.crops import BORDERS
-from lumbar.networks.classifier import SEQUENCES
+from lumbar.networks.classifier import SEQUENCES, Border
 from lumbar.sites import DESCRIPTION_KEYS
 
 logger = logging.getLogger(__name__)
@@ -85,7 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=SEQUENCES,
         help="once for all classifiers, or once each (default: level)",
     )
-    add("--border", action="append", choices=BORDERS, help="likewise (family a: stretch, family b: shift)")
+    add(
+        "--border",
+        action="append",
+        choices=tuple(Border),
+        help="likewise (family a: stretch, family b: shift)",
+    )
     add("--name", default="imported", help="the bundle's name")
     add(
         "--trained-on",
@@ -147,7 +151,7 @@ def import_classifiers(args: argparse.Namespace, families: list[Family]) -> list
     if count and not args.border and any(family.border != usual for family in families):
         raise BundleError(
             "--border: got detectors of both families, expected to be told each classifier's border; give "
-            f"--border, one of {BORDERS}, once for all or once each"
+            f"--border, one of {', '.join(Border)}, once for all or once each"
         )
     sequences = one_each(args.sequence or ["level"], count, "--sequence")
     borders = one_each(args.border or [usual], count, "--border")

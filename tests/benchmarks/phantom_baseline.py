@@ -11,7 +11,7 @@ import argparse
 
 import numpy as np
 
-from lumbar.reading.volume import DETECTOR_SIZE
+from lumbar.grids import DETECTOR_GRID
 from lumbar.sites import CONDITION_SITES, DESCRIPTION_SITES, DESCRIPTIONS, SITES
 from phantom import PhantomStudy, draw_study
 from training.evaluation.metric import best_constant, score
@@ -55,7 +55,7 @@ def main() -> None:
     errors = []
     for study in scored:
         fractions, lengths = site_fractions(study)
-        size = np.stack([lengths, *[np.full(len(SITES), DETECTOR_SIZE)] * 2], axis=1)
+        size = np.stack([lengths, *[np.full(len(SITES), DETECTOR_GRID)] * 2], axis=1)
         errors.append(np.abs(fractions - mean) * size)
     print("Mean absolute error of the points: slices, rows, columns (256 grid)")
     for description in DESCRIPTIONS:

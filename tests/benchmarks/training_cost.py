@@ -15,8 +15,7 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
 
-from lumbar.networks.classifier import CROP_SLICES
-from lumbar.reading.volume import CROP_SIZE, DETECTOR_SIZE
+from lumbar.grids import CROP_GRID, CROP_OFFSETS, DETECTOR_GRID
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SITES
 from tests.benchmarks.training_flops import classifier_passes, detector_passes
 from training.fitting.loop import Schedule
@@ -28,7 +27,7 @@ NAMES = ("small", "family_a", "family_b")
 STUDIES = 1975  # of the competition's training set
 SLICES = {SAGITTAL_T2: 25, SAGITTAL_T1: 25, AXIAL_T2: 60}  # a study, about
 MARKED = 25  # slices with a label: five levels, five slices each
-IMAGES = len(SITES) * CROP_SLICES  # a study's crops
+IMAGES = len(SITES) * len(CROP_OFFSETS)  # a study's crops
 RATES = {
     "T4": 15e12,
     "A100": 100e12,
@@ -72,7 +71,7 @@ def recipe_price(recipe: Recipe) -> dict:
     flops = sum(member.flops for member in members)
     shipped = {name for detector in recipe.detectors for name in detector.networks}
     shipped |= {classifier.name for classifier in recipe.classifiers}
-    grids = STUDIES * sum(SLICES.values()) * (DETECTOR_SIZE**2 + CROP_SIZE**2)
+    grids = STUDIES * sum(SLICES.values()) * (DETECTOR_GRID**2 + CROP_GRID**2)
     return {
         "members": [asdict(member) for member in members],
         "flops": flops,

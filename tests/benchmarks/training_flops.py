@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lumbar.grading.crops import CROP_SIZE
-from lumbar.networks.classifier import CROP_SLICES, ClassifierConfig, ClassifierNetwork
-from lumbar.networks.detector import GRID, DetectorConfig, DetectorNetwork, LstmSequence
+from lumbar.grids import CROP_INPUT, CROP_OFFSETS, DETECTOR_GRID
+from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
+from lumbar.networks.detector import DetectorConfig, DetectorNetwork, LstmSequence
 from lumbar.sites import SITES
 
 
@@ -52,7 +52,7 @@ class ClassifierPasses:
 def detector_passes(config: DetectorConfig) -> DetectorPasses:
     with torch.device("meta"):
         network = DetectorNetwork(config)
-        images = torch.empty(1, 3, GRID, GRID)
+        images = torch.empty(1, 3, DETECTOR_GRID, DETECTOR_GRID)
         # An LSTM costs the same at every slice, so a few tell; attention does not.
         lstm = isinstance(network.pointer.sequence, LstmSequence)
         length = min(8, config.max_length) if lstm else config.max_length
@@ -72,9 +72,9 @@ def detector_passes(config: DetectorConfig) -> DetectorPasses:
 def classifier_passes(config: ClassifierConfig) -> ClassifierPasses:
     with torch.device("meta"):
         network = ClassifierNetwork(config)
-        image = torch.empty(1, 1, CROP_SIZE, CROP_SIZE)
+        image = torch.empty(1, 1, CROP_INPUT, CROP_INPUT)
         width = network.backbone.head_hidden_size
-        features = torch.empty(1, len(SITES), CROP_SLICES, width, requires_grad=True)
+        features = torch.empty(1, len(SITES), len(CROP_OFFSETS), width, requires_grad=True)
         return ClassifierPasses(
             parameter_count(network),
             count_pass(network, lambda: network.features(image)),

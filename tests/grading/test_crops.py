@@ -1,5 +1,7 @@
 """A crop shows its point in the middle, and the borders follow the rule of the classifier."""
 
+from enum import StrEnum
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from lumbar.grading.crops import CROP_SIZE, enlarge, extract_crops, extract_windows
-from lumbar.networks.heatmap import CROP_OFFSETS
+from lumbar.grading import crops
+from lumbar.grading.crops import enlarge, extract_crops, extract_windows
+from lumbar.grids import CROP_INPUT, CROP_OFFSETS
+from lumbar.networks.classifier import Border
 
 
 def site(z: int, y: int, x: int) -> np.ndarray:
@@ -21,7 +25,7 @@ def test_the_dot_is_at_the_crops_centre(border):
     grid = np.zeros((9, 512, 512), np.uint8)
     grid[4, 2 * 100, 2 * 120] = 255
     crop = extract_crops(grid, site(4, 100, 120), border)[0]
-    assert crop.shape == (5, CROP_SIZE, CROP_SIZE)
+    assert crop.shape == (5, CROP_INPUT, CROP_INPUT)
     assert np.unravel_index(crop.argmax(), crop.shape)[0] == 2
     rows, columns = np.nonzero(crop[2] > 0.5 * crop.max())
     # Pixel 32 of 64 covers rows 64 and 65 of 128.
@@ -62,6 +66,16 @@ def test_enlarging_works_slice_by_slice():
     assert torch.equal(crops[1, 2], enlarge(windows[1, 2]))
 
 
-def test_unknown_border_rule_is_refused():
-    with pytest.raises(ValueError, match="border"):
+def test_every_border_has_its_own_rule_and_no_other_name_has_one():
+    grid = np.random.default_rng(0).integers(0, 256, (5, 512, 512), np.uint8)
+    corner = {extract_windows(grid, site(0, 2, 3), border).tobytes() for border in Border}
+    assert len(corner) == len(Border)
+    with pytest.raises(ValueError, match="'wrap' is not a valid Border"):
+        extract_windows(grid, site(2, 9, 9), "wrap")
+
+
+def test_a_border_without_a_rule_is_not_stretched(monkeypatch):
+    names = [(border.name, border.value) for border in Border]
+    monkeypatch.setattr(crops, "Border", StrEnum("Border", [*names, ("WRAP", "wrap")]))
+    with pytest.raises(AssertionError, match="WRAP"):
         extract_windows(np.zeros((5, 512, 512), np.uint8), site(2, 9, 9), "wrap")

@@ -6,8 +6,9 @@ import torch
 
 from lumbar.grading.crops import extract_crops
 from lumbar.grading.point_search import find_points
+from lumbar.grids import CROP_OFFSETS
 from lumbar.networks.detector import present_slices
-from lumbar.networks.heatmap import CROP_OFFSETS, heatmap_to_points, logits_to_heatmap, points_to_heatmap
+from lumbar.networks.heatmap import heatmap_to_points, logits_to_heatmap, points_to_heatmap
 from lumbar.reading.series import read_series
 from lumbar.reading.volume import build_volume, normalize_slice
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1

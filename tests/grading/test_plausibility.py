@@ -8,8 +8,8 @@ import pytest
 
 from lumbar.grading.plausibility import FLAG_REASONS, Flag, flags, level_shift
 from lumbar.grading.study_grading import GradedStudy
+from lumbar.grids import squeeze
 from lumbar.outputs.findings import study_findings
-from lumbar.reading.volume import squeeze
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES
 from tests.benchmarks.plausibility import false_alarms, judge
 from tests.making.spine import detection_of, phantom_spine, with_points

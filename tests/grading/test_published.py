@@ -16,11 +16,11 @@ from dataset.published import import_classifier_network, read_checkpoint
 from lumbar.bundle.loading import load_bundle
 from lumbar.bundle.weights import BundleError
 from lumbar.grading.crops import extract_crops
-from lumbar.grading.ensemble import squeezed
 from lumbar.grading.point_search import find_points
+from lumbar.grids import CROP_OFFSETS, squeeze
 from lumbar.networks.detector import neighbours, present_slices
 from lumbar.networks.device import Device
-from lumbar.networks.heatmap import CROP_OFFSETS, logits_to_heatmap
+from lumbar.networks.heatmap import logits_to_heatmap
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import read_study
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1
@@ -77,7 +77,7 @@ def test_what_the_keys_can_not_tell_is_the_familys(bundle):
 def test_stage_1_gives_what_the_notebooks_give(bundle, volumes, file, member, description):
     expected = np.load(GOLDEN / f"{file}.npz")
     network = bundle.detectors[member].networks[description]
-    grid = squeezed(volumes[description].grid256, network.config.max_length)
+    grid = squeeze(volumes[description].grid256, network.config.max_length)
     grey = np.rint(grid * 255) if grid.dtype != np.uint8 else grid
     difference = np.abs(grey.astype(int) - expected["input"][: len(grid)])
     assert (difference <= 1).mean() >= 0.999
@@ -115,7 +115,7 @@ def test_stage_2_gives_what_the_notebooks_give(bundle, volumes):
         points = np.repeat(expected["points"][sites, None], 5, axis=1)
         points[..., 0] += np.array(CROP_OFFSETS)
         length = 64 if description == AXIAL_T2 else 32
-        grid = squeezed(volumes[description].grid512, length)
+        grid = squeeze(volumes[description].grid512, length)
         crops[sites] = extract_crops(grid, points, "stretch")
     difference = np.abs(crops - expected["crops_stretch"].astype(np.float32))
     assert np.quantile(difference, 0.999) <= 2 / 255

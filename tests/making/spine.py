@@ -7,7 +7,7 @@ import numpy as np
 
 from lumbar.grading.ensemble import Detection
 from lumbar.grading.point_search import Points
-from lumbar.networks.heatmap import CROP_OFFSETS
+from lumbar.grids import CROP_OFFSETS
 from lumbar.reading.study import Study
 from lumbar.reading.volume import SliceHeader, Volume
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS

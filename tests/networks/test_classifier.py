@@ -60,6 +60,11 @@ def test_unknown_sequence_is_refused():
         small_network("levels")
 
 
+def test_unknown_border_is_refused_by_the_configuration():
+    with pytest.raises(ValueError, match="border: got 'wrap', expected one of stretch, shift"):
+        ClassifierConfig("test_convnext", "level", "wrap", (0.2, 0.4, 0.2))
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("backbone", ["convnext_tiny", "convnext_small", "caformer_s18", "pvt_v2_b3"])
 def test_published_backbones_at_full_size(backbone):

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lumbar.grids import CROP_OFFSETS
 from lumbar.networks.heatmap import (
-    CROP_OFFSETS,
     heatmap_to_points,
     logits_to_heatmap,
     points_to_heatmap,

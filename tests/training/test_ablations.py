@@ -8,7 +8,7 @@ import pytest
 
 import training.fitting.train_detector as stage1
 from lumbar.grading.point_search import Points
-from lumbar.networks.heatmap import CROP_OFFSETS
+from lumbar.grids import CROP_OFFSETS
 from lumbar.sites import SAGITTAL_T1
 from tests.benchmarks import ablations
 from tests.benchmarks.ablation_recipes import ARMS

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import KFold
 
+from lumbar.grids import squeeze
 from lumbar.networks.heatmap import points_to_heatmap
-from lumbar.reading.volume import SliceHeader, Volume, squeeze
+from lumbar.reading.volume import SliceHeader, Volume
 from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITES
 from tests.making.labelled_competition import join_axial_series, materials_of, write_competition
 from training.data.detector_dataset import PretrainingDataset, class_planes, join_volumes

@@ -18,9 +18,9 @@ from torch import nn
 
 from lumbar.bundle.manifest import check_fields, read_manifest
 from lumbar.bundle.weights import BundleError, load_strictly, read_weights
-from lumbar.grading.crops import BORDERS, CROP_SIZE
-from lumbar.networks.classifier import CROP_SLICES, ClassifierConfig, ClassifierNetwork
-from lumbar.networks.detector import GRID, DetectorConfig, DetectorNetwork
+from lumbar.grids import CROP_INPUT, CROP_OFFSETS, DETECTOR_GRID
+from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
+from lumbar.networks.detector import DetectorConfig, DetectorNetwork
 from lumbar.networks.parked_weights import Scratch
 from lumbar.sites import DESCRIPTIONS, SEVERITIES, SITES, class_count
 
@@ -114,8 +114,6 @@ def load_classifier(folder: Path, entry: dict, prepare: Callable) -> Classifier:
     where = f"manifest, classifier {entry['name']!r}"
     member = {key: value for key, value in entry.items() if key not in ("name", "weight")}
     network = load_network(folder, member, ClassifierConfig, ClassifierNetwork, where)
-    if network.config.border not in BORDERS:
-        raise BundleError(f"{where}: got border {network.config.border!r}, expected one of {BORDERS}")
     check_fields(entry, ("name", "weight", *member), where)
     if not (isinstance(entry["weight"], int | float) and 0 < entry["weight"] < float("inf")):
         raise BundleError(f"{where}: got weight {entry['weight']!r}, expected a number above 0")
@@ -149,11 +147,11 @@ def try_out(network: nn.Module, where: str) -> None:
     try:
         with torch.inference_mode():
             if isinstance(network, DetectorNetwork):
-                logits = network(torch.zeros(1, 1, GRID, GRID))[0]
-                expected = (1, class_count(network.config.description), 1, GRID, GRID)
+                logits = network(torch.zeros(1, 1, DETECTOR_GRID, DETECTOR_GRID))[0]
+                expected = (1, class_count(network.config.description), 1, DETECTOR_GRID, DETECTOR_GRID)
             else:
-                features = network.features(torch.zeros(1, 1, CROP_SIZE, CROP_SIZE))
-                logits = network.grade(features.expand(1, len(SITES), CROP_SLICES, -1))
+                features = network.features(torch.zeros(1, 1, CROP_INPUT, CROP_INPUT))
+                logits = network.grade(features.expand(1, len(SITES), len(CROP_OFFSETS), -1))
                 expected = (1, len(SITES), len(SEVERITIES))
     except Exception as error:  # what timm and torch raise depends on the values
         cause = f"{type(error).__name__}: {error}"

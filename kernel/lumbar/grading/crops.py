@@ -6,17 +6,15 @@ off and stretches what is left, ``"shift"`` moves it inside and repeats the end 
 Source: write-up, crops; both families.
 """
 
+from typing import assert_never
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lumbar.networks.heatmap import CROP_OFFSETS
-
-GRID_RATIO = 2  # the 512 grid of the crops over the 256 grid of the points
-HALF = 32  # pixels of the 512 grid to either side
-CROP_SIZE = 128
-BORDERS = ("stretch", "shift")
+from lumbar.grids import CROP_INPUT, CROP_OFFSETS, MIDDLE, WINDOW, unit_range, window_centre
+from lumbar.networks.classifier import Border
 
 
 def extract_windows(grid512: np.ndarray, points: np.ndarray, border: str) -> np.ndarray:
@@ -26,19 +24,23 @@ def extract_windows(grid512: np.ndarray, points: np.ndarray, border: str) -> np.
     256 grid, one for each slice offset -2..2; the slice of the middle one is the site's, rows and columns
     may differ from slice to slice. Returns (n, 5, 64, 64) float32, 0..1.
     """
-    if border not in BORDERS:
-        raise ValueError(f"extract_windows: got border {border!r}, expected one of {BORDERS}")
-    cut = shifted_window if border == "shift" else stretched_window
-    windows = [cut(grid512, site[len(CROP_OFFSETS) // 2, 0], GRID_RATIO * site[:, 1:]) for site in points]
+    match Border(border):  # ValueError for any other name
+        case Border.SHIFT:
+            cut = shifted_window
+        case Border.STRETCH:
+            cut = stretched_window
+        case other:  # a type checker reports a border that has no rule here
+            assert_never(other)
+    windows = [cut(grid512, site[MIDDLE, 0], window_centre(site[:, 1:])) for site in points]
     return np.stack(windows)
 
 
 def shifted_window(grid: np.ndarray, z: int, centres: np.ndarray) -> np.ndarray:
     """Return (5, 64, 64): windows moved inside the image, the end slice repeated beyond the ends."""
     slices = np.clip(z + np.array(CROP_OFFSETS), 0, grid.shape[0] - 1)
-    starts = np.clip(centres - HALF, 0, np.array(grid.shape[1:]) - 2 * HALF)
+    starts = np.clip(centres - WINDOW // 2, 0, np.array(grid.shape[1:]) - WINDOW)
     window = np.stack(
-        [grid[s, y : y + 2 * HALF, x : x + 2 * HALF] for s, (y, x) in zip(slices, starts, strict=True)]
+        [grid[s, y : y + WINDOW, x : x + WINDOW] for s, (y, x) in zip(slices, starts, strict=True)]
     )
     return unit_range(window)
 
@@ -48,30 +50,24 @@ def stretched_window(grid: np.ndarray, z: int, centres: np.ndarray) -> np.ndarra
     inside = [o for o in range(len(CROP_OFFSETS)) if 0 <= z + CROP_OFFSETS[o] < grid.shape[0]]
     slices = []
     for offset in inside:
-        (top, left), (bottom, right) = np.maximum(centres[offset] - HALF, 0), centres[offset] + HALF
-        window = unit_range(grid[z + CROP_OFFSETS[offset], top:bottom, left:right])
-        slices.append(
-            F.interpolate(torch.from_numpy(window)[None, None], (2 * HALF, 2 * HALF), mode="bilinear")
+        (top, left), (bottom, right) = (
+            np.maximum(centres[offset] - WINDOW // 2, 0),
+            centres[offset] + WINDOW // 2,
         )
+        window = unit_range(grid[z + CROP_OFFSETS[offset], top:bottom, left:right])
+        slices.append(F.interpolate(torch.from_numpy(window)[None, None], (WINDOW, WINDOW), mode="bilinear"))
     # Trilinear interpolation is bilinear in the plane, then linear through the slices.
     stack = torch.stack(slices, dim=2)
     if len(inside) < len(CROP_OFFSETS):
-        stack = F.interpolate(stack, (len(CROP_OFFSETS), 2 * HALF, 2 * HALF), mode="trilinear")
+        stack = F.interpolate(stack, (len(CROP_OFFSETS), WINDOW, WINDOW), mode="trilinear")
     return stack[0, 0].numpy()
-
-
-def unit_range(pixels: np.ndarray) -> np.ndarray:
-    """Return pixels as float32 in 0..1: uint8 over 255, float as it is."""
-    if pixels.dtype == np.uint8:
-        return pixels.astype(np.float32) / np.float32(255)
-    return np.ascontiguousarray(pixels, dtype=np.float32)
 
 
 def enlarge(windows: Tensor) -> Tensor:
     """Enlarge windows (..., 64, 64) to crops (..., 128, 128), bilinear, each slice on its own."""
     flat = windows.reshape(-1, 1, *windows.shape[-2:])
-    flat = F.interpolate(flat, size=(CROP_SIZE, CROP_SIZE), mode="bilinear", align_corners=False)
-    return flat.view(*windows.shape[:-2], CROP_SIZE, CROP_SIZE)
+    flat = F.interpolate(flat, size=(CROP_INPUT, CROP_INPUT), mode="bilinear", align_corners=False)
+    return flat.view(*windows.shape[:-2], CROP_INPUT, CROP_INPUT)
 
 
 def extract_crops(grid512: np.ndarray, points: np.ndarray, border: str) -> np.ndarray:

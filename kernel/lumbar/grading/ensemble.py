@@ -10,15 +10,14 @@ import numpy as np
 import torch
 
 from lumbar.bundle.loading import Classifier, Detector
-from lumbar.grading.crops import CROP_SIZE, HALF, enlarge, extract_windows
+from lumbar.grading.crops import enlarge, extract_windows
 from lumbar.grading.point_search import Points, find_points
-from lumbar.networks.classifier import CROP_SLICES
-from lumbar.networks.detector import GRID
+from lumbar.grids import CROP_INPUT, CROP_OFFSETS, DETECTOR_GRID, WINDOW, squeeze, unit_range
 from lumbar.networks.device import Device, finite
-from lumbar.reading.volume import Volume, squeeze
+from lumbar.reading.volume import Volume
 from lumbar.sites import DESCRIPTION_SITES, SITES
 
-CROPS_A_SLICE = (GRID // CROP_SIZE) ** 2  # by their pixels
+CROPS_A_SLICE = (DETECTOR_GRID // CROP_INPUT) ** 2  # by their pixels
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,8 @@ def detect(
                 kinds.setdefault(id(detector.networks[description]), []).append(detector)
         for sharing in kinds.values():
             network = sharing[0].networks[description]
-            grid256 = squeezed(volume.grid256, network.config.max_length)
-            grid512 = squeezed(volume.grid512, network.config.max_length)
-            stage1 = torch.from_numpy(grid256).float() / (255 if grid256.dtype == np.uint8 else 1)
+            stage1 = torch.from_numpy(stage1_grid(volume, network.config.max_length))
+            grid512 = squeeze(volume.grid512, network.config.max_length)
             points = find_points(network, stage1, {d.xy for d in sharing}, device)
             for detector in sharing:
                 found[detector.name].points[description] = points[detector.xy]
@@ -57,14 +55,14 @@ def detect(
     return found
 
 
-def squeezed(grid: np.ndarray, length: int) -> np.ndarray:
-    """Return the grid as it is if it fits, else squeezed to ``length`` slices, float32 0..1."""
-    return grid if len(grid) <= length else squeeze(grid.astype(np.float32) / 255, length)
+def stage1_grid(volume: Volume, max_length: int) -> np.ndarray:
+    """Return what stage 1 reads of a volume, (S, 256, 256) float32 0..1, S <= max_length."""
+    return unit_range(squeeze(volume.grid256, max_length))
 
 
 def site_windows(detection: Detection, border: str) -> np.ndarray:
     """Return the windows (25, 5, 64, 64) of all sites; zero where the description is missing."""
-    windows = np.zeros((len(SITES), CROP_SLICES, 2 * HALF, 2 * HALF), np.float32)
+    windows = np.zeros((len(SITES), len(CROP_OFFSETS), WINDOW, WINDOW), np.float32)
     for description, points in detection.points.items():
         windows[DESCRIPTION_SITES[description]] = extract_windows(
             detection.grids512[description], points.points, border

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lumbar.grading.point_search import Points
-from lumbar.networks.heatmap import CROP_OFFSETS
+from lumbar.grids import MIDDLE, rescale
 from lumbar.reading.volume import Volume
-
-MIDDLE = len(CROP_OFFSETS) // 2  # of a site's five points: the site's own
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ def find_places(volume: Volume, found: Points) -> Places:
     """Return where a detector's points lie in the volume that it read, squeezed or not."""
     places = found.points[:, MIDDLE].astype(float)
     if found.slices != len(volume):  # the inverse of the squeeze: centres of equal shares
-        places[:, 0] = (places[:, 0] + 0.5) * len(volume) / found.slices - 0.5
+        places[:, 0] = rescale(places[:, 0], found.slices, len(volume))
     patient = np.array([patient_place(volume, *place) for place in places]).reshape(-1, 3)
     return Places(places, patient, found.values[:, MIDDLE])
 

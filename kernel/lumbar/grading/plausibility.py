@@ -13,6 +13,7 @@ import numpy as np
 
 from lumbar.grading.ensemble import Detection
 from lumbar.grading.patient_points import Places, find_places
+from lumbar.grids import CROP_GRID, DETECTOR_GRID, WINDOW
 from lumbar.reading.volume import Volume
 from lumbar.sites import DESCRIPTION_SITES, LEVELS, SAGITTAL_T2, SITE_NAMES
 
@@ -23,7 +24,8 @@ LEVEL_HEIGHT = 15.0  # mm between series at one level, half a level; labelled: u
 DETECTORS_APART = 10.0  # mm
 BLACK = 20.0  # of 255: the 95th percentile of a crop; labelled foramina: from 24
 BLANK = 4  # of 255: nothing brighter within BLANK_REACH; labelled foramina: from 8
-CROP_REACH, BLANK_REACH = 16, 4  # pixels of the 256 grid to either side: a crop's window, a point's place
+# Pixels of the detector grid to either side: a crop's window, a point's place.
+CROP_REACH, BLANK_REACH = WINDOW // 2 * DETECTOR_GRID // CROP_GRID, 4
 
 FLAG_REASONS = {
     "no_geometry": "slices do not say where in the patient they lie: left and right rest on their order alone,"

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lumbar.grids import CROP_OFFSETS
 from lumbar.networks.detector import DetectorNetwork, neighbours, present_slices
 from lumbar.networks.device import Device, finite
-from lumbar.networks.heatmap import CROP_OFFSETS, logits_to_heatmap, peaks_to_points, slice_peaks
+from lumbar.networks.heatmap import logits_to_heatmap, peaks_to_points, slice_peaks
 
 POINTED_A_SLICE = 4  # by their memory: a segmenter's last feature maps are larger than a pointer's first
 

@@ -5,16 +5,24 @@ slices of a site, then along sites that belong together (the 5th-place write-up,
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import timm
 import torch
 from torch import Tensor, nn
 
+from lumbar.grids import CROP_OFFSETS
 from lumbar.sites import CONDITION_SITES, GROUPS, LEVELS, SEVERITIES
 
 SEQUENCES = ("level", "level_skip", "level_slices", "all", "level_region", "alone")
 ONE_LSTM = ("level_slices", "alone")  # sequences without a second LSTM along the sites
-CROP_SLICES = 5
+
+
+class Border(StrEnum):
+    """What a window shows where it reaches beyond its volume (``lumbar.grading.crops``)."""
+
+    STRETCH = "stretch"  # the part inside, stretched to the window's size
+    SHIFT = "shift"  # the nearest window inside; the end slice is repeated
 
 
 @dataclass(frozen=True)
@@ -23,13 +31,22 @@ class ClassifierConfig:
 
     backbone: timm name. sequence: along which sites the LSTMs read, one of ``SEQUENCES``; ``"alone"`` reads
     every site by itself, to measure what the others tell. border: the crops' border rule it was trained
-    with, ``"stretch"`` or ``"shift"``. dropout: before the spinal, foraminal and subarticular head.
+    with, one of ``Border``. dropout: before the spinal, foraminal and subarticular head.
+    Raises ValueError for an unknown sequence or border.
     """
 
     backbone: str
     sequence: str
     border: str
     dropout: tuple[float, float, float]
+
+    def __post_init__(self):
+        if self.sequence not in SEQUENCES:
+            raise ValueError(f"ClassifierConfig.sequence: got {self.sequence!r}, expected one of {SEQUENCES}")
+        if self.border not in tuple(Border):
+            raise ValueError(
+                f"ClassifierConfig.border: got {self.border!r}, expected one of {', '.join(Border)}"
+            )
 
 
 class AttentionPool(nn.Module):
@@ -53,10 +70,6 @@ class ClassifierNetwork(nn.Module):
 
     def __init__(self, config: ClassifierConfig, pretrained: bool = False, backbone_file: str | None = None):
         super().__init__()
-        if config.sequence not in SEQUENCES:
-            raise ValueError(
-                f"ClassifierConfig.sequence: got {config.sequence!r}, expected one of {SEQUENCES}"
-            )
         self.config = config
         self.backbone = timm.create_model(
             config.backbone,
@@ -100,7 +113,7 @@ class ClassifierNetwork(nn.Module):
         sequence = self.config.sequence
         if sequence == "level_slices":
             across = read_along(self.rnn1, x.transpose(1, 2).flatten(2, 3))  # (B, level, group * slice, H)
-            return self.pool(across.unflatten(2, (len(GROUPS), CROP_SLICES)).transpose(1, 2))
+            return self.pool(across.unflatten(2, (len(GROUPS), len(CROP_OFFSETS))).transpose(1, 2))
         site = self.pool(read_along(self.rnn1, x))
         if sequence == "alone":
             return site

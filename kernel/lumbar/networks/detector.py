@@ -14,8 +14,6 @@ from torch.nn import functional as F
 
 from lumbar.sites import class_count
 
-GRID = 256  # rows and columns of the stage-1 grid
-
 
 @dataclass(frozen=True)
 class DetectorConfig:

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lumbar.grids import CROP_OFFSETS
+
 SIGMA = 4.0  # pixels of the 256 grid
 DECAY = 0.5  # a slice away
 REACH = 2  # slices to either side that still carry some of the label
-CROP_OFFSETS = (-2, -1, 0, 1, 2)  # slices of a crop, relative to the point's
 
 
 def points_to_heatmap(

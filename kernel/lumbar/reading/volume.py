@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
+from lumbar.grids import CROP_GRID, DETECTOR_GRID, PERCENTILES, WHITE, rescale, resize
 from lumbar.reading.series import Series, Slice
 from lumbar.sites import AXIAL_T2
 
-DETECTOR_SIZE, CROP_SIZE = 256, 512  # pixels of a side: the grids of stage 1 and stage 2
-PERCENTILES = (1, 99)  # of a slice, to which it is clipped
 TABLE_RANGE = 2**16  # integer slices that span at most this many values go through a table
 
 
@@ -55,12 +53,12 @@ class Volume:
     def native_to_grid(self, slice_index: int, row: float, column: float) -> tuple[float, float]:
         """Return (row, column) on the 256 grid of a native pixel coordinate of a slice."""
         rows, columns = self.headers[slice_index].shape
-        return (row + 0.5) * DETECTOR_SIZE / rows - 0.5, (column + 0.5) * DETECTOR_SIZE / columns - 0.5
+        return rescale(row, rows, DETECTOR_GRID), rescale(column, columns, DETECTOR_GRID)
 
     def grid_to_native(self, slice_index: int, row: float, column: float) -> tuple[float, float]:
         """Return the native (row, column) of a coordinate on the 256 grid of a slice."""
         rows, columns = self.headers[slice_index].shape
-        return (row + 0.5) * rows / DETECTOR_SIZE - 0.5, (column + 0.5) * columns / DETECTOR_SIZE - 0.5
+        return rescale(row, DETECTOR_GRID, rows), rescale(column, DETECTOR_GRID, columns)
 
     def grid_to_patient(
         self, slice_index: int, row: float, column: float
@@ -120,7 +118,7 @@ def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
     values = np.clip(values, low, high) - low
     if not high > low:
         return np.zeros(values.shape, np.uint8)
-    return (values / (high - low) * 255).astype(np.uint8)
+    return (values / (high - low) * WHITE).astype(np.uint8)
 
 
 def _normalize_by_table(pixels: np.ndarray, smallest: int, largest: int) -> np.ndarray:
@@ -159,8 +157,8 @@ def build_volume(series: list[Series], description: str) -> Volume:
     order_key, order = patient_order([one.slices for one in series], description)
     joined = [(one, s) for one in series for s in one.slices]
     # Written straight to their places: the grids exist once, and no native picture outlives its turn.
-    grid256 = np.empty((len(order), DETECTOR_SIZE, DETECTOR_SIZE), np.uint8)
-    grid512 = np.empty((len(order), CROP_SIZE, CROP_SIZE), np.uint8)
+    grid256 = np.empty((len(order), DETECTOR_GRID, DETECTOR_GRID), np.uint8)
+    grid512 = np.empty((len(order), CROP_GRID, CROP_GRID), np.uint8)
     for place, index in enumerate(order):
         one, s = joined[index]
         image = resize(normalize_slice(s.pixels), one.slices[0].pixels.shape)
@@ -168,11 +166,6 @@ def build_volume(series: list[Series], description: str) -> Volume:
         grid512[place] = resize(image, grid512.shape[1:])
     headers = tuple(slice_header(one.series_id, s) for one, s in (joined[index] for index in order))
     return Volume(description, grid256, grid512, headers, order_key)
-
-
-def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resize (row, column) uint8 to a shape, bilinear as OpenCV does it; as it is where it fits."""
-    return image if image.shape == shape else cv2.resize(image, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def slice_header(series_id: str, one: Slice) -> SliceHeader:
@@ -209,22 +202,3 @@ def _along_axis(slices: list[Slice], order: np.ndarray, axis: int) -> np.ndarray
     """Reverse an order in which the positions that are known run down the axis."""
     known = [s.position[axis] for s in (slices[i] for i in order) if s.position is not None]
     return order[::-1] if len(known) > 1 and known[-1] < known[0] else order
-
-
-def squeeze(grid: np.ndarray, length: int) -> np.ndarray:
-    """Squeeze a volume to at most ``length`` slices, trilinear, ``align_corners=False``.
-
-    :param grid: (slice, row, column) float.
-    :param length: the detector's maximum number of slices.
-    :returns: (min(slice, length), row, column); the volume itself where it is short enough.
-    """
-    count = len(grid)
-    if count <= length:
-        return grid
-    # In the grid's own precision, as torch's ``interpolate`` does: at slice 270 that is 1e-5 of a slice.
-    scale, half = grid.dtype.type(count / length), grid.dtype.type(0.5)
-    centre = scale * (np.arange(length, dtype=grid.dtype) + half) - half  # never below 0, as count > length
-    low = np.floor(centre).astype(np.int64)
-    share = (centre - low.astype(grid.dtype))[:, None, None]
-    high = np.minimum(low + 1, count - 1)
-    return grid[low] * (1 - share) + grid[high] * share

@@ -24,7 +24,7 @@ from lumbar.faults import Fault
 from lumbar.grading.plausibility import Flag
 from lumbar.grading.study_grading import GradedStudy
 from lumbar.grading.time_limit import Plan
-from lumbar.networks.heatmap import CROP_OFFSETS
+from lumbar.grids import CROP_OFFSETS, MIDDLE
 from lumbar.run.journal import Journal
 from lumbar.sites import DESCRIPTION_SITES, SEVERITIES, SITE_NAMES
 
@@ -81,7 +81,7 @@ def point_rows(graded: GradedStudy) -> Iterator[list]:
     for detector, detection in graded.detections.items():
         for description, found in detection.points.items():
             sites = SITE_NAMES[DESCRIPTION_SITES[description]]
-            offsets = range(len(CROP_OFFSETS)) if found.kind == "dynamic" else [len(CROP_OFFSETS) // 2]
+            offsets = range(len(CROP_OFFSETS)) if found.kind == "dynamic" else [MIDDLE]
             for site, points, values in zip(sites, found.points, found.values, strict=True):
                 for offset in offsets:
                     z, y, x = (int(v) for v in points[offset])

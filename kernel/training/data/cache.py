@@ -20,17 +20,17 @@ from tqdm import tqdm
 
 from lumbar.atomic_files import write_atomically
 from lumbar.faults import ODDITIES
+from lumbar.grids import CROP_GRID, DETECTOR_GRID
 from lumbar.reading.references import Dataset, StudyRef
 from lumbar.reading.study import Study, read_study
 from lumbar.reading.volume import SliceHeader, Volume
-from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
+from lumbar.sites import DESCRIPTION_KEYS, DESCRIPTIONS
 from training.data.labels import LabelError, LabelFault
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
 STUDY_FILE, LISTING_FILE = "study.json", "listing.json"
-FILE_STEM = {SAGITTAL_T2: "sagittal_t2", SAGITTAL_T1: "sagittal_t1", AXIAL_T2: "axial_t2"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,8 +118,8 @@ def write_volumes(folder: Path, study: Study) -> None:
     """Write a study's grids, and what else is known of it, into its folder."""
     record: dict = {"volumes": {}, "faults": [[str(part) for part in fault] for fault in study.faults]}
     for description, volume in study.volumes.items():
-        for grid, size in ((volume.grid256, 256), (volume.grid512, 512)):
-            write_with_holes(folder / f"{FILE_STEM[description]}_{size}.npy", grid)
+        for grid, size in ((volume.grid256, DETECTOR_GRID), (volume.grid512, CROP_GRID)):
+            write_with_holes(folder / f"{DESCRIPTION_KEYS[description]}_{size}.npy", grid)
         record["volumes"][description] = {
             "order_key": volume.order_key,
             "headers": [dataclasses.asdict(header) for header in volume.headers],
@@ -143,12 +143,12 @@ def cached_volumes(folder: Path) -> dict[str, Volume]:
     for description in DESCRIPTIONS:
         if description in record["volumes"]:
             entry = record["volumes"][description]
-            stem = FILE_STEM[description]
+            stem = DESCRIPTION_KEYS[description]
             # "c": what somebody writes stays in memory; of arrays that can't be written torch warns.
             volumes[description] = Volume(
                 description=description,
-                grid256=np.load(folder / f"{stem}_256.npy", mmap_mode="c"),
-                grid512=np.load(folder / f"{stem}_512.npy", mmap_mode="c"),
+                grid256=np.load(folder / f"{stem}_{DETECTOR_GRID}.npy", mmap_mode="c"),
+                grid512=np.load(folder / f"{stem}_{CROP_GRID}.npy", mmap_mode="c"),
                 headers=tuple(header_from_json(header) for header in entry["headers"]),
                 order_key=entry["order_key"],
             )

@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lumbar.grading.crops import enlarge
-from lumbar.grading.ensemble import Detection, site_windows, squeezed
+from lumbar.grading.ensemble import Detection, site_windows
 from lumbar.grading.point_search import Points
+from lumbar.grids import squeeze
 from lumbar.sites import DESCRIPTION_SITES
 from training.data.cache import Cache
 from training.data.crop_augmentation import CropAugmentation, augment_crops, jitter_points, mix_studies
@@ -75,7 +76,7 @@ class ClassifierDataset(Dataset):
         study = self.study_ids[index]
         volumes, detection = self.cache.volumes(study), Detection({}, {})
         for description, site in self.points.get(study, {}).items():
-            detection.grids512[description] = squeezed(volumes[description].grid512, site.max_length)
+            detection.grids512[description] = squeeze(volumes[description].grid512, site.max_length)
             found = site.points
             if self.augmentation is not None and (self.augmentation.z_jitter or self.augmentation.xy_jitter):
                 moved = jitter_points(found.points, random, self.augmentation)

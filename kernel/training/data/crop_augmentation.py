@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lumbar.grids import DETECTOR_GRID
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, GROUPS, LEVELS
 from training.data.volume_augmentation import Affine, Brightness, random_affine, random_brightness
 
@@ -46,7 +47,7 @@ def jitter_points(points: np.ndarray, random: np.random.Generator, options: Crop
     """Move points (n, 5, 3): each site by its own random slices and pixels, the same for its five slices."""
     reach = np.array([options.z_jitter, options.xy_jitter, options.xy_jitter])
     moved = points + random.integers(-reach, reach + 1, (len(points), 3))[:, None]
-    return np.concatenate([moved[..., :1], np.clip(moved[..., 1:], 0, 255)], axis=-1)
+    return np.concatenate([moved[..., :1], np.clip(moved[..., 1:], 0, DETECTOR_GRID - 1)], axis=-1)
 
 
 def augment_crops(

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lumbar.grading.ensemble import squeezed
-from lumbar.networks.detector import GRID
+from lumbar.grading.ensemble import stage1_grid
+from lumbar.grids import DETECTOR_GRID, unit_range
 from lumbar.networks.heatmap import SIGMA, points_to_heatmap
-from lumbar.reading.volume import Volume
 from training.data.cache import Cache
 from training.data.external_labels import LabelledImage
 from training.data.targets import Target, squeezed_target
@@ -97,7 +96,7 @@ class PretrainingDataset(Dataset):
         points = np.concatenate([np.zeros((len(image.points), 1)), image.points], axis=1)
         points[np.isnan(points[:, 1])] = np.nan
         points = np.concatenate([points] * (self.classes // len(points)))
-        grid, planes = image.pixels[None].astype(np.float32) / 255, class_planes(points, self.sigma)
+        grid, planes = unit_range(image.pixels[None]), class_planes(points, self.sigma)
         if self.augmentation is not None:
             random = np.random.default_rng((self.seed, self.epoch, index))
             grid, planes = augment_volume(grid, planes, random, self.augmentation)
@@ -110,17 +109,11 @@ class PretrainingDataset(Dataset):
         )
 
 
-def stage1_grid(volume: Volume, max_length: int) -> np.ndarray:
-    """Return what stage 1 reads of a volume, (S, 256, 256) float32 0..1, squeezed as in serving."""
-    grid = squeezed(volume.grid256, max_length)
-    return grid.astype(np.float32) / np.float32(255) if grid.dtype == np.uint8 else grid
-
-
 def class_planes(points: np.ndarray, sigma: float) -> np.ndarray:
     """Return each class's gaussian in its plane, (C, 256, 256) float32; zero where unlabelled."""
     flat = points.copy()
     flat[:, 0] = np.where(np.isnan(points[:, 0]), np.nan, 0)
-    return points_to_heatmap(flat, (1, GRID, GRID), sigma=sigma)[:, 0]
+    return points_to_heatmap(flat, (1, DETECTOR_GRID, DETECTOR_GRID), sigma=sigma)[:, 0]
 
 
 def join_volumes(items: list[DetectorBatch]) -> DetectorBatch:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from lumbar.networks.detector import GRID
+from lumbar.grids import DETECTOR_GRID, labelled_pixel, resize
 from lumbar.reading.volume import normalize_slice
 from lumbar.sites import LEVELS
 from training.data.labels import LabelFault, coordinate_table, read_table
@@ -89,8 +89,7 @@ def read_pretraining_images(folder: Path) -> tuple[list[LabelledImage], list[Lab
                     LabelFault(reason, str(path), f"{row.level} at {row.relative_x}, {row.relative_y}")
                 )
                 continue
-            place = np.rint(np.array([row.relative_y, row.relative_x]) * GRID)
-            points[LEVELS.index(level)] = np.minimum(place, GRID - 1)
-        pixels = cv2.resize(normalize_slice(native), (GRID, GRID), interpolation=cv2.INTER_LINEAR)
+            points[LEVELS.index(level)] = labelled_pixel(np.array([row.relative_y, row.relative_x]))
+        pixels = resize(normalize_slice(native), (DETECTOR_GRID, DETECTOR_GRID))
         images.append(LabelledImage(str(name), str(source), pixels, points))
     return images, faults

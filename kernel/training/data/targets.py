@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lumbar.networks.detector import GRID
+from lumbar.grids import DETECTOR_GRID, labelled_pixel, rescale, squeeze
 from lumbar.networks.heatmap import DECAY, REACH
-from lumbar.reading.volume import Volume, squeeze
+from lumbar.reading.volume import Volume
 from lumbar.sites import DESCRIPTION_SITES, SITES, class_count
 from training.data.cache import Cache
 from training.data.labels import LabelFault
@@ -91,7 +91,7 @@ def place_study(
             continue
         target = targets.setdefault((study, site.description), empty_target(site.description, len(headers)))
         c = row.site - DESCRIPTION_SITES[site.description].start
-        target.points[c] = own[found[0]], min(np.rint(y * GRID), GRID - 1), min(np.rint(x * GRID), GRID - 1)
+        target.points[c] = own[found[0]], labelled_pixel(y), labelled_pixel(x)
         for near in range(max(0, found[0] - reach), min(len(own), found[0] + reach + 1)):
             target.amplitude[c, own[near]] = decay ** abs(near - found[0])
     return targets
@@ -111,7 +111,7 @@ def squeezed_target(target: Target, length: int) -> Target:
     if slices <= length:
         return target
     points = target.points.copy()
-    points[:, 0] = (points[:, 0] + 0.5) * length / slices - 0.5
+    points[:, 0] = rescale(points[:, 0], slices, length)
     amplitude = squeeze(np.ascontiguousarray(target.amplitude.T[:, :, None]), length)[..., 0].T
     return Target(points, np.ascontiguousarray(amplitude))
 
@@ -132,6 +132,6 @@ def faded_by_distance(target: Target, volume: Volume, half: float) -> Target:
             if place is None:
                 continue
             peak = 0.5 ** (math.dist(point, volume.grid_to_patient(s, *place)) / half)
-            shown = all(-0.5 <= coordinate < GRID - 0.5 for coordinate in place)
+            shown = all(-0.5 <= coordinate < DETECTOR_GRID - 0.5 for coordinate in place)
             amplitude[c, s] = peak if shown and peak >= FADED else 0
     return Target(target.points, amplitude)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lumbar.bundle.manifest import read_manifest
+from lumbar.grids import rescale
 from lumbar.reading.volume import SliceHeader, Volume
 from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, GROUPS, LEVELS, SEVERITIES, SITE_NAMES, SITES
 from training.data.cache import Cache
@@ -60,7 +61,7 @@ def point_table(
                 for c in np.flatnonzero(~np.isnan(target.points[:, 0])):
                     if start + c in predicted:
                         point = np.array(predicted[start + c], np.float64)
-                        point[0] = (point[0] + 0.5) * len(volume) / length - 0.5
+                        point[0] = rescale(point[0], length, len(volume))
                         site, errors = start + c, site_errors(point, int(c), target.points, volume)
                         row = (study, detector, description, site, severities[site], *errors)
                         rows.append((*row, volume.series_count))

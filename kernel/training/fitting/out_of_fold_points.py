@@ -8,19 +8,18 @@ import torch
 
 from lumbar.atomic_files import atomic_path
 from lumbar.bundle.loading import POINT_KINDS
+from lumbar.grading.ensemble import stage1_grid
 from lumbar.grading.point_search import Points, find_points
+from lumbar.grids import CROP_GRID, CROP_OFFSETS, DETECTOR_GRID, MIDDLE, WINDOW
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.device import Device
-from lumbar.networks.heatmap import CROP_OFFSETS
 from lumbar.sites import class_count
 from training.data.cache import Cache
-from training.data.detector_dataset import stage1_grid
 from training.data.targets import Target, squeezed_target
 from training.plots import draw_points
 
 SAMPLE_SLICES = 8  # pictures of labels and predictions
-MIDDLE = len(CROP_OFFSETS) // 2
-FAR = 8.0  # pixels of the 256 grid: a quarter of the crop's side
+FAR = WINDOW / 4 * DETECTOR_GRID / CROP_GRID  # pixels of the detector grid: a quarter of the crop's side
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from timm.models.convnext import ConvNeXtBlock
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from lumbar.grading.crops import CROP_SIZE
+from lumbar.grids import CROP_INPUT, DETECTOR_GRID
 from lumbar.networks.classifier import ClassifierNetwork
-from lumbar.networks.detector import GRID, DetectorNetwork, Segmenter
+from lumbar.networks.detector import DetectorNetwork, Segmenter
 from lumbar.networks.device import Device
 from lumbar.networks.fusion import onednn
 from lumbar.networks.fusion.blocks import FusedDecoderBlock, SmallBatches
@@ -51,7 +51,7 @@ def fuse(network: DetectorNetwork | ClassifierNetwork, device: Device) -> Detect
 
 def detector_parts() -> list[tuple[str, Callable, Tensor, Callable]]:
     """Return what of a detector is rewritten: its name, how it is folded, an image, how it is called."""
-    image = noise(3, GRID)
+    image = noise(3, DETECTOR_GRID)
     return [
         ("segmenter", fold_segmenter, image, lambda segmenter: segmenter),
         ("pointer.encoder", fold, image, lambda encoder: lambda x: encoder(x)[-1]),
@@ -59,7 +59,7 @@ def detector_parts() -> list[tuple[str, Callable, Tensor, Callable]]:
 
 
 def classifier_parts() -> list[tuple[str, Callable, Tensor, Callable]]:
-    return [("backbone", fold, noise(1, CROP_SIZE), lambda backbone: backbone)]
+    return [("backbone", fold, noise(1, CROP_INPUT), lambda backbone: backbone)]
 
 
 def copy_modules(network: nn.Module) -> nn.Module:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lumbar.grading.patient_points import Places, find_places
+from lumbar.grids import DETECTOR_CENTRE
 from lumbar.outputs.report.display_text import (
     DESCRIPTION_ORDER,
     LEVEL_WORDS,
@@ -99,7 +100,7 @@ def film_html(film: Film, volume: Volume, places: dict[str, dict[str, Places]]) 
         for site in film.sites
     )
     where = f"slice {film.slice_index + 1} of {len(volume)}"
-    middle = volume.grid_to_patient(film.slice_index, 127.5, 127.5)
+    middle = volume.grid_to_patient(film.slice_index, *DETECTOR_CENTRE)
     if middle is not None:
         axis, letter = (2, "z") if axial else (0, "x")
         where += f" · {letter} {middle[axis]:.0f} mm".replace("-", "−")

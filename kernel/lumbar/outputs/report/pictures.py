@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from lumbar.grading.ensemble import Detection, site_windows
+from lumbar.grids import WHITE, grid_share
 from lumbar.reading.volume import SliceHeader
 
 QUALITY = 85  # of JPEG
@@ -16,7 +17,7 @@ QUALITY = 85  # of JPEG
 class Frame:
     """The part of a slice that a picture shows, as shares 0..1 of the slice's height and width, and its size.
 
-    Shares are of pixel edges: column c of a grid of 256 has its centre at (c + 0.5) / 256.
+    Shares are of pixel edges (``grid_share``).
     """
 
     top: float
@@ -28,7 +29,7 @@ class Frame:
 
     def place(self, row256: float, column256: float) -> tuple[float, float]:
         """Return (x, y) in pixels of the picture, from its upper left corner, of a point on the 256 grid."""
-        row, column = (row256 + 0.5) / 256, (column256 + 0.5) / 256
+        row, column = grid_share(row256), grid_share(column256)
         return (column - self.left) / self.width * self.columns, (row - self.top) / self.height * self.rows
 
 
@@ -50,7 +51,7 @@ def fit_frame(
     if points is None or not len(points):
         share = 1.0
     if share < 1:
-        places = (points + 0.5) / 256
+        places = grid_share(points)
         share = min(1.0, max(share, 1.3 * float(np.ptp(places, axis=0).max())))
         top, left = np.clip((places.min(axis=0) + places.max(axis=0)) / 2 - share / 2, 0, 1 - share)
     aspect = true_aspect(header)
@@ -71,7 +72,7 @@ def draw_frame(image: np.ndarray, frame: Frame) -> np.ndarray:
 
 def crop_strips(detection: Detection, border: str) -> list[str]:
     """Return a picture for each of the 25 sites: its crop's five slices side by side, 64 pixels each."""
-    windows = (site_windows(detection, border) * 255).astype(np.uint8)
+    windows = (site_windows(detection, border) * WHITE).astype(np.uint8)
     return [data_uri(np.hstack(site)) for site in windows]
 
 
