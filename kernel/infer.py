@@ -18,9 +18,10 @@ import time
 from pathlib import Path
 from typing import TextIO
 
+from lumbar.run.options import add_flags, read_options
+
 STARTED = time.monotonic()  # the time limit counts from the start of the process
 KAGGLE_LIMIT = "8.5h"  # of the 9 h that a notebook of this competition may run
-CHECKOUT = Path(__file__).resolve().parent.parent
 DEMO = Path("demo")
 EXIT_USAGE, EXIT_BUNDLE, EXIT_DATA = 2, 4, 5
 EXIT_SIGNAL = 128  # and the signal's number: 130 for Ctrl-C, 143 for SIGTERM
@@ -28,79 +29,21 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    on_kaggle = "KAGGLE_KERNEL_RUN_TYPE" in os.environ
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = parser.add_argument
-    add(
-        "--data",
-        type=Path,
-        help="folder in the competition's layout, or any folder or .zip of DICOM; default: found under /kaggle/input",
-    )
-    add("--split", choices=("test", "train"), help="which of its image folders; default: test if it is there")
-    add(
-        "--series",
-        type=Path,
-        metavar="MAP.csv",
-        help="study_id,series_id,series_description: overrules the data's own table, or what its headers tell",
-    )
-    add("--bundle", type=Path, help="folder with weights_manifest.json; default: the one this file lies in")
-    add("--out", type=Path, default=Path("submission.csv"), help="the file to write (default: %(default)s)")
-    add("--dump", type=Path, help="folder for points.csv, members.csv, findings/ and run.json: what it saw")
-    add(
-        "--sr",
-        action="store_true",
-        help="DICOM Structured Reports beside --dump's findings; needs highdicom (pip install highdicom)",
-    )
-    add("--report", type=Path, help="folder for pages to look at: an index and one a study")
-    add("--device", choices=("auto", "cuda", "cpu"), default="auto", help="default: the GPU if it works")
-    add(
-        "--precision",
-        choices=("auto", "amp", "fp32"),
-        default="auto",
-        help="auto is amp where there is hardware",
-    )
-    add(
-        "--time-limit",
-        type=duration,
-        default=KAGGLE_LIMIT if on_kaggle else None,
-        help="such as 8.5h, 90m; default: 8.5h on Kaggle",
-    )
-    add(
-        "--max-fallback-share",
-        type=share,
-        default=0.2,
-        help="of studies, before the exit status is 3 (%(default)s)",
-    )
-    add("--workers", type=count, help="reader processes; default: one less than the cores, at most 4")
-    add(
+    add_flags(parser)
+    parser.add_argument(
         "--demo",
         action="store_true",
         help=f"make three phantom studies under {DEMO}/, grade them, show the truth",
     )
+    if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
+        parser.set_defaults(time_limit=KAGGLE_LIMIT)
     args = parser.parse_args(argv)
-    if args.sr and not (args.dump or args.demo):
+    if args.structured_reports and not (args.dump or args.demo):
         parser.error("--sr needs --dump DIR: the reports lie in DIR/findings")
     return args
-
-
-def duration(text: str) -> float:
-    from lumbar.grading.time_limit import parse_duration
-
-    return parse_duration(text)
-
-
-def share(text: str) -> float:
-    if not 0 <= float(text) <= 1:
-        raise ValueError(text)
-    return float(text)
-
-
-def count(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError(text)
-    return int(text)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -128,33 +71,17 @@ def grade(args: argparse.Namespace) -> int:
     from lumbar.outputs import structured_report
     from lumbar.outputs.submission import SubmissionError
     from lumbar.run.journal import JournalError
-    from lumbar.run.pipeline import RunOptions, run
+    from lumbar.run.pipeline import run
     from phantom import demo
 
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    if args.sr and not structured_report.is_installed():
+    if args.structured_reports and not structured_report.is_installed():
         return fail(structured_report.MISSING, EXIT_USAGE)
     try:
         if args.demo:
             args.data, args.split = demo.make_studies(DEMO), "train"
             args.out, args.dump, args.report = DEMO / "submission.csv", DEMO, DEMO / "report"
-        options = RunOptions(
-            data=args.data,
-            split=args.split,
-            series=args.series,
-            bundle=args.bundle or CHECKOUT,
-            out=args.out,
-            device=args.device,
-            precision=args.precision,
-            dump=args.dump,
-            report=args.report,
-            structured_reports=args.sr,
-            time_limit=args.time_limit,
-            max_fallback_share=args.max_fallback_share,
-            workers=args.workers or max(1, min(4, (os.cpu_count() or 1) - 1)),
-            started=STARTED,
-        )
-        summary = run(options)
+        summary = run(read_options(args, STARTED))
     except DeviceError as error:
         return fail(error, EXIT_USAGE)
     except BundleError as error:

@@ -141,3 +141,13 @@ def test_durations(text, seconds):
 def test_other_durations_are_refused(text):
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)
+
+
+def test_the_watchdog_leaves_time_for_the_last_write():
+    """Half of the reserve for a study in hand, a quarter for a write that is going on, a quarter for the last one."""
+    clock = Clock()
+    budget = Budget(1000.0, clock.now, clock)
+    assert budget.seconds_to_last_write() == pytest.approx(1000 - 0.5 * budget.reserve())
+    assert budget.patience() == pytest.approx(0.25 * budget.reserve())
+    assert budget.seconds_to_last_write() + budget.patience() < budget.limit
+    assert Budget(None, clock.now, clock).seconds_to_last_write() == float("inf")

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,8 @@ from lumbar.networks.device import Device
 from lumbar.outputs.submission import read_submission
 from lumbar.reading.references import Dataset, StudyRef
 from lumbar.run.journal import JournalError
-from lumbar.run.run_state import Run, RunOptions
+from lumbar.run.options import RunOptions
+from lumbar.run.run_state import Run
 from lumbar.run.summary import prior_record
 from tests.making.small_study import write_studies
 from tests.making.tiny_bundle import write_tiny_bundle
@@ -28,19 +28,10 @@ def start(tmp_path) -> Run:
     """Return a run over two studies that writes a report."""
     options = RunOptions(
         data=tmp_path,
-        split=None,
-        series=None,
         bundle=tmp_path,
         out=tmp_path / "submission.csv",
-        device="cpu",
-        precision="fp32",
-        dump=None,
         report=tmp_path / "report",
-        structured_reports=False,
-        time_limit=None,
         max_fallback_share=1,
-        workers=1,
-        started=time.monotonic(),
     )
     studies = (StudyRef("1", ()), StudyRef("2", ()))
     manifest = Manifest("none", "nothing", (), (), np.full((25, 3), 1 / 3), "0" * 64)

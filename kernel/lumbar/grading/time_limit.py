@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 RESERVE_SHARE = 0.02  # of the limit, kept for the unexpected and the last write
 RESERVE_LEAST = 4.0  # seconds
+LAST_WRITE_SHARE = 0.5  # of the reserve, that a study in hand may use up: then the last write begins
+PATIENCE_SHARE = 0.25  # of the reserve, for whoever holds the lock; the last quarter is for the write itself
 WINDOW = 16  # measurements that count: a change of pace is believed after about as many studies
 FAIR_SHARES = 3  # of the time left a study; a study that took as many gets no further member
 UNIT_SECONDS = {"h": 3600, "m": 60, "s": 1, "": 1}
@@ -52,6 +54,14 @@ class Budget:
     def reserve(self) -> float:
         """Return the seconds before the limit that studies may not use."""
         return max(RESERVE_LEAST, RESERVE_SHARE * (self.limit or 0))
+
+    def seconds_to_last_write(self) -> float:
+        """Return the seconds until the run must write what is known, even if a member hangs."""
+        return self.left() + LAST_WRITE_SHARE * self.reserve()
+
+    def patience(self) -> float:
+        """Return the seconds that the last write waits for a write that is going on."""
+        return PATIENCE_SHARE * self.reserve()
 
     def learn(self, cost: str, seconds: float) -> None:
         """Take a measurement: ``detector NAME``, ``classifier NAME`` a detector, or ``other`` a study."""

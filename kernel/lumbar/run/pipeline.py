@@ -25,8 +25,9 @@ from lumbar.networks.device import Device, choose_device, is_out_of_memory, keep
 from lumbar.outputs.findings import study_findings
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import Study
+from lumbar.run.options import RunOptions
 from lumbar.run.read_ahead import Unreadable, read_ahead
-from lumbar.run.run_state import Run, RunOptions, Told
+from lumbar.run.run_state import Run, TolerantStream
 from lumbar.run.summary import Summary, graded_record, prior_record
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,10 @@ def grade_all(bundle: Bundle, device: Device, budget: Budget, state: Run) -> Non
     """Grade the studies as the readers bring them, each with the members that the time allows."""
     names = [member.name for member in bundle.detectors], [member.name for member in bundle.classifiers]
     studies = read_ahead(list(state.pending.values()), state.options.workers)
-    with contextlib.closing(studies), tqdm(total=len(state.pending), file=Told(sys.stderr), **BAR) as bar:
+    with (
+        contextlib.closing(studies),
+        tqdm(total=len(state.pending), file=TolerantStream(sys.stderr), **BAR) as bar,
+    ):
         begun = budget.clock()
         for ref, study in studies:
             if "start" not in state.summary.seconds:
@@ -134,8 +138,9 @@ def end_before(budget: Budget, state: Run) -> Iterator[None]:
     if budget.limit is None:
         yield
         return
-    seconds = min(budget.left() + budget.reserve() / 2, threading.TIMEOUT_MAX)
-    watchdog = threading.Timer(seconds, leave, (state, budget.reserve() / 4))
+    watchdog = threading.Timer(
+        min(budget.seconds_to_last_write(), threading.TIMEOUT_MAX), leave, (state, budget.patience())
+    )
     watchdog.daemon = True
     watchdog.start()
     try:
@@ -153,7 +158,7 @@ def leave(state: Run, patience: float) -> None:
             state.report = None  # pages take time
             state.give_up_pending()
             summary = state.finish(complete=False)
-            print(summary.text(), file=Told(sys.stderr))
+            print(summary.text(), file=TolerantStream(sys.stderr))
             status = summary.exit_status
     except BaseException:
         logger.exception("the last write failed; the file is the one before it")

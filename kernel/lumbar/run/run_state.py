@@ -6,7 +6,6 @@ import json
 import logging
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -22,36 +21,12 @@ from lumbar.outputs.structured_report import write_structured_reports
 from lumbar.outputs.submission import Submission, study_rows
 from lumbar.reading.references import Dataset, StudyRef
 from lumbar.run.journal import Journal, JournalError
+from lumbar.run.options import RunOptions
 from lumbar.run.summary import Summary, dump_tables, prior_record, versions
 
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_WRITES = 30.0
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What the command line says; times in seconds.
-
-    data, split: None finds them. series: table that overrules descriptions. dump: folder for points.csv,
-    members.csv and findings/. structured_reports: whether findings/ holds DICOM too. report: folder for
-    pages. started: of the process, on the clock of ``time.monotonic``.
-    """
-
-    data: Path | None
-    split: str | None
-    series: Path | None
-    bundle: Path
-    out: Path
-    device: str
-    precision: str
-    dump: Path | None
-    report: Path | None
-    structured_reports: bool
-    time_limit: float | None
-    max_fallback_share: float
-    workers: int
-    started: float
 
 
 class Run:
@@ -203,8 +178,8 @@ def summary_of(options: RunOptions, competition: Dataset, manifest: Manifest, de
     return Summary(about, options.started, options.max_fallback_share, members)
 
 
-class Told:
-    """A text stream that may be closed, full or a pipe whose reader left: then what is told to it is dropped."""
+class TolerantStream:
+    """A text stream that drops what can't be written: it may be closed, full, or a pipe without a reader."""
 
     def __init__(self, stream: TextIO | None):
         self.stream = stream

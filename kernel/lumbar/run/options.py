@@ -1,0 +1,130 @@
+"""What a run is asked to do. Each field with a help text is also a flag of the command line."""
+
+import argparse
+import os
+import time
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from lumbar.grading.time_limit import parse_duration
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+
+
+def share(text: str) -> float:
+    """Return a number from 0 to 1; ValueError for any other text."""
+    if not 0 <= float(text) <= 1:
+        raise ValueError(text)
+    return float(text)
+
+
+def count(text: str) -> int:
+    """Return a whole number of at least 1; ValueError for any other text."""
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
+
+
+def flag(help_text: str, **settings: object) -> dict[str, object]:
+    """Return the metadata of a field that is also a flag.
+
+    Args:
+        help_text: The line of ``--help``.
+        settings: What ``add_argument`` takes besides; ``name`` where the flag is spelled otherwise than the field.
+    """
+    return {"help": help_text} | settings
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run is asked to do; times in seconds, ``started`` on the clock of ``time.monotonic``."""
+
+    data: Path | None = field(
+        default=None,
+        metadata=flag(
+            "folder in the competition's layout, or any folder or .zip of DICOM; default: found under /kaggle/input",
+            type=Path,
+        ),
+    )
+    split: str | None = field(
+        default=None,
+        metadata=flag("which image folder to read; default: test if it is there", choices=("test", "train")),
+    )
+    series: Path | None = field(
+        default=None,
+        metadata=flag(
+            "study_id,series_id,series_description: overrides the data's own table, or what was inferred from headers",
+            type=Path,
+            metavar="MAP.csv",
+        ),
+    )
+    bundle: Path = field(
+        default=CHECKOUT,
+        metadata=flag(
+            "folder with weights_manifest.json; default: the one that this program lies in", type=Path
+        ),
+    )
+    out: Path = field(
+        default=Path("submission.csv"),
+        metadata=flag("the file to write (default: %(default)s)", type=Path),
+    )
+    dump: Path | None = field(
+        default=None,
+        metadata=flag(
+            "folder for points.csv, members.csv, findings/ and run.json: points and members' grades",
+            type=Path,
+        ),
+    )
+    structured_reports: bool = field(
+        default=False,
+        metadata=flag(
+            "DICOM Structured Reports beside --dump's findings; needs highdicom (pip install highdicom)",
+            name="--sr",
+            action="store_true",
+        ),
+    )
+    report: Path | None = field(
+        default=None,
+        metadata=flag("folder for pages to look at: an index and one page per study", type=Path),
+    )
+    device: str = field(
+        default="auto", metadata=flag("default: the GPU if it works", choices=("auto", "cuda", "cpu"))
+    )
+    precision: str = field(
+        default="auto",
+        metadata=flag("auto is amp where there is hardware for it", choices=("auto", "amp", "fp32")),
+    )
+    time_limit: float | None = field(
+        default=None,
+        metadata=flag(
+            "such as 8.5h, 90m: members are dropped to keep it; default: 8.5h on Kaggle, else none",
+            type=parse_duration,
+        ),
+    )
+    max_fallback_share: float = field(
+        default=0.2,
+        metadata=flag(
+            "share of studies with a fallback above which the exit status is 3 (default: %(default)s)",
+            type=share,
+        ),
+    )
+    workers: int = field(
+        default=max(1, min(4, (os.cpu_count() or 1) - 1)),
+        metadata=flag("reader processes; default: one less than the cores, at most 4", type=count),
+    )
+    started: float = field(default_factory=time.monotonic)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for each field of ``RunOptions`` that has a help text."""
+    for option in fields(RunOptions):
+        settings = dict(option.metadata)
+        if settings:
+            name = settings.pop("name", "--" + option.name.replace("_", "-"))
+            parser.add_argument(name, dest=option.name, default=option.default, **settings)
+
+
+def read_options(arguments: argparse.Namespace, started: float) -> RunOptions:
+    """Return the options of parsed flags."""
+    named = {option.name: getattr(arguments, option.name) for option in fields(RunOptions) if option.metadata}
+    return RunOptions(**named, started=started)
