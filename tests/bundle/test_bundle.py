@@ -49,7 +49,7 @@ def rewrite_weights(bundle: Path, change) -> None:
     edit(bundle, lambda m: m["classifiers"][0].update(sha256=digest, bytes=len(raw)))
 
 
-def test_round_trip_is_the_float16_of_what_was_written(pristine, tmp_path):
+def test_a_bundle_comes_back_to_the_bit(pristine, tmp_path):
     first = load_bundle(pristine)
     write_bundle(first, tmp_path, figures={"level": {"score": 0.5}})
     second = load_bundle(tmp_path)
@@ -154,12 +154,36 @@ def test_a_damaged_file_a_link_and_a_foreign_manifest_are_named(bundle, tmp_path
         load_bundle(tmp_path / "nowhere")
 
 
-def test_weights_that_float16_can_not_hold_are_refused(pristine, tmp_path):
+def test_half_rounds_and_without_it_only_exact_tensors_are_narrowed(pristine, tmp_path):
+    """A bundle that was rounded once is written in half of the bytes ever after, and does not change."""
+    first = load_bundle(pristine)
+    network, key = first.classifiers[0].network, "pool.hidden.weight"
+    half = write_bundle(first, tmp_path / "half", half=True).parent
+    again = write_bundle(load_bundle(half), tmp_path / "again").parent
+    file = "weights/level.safetensors"
+    assert (again / file).read_bytes() == (half / file).read_bytes()
+    tensors = {folder: safetensors.torch.load_file(folder / file) for folder in (pristine, half)}
+    assert tensors[pristine][key].dtype == torch.float32 and tensors[half][key].dtype == torch.float16
+    assert torch.equal(tensors[half][key], network.state_dict()[key].half())
+    assert torch.equal(tensors[pristine][key], network.state_dict()[key])
+    sizes = [(folder / file).stat().st_size for folder in (half, pristine)]
+    assert 1.7 < sizes[1] / sizes[0] < 2.1
+
+
+def test_weights_beyond_float16_are_kept_and_refused_with_half(pristine, tmp_path):
     bundle = load_bundle(pristine)
+    bias = bundle.classifiers[0].network.heads[0][1].bias
     with torch.no_grad():
-        bundle.classifiers[0].network.heads[0][1].bias.fill_(1e5)
-    with pytest.raises(BundleError, match="65504"):
-        write_bundle(bundle, tmp_path)
+        bias.fill_(1e5)
+    write_bundle(bundle, tmp_path / "whole")
+    read = load_bundle(tmp_path / "whole").classifiers[0].network.heads[0][1].bias
+    assert torch.equal(read, bias)
+    with pytest.raises(BundleError, match=r"level: heads\.0\.1\.bias: got a weight of 100000, .* 65504"):
+        write_bundle(bundle, tmp_path / "half", half=True)
+    with torch.no_grad():
+        bias.fill_(float("nan"))
+    with pytest.raises(BundleError, match="NaN"):
+        write_bundle(bundle, tmp_path / "nan")
 
 
 def test_writing_again_removes_the_weights_of_members_that_are_gone(bundle, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lumbar.atomic_files import write_atomically
 from lumbar.bundle.loading import Bundle, Classifier, Detector
@@ -16,23 +16,37 @@ from lumbar.bundle.weights import BundleError, leaves_folder
 from lumbar.sites import DESCRIPTION_KEYS
 
 INTENDED_USE = "research; not for clinical use"
+MOST_HALF = torch.finfo(torch.float16).max  # 65504
 
 
-def write_bundle(bundle: Bundle, folder: Path, weights: str = "weights", figures: dict | None = None) -> Path:
-    """Write a bundle: float16 safetensors under ``folder/weights``, then the manifest; return its path.
+def write_bundle(
+    bundle: Bundle, folder: Path, weights: str = "weights", figures: dict | None = None, half: bool = False
+) -> Path:
+    """Write a bundle: safetensors under ``folder/weights``, then the manifest.
 
-    A network that several detectors share is written once. figures: what is known of each member by name
-    (cross-validation scores, provenance), kept in the manifest for people. Floats become float16, which
-    inference reads back into float32; the bundle's own fingerprint is not used. Where a bundle lies there
-    already, the weights of its members that are gone are removed. Raises BundleError for weights beyond
-    float16 and for a ``weights`` folder outside the bundle.
+    A network that several detectors share is written once. Where a bundle lies there already, the weights of its
+    members that are gone are removed.
+
+    Args:
+        bundle: Members in the order of the manifest; the fingerprint is not used.
+        folder: Where the manifest lies.
+        weights: Folder of the weights, relative to the manifest.
+        figures: What is known of each member by name (cross-validation scores, provenance), for people.
+        half: Round every weight to float16. Without it no weight changes: a tensor is stored in float16 where
+            that is exact, otherwise as it is. Inference reads either into float32.
+
+    Returns:
+        The manifest's path.
+
+    Raises:
+        BundleError: A weight is not finite or, with ``half``, beyond float16; ``weights`` leaves the bundle.
     """
     if leaves_folder(Path(weights)):
         raise BundleError(
             f"weights: got the folder {weights}, expected one inside {folder}; give a path relative to it"
         )
     figures = figures or {}
-    files = NetworkFiles(folder, Path(weights))
+    files = NetworkFiles(folder, Path(weights), half)
     manifest = {
         "format": FORMAT,
         "name": bundle.name,
@@ -61,8 +75,8 @@ def write_bundle(bundle: Bundle, folder: Path, weights: str = "weights", figures
 class NetworkFiles:
     """A bundle's weights: one file a network, however many members it serves. entries: by the network's identity."""
 
-    def __init__(self, folder: Path, weights: Path):
-        self.folder, self.weights = folder, weights
+    def __init__(self, folder: Path, weights: Path, half: bool):
+        self.folder, self.weights, self.half = folder, weights, half
         self.entries: dict[int, dict] = {}
 
     def write_detector(self, detector: Detector) -> dict[str, dict]:
@@ -76,10 +90,7 @@ class NetworkFiles:
         """Write a network, unless it is written, and return its manifest entry."""
         if id(network) in self.entries:
             return self.entries[id(network)]
-        half = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
-        if not all(torch.isfinite(tensor).all() for tensor in half.values()):
-            raise BundleError(f"{name}: a weight is NaN, infinite or beyond float16's 65504; train it again")
-        raw = safetensors.torch.save({k: v.contiguous().cpu() for k, v in half.items()})
+        raw = safetensors.torch.save(stored(network, name, self.half))
         file = self.weights / f"{name}.safetensors"
         write_atomically(self.folder / file, raw)
         self.entries[id(network)] = {
@@ -89,6 +100,27 @@ class NetworkFiles:
             "config": dataclasses.asdict(network.config),
         }
         return self.entries[id(network)]
+
+
+def stored(network: nn.Module, name: str, half: bool) -> dict[str, Tensor]:
+    """Return a network's tensors as they are written, see ``write_bundle``; name: of the member, for messages."""
+    tensors = {}
+    for key, tensor in network.state_dict().items():
+        kept = tensor.detach().cpu().contiguous()
+        if kept.is_floating_point():
+            if not torch.isfinite(kept).all():
+                raise BundleError(
+                    f"{name}: {key}: got NaN or an infinite weight, expected finite ones; train it again"
+                )
+            rounded = kept.half()
+            if half and not torch.isfinite(rounded).all():
+                raise BundleError(
+                    f"{name}: {key}: got a weight of {kept.abs().max():g}, expected at most {MOST_HALF:g}, the largest "
+                    "float16 holds; keep float32 (import without --half)"
+                )
+            kept = rounded if half or torch.equal(rounded.to(kept.dtype), kept) else kept
+        tensors[key] = kept
+    return tensors
 
 
 def older_files(folder: Path) -> set[str]:

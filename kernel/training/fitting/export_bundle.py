@@ -61,7 +61,7 @@ def export_run(run: Path, folder: Path, name: str, trained_on: str, weights: str
         prior=prior / prior.sum(axis=1, keepdims=True),
         fingerprint="",
     )
-    return write_bundle(bundle, folder, weights, figures)
+    return write_bundle(bundle, folder, weights, figures, half=True)
 
 
 def load_network(run: Path, entry: dict, fold: int) -> DetectorNetwork:
