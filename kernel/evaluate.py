@@ -26,14 +26,14 @@ from training.data.labels import (
     read_grades,
     report_faults,
 )
-from training.data.study_headers import read_headers
+from training.data.study_headers import read_study_headers
 from training.data.targets import place_targets
-from training.evaluation.grade_figures import grading_figures, read_predictions
+from training.evaluation.grade_figures import grading_figures, read_submitted_grades
 from training.evaluation.member_weights import fit_weights, member_figures, members_mean, read_members
 from training.evaluation.phantom_bound import best_on_studies
 from training.evaluation.point_figures import point_figures, point_table, squeezed_lengths
 from training.evaluation.text_and_plots import draw_evaluation, evaluation_text
-from training.json_files import write_json
+from training.json_files import write_strict_json
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -90,7 +90,7 @@ def evaluate(options: argparse.Namespace) -> dict:
     grades = read_grades(options.data / GRADES_FILE.replace("train", split))
     studies = None
     if options.submission:
-        studies, probabilities = read_predictions(options.submission, grades)
+        studies, probabilities = read_submitted_grades(options.submission, grades)
     if options.members:
         studies, members = read_members(options.members, grades, studies)
     if not options.submission:
@@ -107,14 +107,14 @@ def evaluate(options: argparse.Namespace) -> dict:
     if options.points:
         lengths = squeezed_lengths(options.bundle)
         source = find_dataset(options.data, split)
-        decoded = build_cache(source, options.cache, 0) if options.cache else read_headers(source)
+        decoded = build_cache(source, options.cache, 0) if options.cache else read_study_headers(source)
         coordinates, faults = read_coordinates(options.data / COORDINATES_FILE.replace("train", split))
         targets, more = place_targets(coordinates, decoded)
         report_faults([*decoded.faults, *faults, *more], strict=False)
         table = point_table(options.points, targets, decoded, grades, lengths)
         figures["points"] = point_figures(table)
     if options.json:
-        write_json(options.json, figures)
+        write_strict_json(options.json, figures)
     if options.png:
         draw_evaluation(options.png, figures, table)
     return figures

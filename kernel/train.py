@@ -29,14 +29,14 @@ from lumbar.faults import DataNotFoundError
 from lumbar.networks.device import DeviceError, choose_device, keep_freed_memory
 from phantom import TRANSFER_SYNTAXES, write_phantoms
 from training.data.labels import LabelError
-from training.data.training_data import Sources, check_apart, read_materials
+from training.data.training_data import DataPaths, check_apart, read_training_data
 from training.evaluation.phantom_bound import describe_bound
 from training.fitting.closing_summary import closing, report
 from training.fitting.export_bundle import export_run
 from training.fitting.imagenet_start import convert_lite0
 from training.fitting.loop import TrainingError
 from training.fitting.run_recipe import run_recipe
-from training.fitting.train_detector import Workshop
+from training.fitting.train_detector import TrainingSetup
 from training.recipes.small import RECIPES
 
 RAW = argparse.RawDescriptionHelpFormatter
@@ -148,7 +148,7 @@ def train(options: argparse.Namespace) -> None:
     logging.info("device %s (%s), precision %s", device.torch, device.reason, device.precision)
     workers = options.workers if options.workers is not None else 4 * (device.torch.type == "cuda")
     cache = options.cache or options.out / "cache"
-    sources = Sources(
+    paths = DataPaths(
         options.data,
         cache,
         options.improved,
@@ -171,14 +171,14 @@ def train(options: argparse.Namespace) -> None:
             raise LabelError(
                 f"--{flag}: no network of {recipe.name} that is to be trained uses it; leave it out"
             )
-    materials, more = read_materials(sources, options.out), None
+    data, extra_data = read_training_data(paths, options.out), None
     if options.more:
-        sources = replace(sources, data=options.more, cache=cache / "more", improved=None, pretraining=None)
-        more = read_materials(sources, options.out / "more")
-        check_apart(materials, more)
-    shop = Workshop(materials, device, workers, options.imagenet, more)
+        paths = replace(paths, data=options.more, cache=cache / "more", improved=None, pretraining=None)
+        extra_data = read_training_data(paths, options.out / "more")
+        check_apart(data, extra_data)
+    setup = TrainingSetup(data, device, workers, options.imagenet, extra_data)
     started = time.monotonic()
-    about = run_recipe(recipe, shop, options.out, networks, classifiers)
+    about = run_recipe(recipe, setup, options.out, networks, classifiers)
     report(about)
     print(closing(about, options.out, time.monotonic() - started))
 

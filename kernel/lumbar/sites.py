@@ -16,6 +16,7 @@ DESCRIPTION_KEYS = {SAGITTAL_T2: "sagittal_t2", SAGITTAL_T1: "sagittal_t1", AXIA
 LEVELS = ("l1_l2", "l2_l3", "l3_l4", "l4_l5", "l5_s1")
 SEVERITIES = ("normal_mild", "moderate", "severe")
 SEVERITY_LABELS = ("Normal/Mild", "Moderate", "Severe")  # as train.csv spells them
+MISSING = -1  # in place of a severity's number: the site has no label
 SEVERITY_WEIGHTS = (1.0, 2.0, 4.0)  # of the competition's metric
 
 GROUPS = (

@@ -7,7 +7,7 @@ from pathlib import Path
 from lumbar.atomic_files import write_atomically
 
 
-def write_json(file: Path, values: object) -> None:
+def write_strict_json(file: Path, values: object) -> None:
     """Write values as indented JSON, atomically; NaN and infinities become null."""
     write_atomically(file, json.dumps(known_only(values), indent=1, allow_nan=False) + "\n")
 

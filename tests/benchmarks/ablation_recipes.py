@@ -9,13 +9,13 @@ from lumbar.networks.device import choose_device
 from lumbar.sites import SAGITTAL_T2
 from tests.benchmarks.true_points import true_points
 from training.data.crop_augmentation import NO_AFFINE
-from training.data.training_data import Sources, read_materials
+from training.data.training_data import DataPaths, read_training_data
 from training.data.volume_augmentation import DetectorAugmentation
 from training.fitting.loop import Schedule
 from training.fitting.run_recipe import RUN_FILE, check_same_run
 from training.fitting.train_classifier import PointsByStudy, train_classifier
-from training.fitting.train_detector import Workshop, train_network
-from training.json_files import write_json
+from training.fitting.train_detector import TrainingSetup, train_network
+from training.json_files import write_strict_json
 from training.recipes.families import ClassifierRecipe
 from training.recipes.small import MILD, MILD_CROPS, small_network
 
@@ -58,7 +58,7 @@ ARMS = {
 class Bench:
     """What all trainings share. points: the labelled ones, which classifiers are trained on. out: RUN."""
 
-    shop: Workshop
+    setup: TrainingSetup
     training: list[str]
     held_out: list[str]
     points: PointsByStudy
@@ -68,26 +68,26 @@ class Bench:
         return self.out / kind / arm / f"seed{seed}"
 
 
-def lay_out(sources: Sources, out: Path, count: int) -> Bench:
+def lay_out(paths: DataPaths, out: Path, count: int) -> Bench:
     """Read the data and split it; LabelError if the folder holds trainings of other sizes or data."""
-    materials = read_materials(sources, out)
-    studies = list(materials.study_ids[:count])
+    training_data = read_training_data(paths, out)
+    studies = list(training_data.study_ids[:count])
     sizes = {kind: {arm: asdict(recipe) for arm, recipe in arms.items()} for kind, arms in ARMS.items()}
-    identity = json.loads(json.dumps({"sizes": sizes, "data": materials.fingerprint, "studies": studies}))
+    identity = json.loads(json.dumps({"sizes": sizes, "data": training_data.fingerprint, "studies": studies}))
     check_same_run(out / RUN_FILE, identity)
-    write_json(out / RUN_FILE, identity)
-    shop = Workshop(materials, choose_device("cpu", "amp"), workers=0, imagenet=None)
+    write_strict_json(out / RUN_FILE, identity)
+    setup = TrainingSetup(training_data, choose_device("cpu", "amp"), workers=0, imagenet=None)
     held_out = studies[::HELD_OUT]
-    return Bench(shop, [s for s in studies if s not in held_out], held_out, true_points(materials), out)
+    return Bench(setup, [s for s in studies if s not in held_out], held_out, true_points(training_data), out)
 
 
 def train(bench: Bench, kind: str, arm: str, seed: int) -> dict[str, float]:
     """Train one network, if that is not done, and return its figures on the held-out studies."""
     recipe, folder = replace(ARMS[kind][arm], seed=seed), bench.folder(kind, arm, seed)
     if kind == "detector":
-        figures = train_network(recipe, bench.training, bench.held_out, bench.shop, folder)["best"]
+        figures = train_network(recipe, bench.training, bench.held_out, bench.setup, folder)["best"]
     else:
-        result = train_classifier(recipe, bench.training, bench.held_out, bench.points, bench.shop, folder)
+        result = train_classifier(recipe, bench.training, bench.held_out, bench.points, bench.setup, folder)
         figures = result["figures"]
     # A figure that does not exist is null in a result that is read again.
     return {name: float("nan") if value is None else value for name, value in figures.items()}

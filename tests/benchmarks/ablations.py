@@ -27,10 +27,10 @@ from tests.benchmarks.ablation_recipes import ARMS, STUDIES, Bench, lay_out, tra
 from tests.benchmarks.averaging import average
 from tests.benchmarks.paired_differences import compare, lines
 from training.data.classifier_dataset import seen_labels
-from training.data.training_data import Sources
+from training.data.training_data import DataPaths
 from training.evaluation.metric import TERMS, best_constant
 from training.fitting.classifier_step import grade_figures
-from training.json_files import write_json
+from training.json_files import write_strict_json
 
 # By ablation: kind and arm of what is trained; the solution's arm first.
 TRAININGS = {
@@ -59,10 +59,10 @@ def main(arguments: list[str] | None = None) -> dict:
     add("--json", type=Path, help="where to write all figures")
     options = parser.parse_args(arguments)
     log_progress()
-    sources = Sources(
+    paths = DataPaths(
         options.data, options.cache or options.out / "cache", None, None, options.workers, strict=False
     )
-    bench = lay_out(sources, options.out, options.studies)
+    bench = lay_out(paths, options.out, options.studies)
     result = measure(
         bench, [options.only] if options.only else list(TRAININGS), options.seeds, options.workers
     )
@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> dict:
         for row, figures in comparison.get("beside", {}).items():
             print(f"  {row}: " + ", ".join(f"{figure} {value:.3f}" for figure, value in figures.items()))
     if options.json:
-        write_json(options.json, result)
+        write_strict_json(options.json, result)
     return result
 
 
@@ -101,7 +101,7 @@ def measure(bench: Bench, names: list[str], seeds: int, workers: int) -> dict[st
 
 def constant_figures(bench: Bench) -> dict[str, dict[str, float]]:
     """Return what the training studies' best constant gets: what a classifier has to beat."""
-    grades = bench.shop.materials.grades
+    grades = bench.setup.data.grades
     labels = seen_labels(grades.of(bench.held_out), bench.held_out, bench.points)
     constant = best_constant(grades.of(bench.training))
     figures = grade_figures(labels, np.broadcast_to(constant, (len(labels), *constant.shape)))

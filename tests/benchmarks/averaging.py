@@ -33,12 +33,12 @@ def average(
     for seed in range(seeds):
         network = ClassifierNetwork(classifier.config)
         load_tensors(network, bench.folder("classifier", "level", seed) / "step1" / BEST)
-        *each, at_mean = [predict_studies(network, way, bench.shop.device).probabilities for way in crops]
+        *each, at_mean = [predict_studies(network, way, bench.setup.device).probabilities for way in crops]
         single = [grade_figures(labels, probabilities) for probabilities in each]
         arms["probabilities averaged"].append(grade_figures(labels, weighted_mean(each, [1.0] * len(each))))
         arms["points averaged"].append(grade_figures(labels, at_mean))
         arms["one detector"].append({name: mean(figures[name] for figures in single) for name in single[0]})
-    targets, length = bench.shop.materials.targets, detector.config.max_length
+    targets, length = bench.setup.data.targets, detector.config.max_length
     errors = [error_figures(point_errors(way, targets, length)) for way in ways]
     one = {name: mean(figures[name] for figures in errors[:-1]) for name in errors[0]}
     return arms, {"points of one detector": one, "points averaged": errors[-1]}
@@ -47,7 +47,7 @@ def average(
 def find(bench: Bench, detector: NetworkRecipe, seed: int) -> FoundPoints:
     network = DetectorNetwork(detector.config)
     load_tensors(network, bench.folder("detector", "expanding", seed) / BEST)
-    return predict_points(network, bench.shop.materials.cache, bench.held_out, bench.shop.device)
+    return predict_points(network, bench.setup.data.cache, bench.held_out, bench.setup.device)
 
 
 def mean_points(found: list[FoundPoints]) -> FoundPoints:
@@ -68,4 +68,4 @@ def crops_at(
         study: bench.points[study] | {found.description: SitePoints(kinds["fixed"], length)}
         for study, kinds in found.studies.items()
     }
-    return classifier_dataset(classifier, bench.held_out, bench.points | points, bench.shop, None)
+    return classifier_dataset(classifier, bench.held_out, bench.points | points, bench.setup, None)

@@ -23,7 +23,7 @@ from tests.making.random_bundle import (
     write_random_bundle,
 )
 from training.data.detector_dataset import DetectorBatch, DetectorDataset, join_volumes
-from training.data.training_data import Sources, read_materials
+from training.data.training_data import DataPaths, read_training_data
 from training.fitting.losses import pointer_loss
 
 CACHE = Path(os.environ.get("LUMBAR_BENCHMARK_CACHE", Path.home() / ".cache" / "lumbar-benchmarks"))
@@ -61,15 +61,15 @@ def learnt_members(device: str) -> Path:
     if not (folder / "weights_manifest.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         data = phantoms(PHANTOMS, seed=5, split="train")
-        sources = Sources(data, CACHE / f"{data.name}-decoded", None, None, os.cpu_count() or 1, strict=False)
-        materials, chosen = read_materials(sources, folder), choose_device(device)
+        paths = DataPaths(data, CACHE / f"{data.name}-decoded", None, None, os.cpu_count() or 1, strict=False)
+        training_data, chosen = read_training_data(paths, folder), choose_device(device)
         torch.manual_seed(0)
         detector = random_detector("learnt", "fixed", LENGTHS["family_a"], FAMILY_A)
         for description, network in detector.networks.items():
             dataset = DetectorDataset(
-                materials.cache,
-                list(materials.study_ids),
-                materials.targets,
+                training_data.cache,
+                list(training_data.study_ids),
+                training_data.targets,
                 description,
                 network.config.max_length,
                 augmentation=None,

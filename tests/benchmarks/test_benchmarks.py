@@ -19,7 +19,7 @@ from tests.benchmarks.scaling import repeat_study
 from tests.benchmarks.speed_ratio import figures
 from tests.benchmarks.training_flops import DetectorPasses, Pass, count_pass
 from tests.benchmarks.two_processes import Measured
-from tests.making.labelled_competition import materials_of, tiny_recipe, workshop, write_competition
+from tests.making.labelled_competition import tiny_recipe, training_data_of, training_setup, write_competition
 from tests.making.small_study import write_studies
 
 IMAGE = {
@@ -136,8 +136,8 @@ def test_every_member_of_a_recipe_is_timed(tmp_path, monkeypatch):
     recipe = tiny_recipe()
     alone = replace(recipe.networks[0], name="alone", sequence_alone=True, augmentation=None)
     recipe = replace(recipe, networks=(*recipe.networks, alone))
-    shop = workshop(materials_of(write_competition(tmp_path / "data"), tmp_path))
-    result = training.measure(recipe, shop)
+    setup = training_setup(training_data_of(write_competition(tmp_path / "data"), tmp_path))
+    result = training.measure(recipe, setup)
     assert list(result) == [member.name for member in (*recipe.networks, *recipe.classifiers)]
     for rates in result.values():
         ratio = rates["loader"]["median"] / rates["step"]["median"]
@@ -150,8 +150,8 @@ def test_held_out_studies_are_the_first_folds_and_nothing_else_is_shown(tmp_path
     run.mkdir()
     recipe = {"fold_count": 5, "fold_seed": 42, "folds": [1]}
     (run / "run.json").write_text(json.dumps({"recipe": recipe}))
-    shop = workshop(materials_of(data, tmp_path / "work"))
-    training, validation = shop.split(1, shop.materials.folds(5, 42))
+    setup = training_setup(training_data_of(data, tmp_path / "work"))
+    training, validation = setup.split(1, setup.data.folds(5, 42))
     assert held_out.held_out_studies(data, run) == set(validation) and len(training) == 4
     held_out.lay_out(data, set(validation), shown)
     assert {folder.name for folder in (shown / "train_images").iterdir()} == set(validation)

@@ -23,13 +23,13 @@ from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.device import choose_device, keep_freed_memory
 from tests.benchmarks.paired_differences import spread
 from tests.benchmarks.true_points import true_points
-from training.data.training_data import Sources, read_materials
+from training.data.training_data import DataPaths, read_training_data
 from training.fitting.classifier_step import PLAIN, classifier_losses, study_logits
 from training.fitting.loop import Task, train_one_epoch
 from training.fitting.losses import weight_means
 from training.fitting.train_classifier import PointsByStudy, classifier_dataset, on_device, study_batches
-from training.fitting.train_detector import Workshop, network_dataset, recipe_losses, training_parts
-from training.json_files import write_json
+from training.fitting.train_detector import TrainingSetup, network_dataset, recipe_losses, training_parts
+from training.json_files import write_strict_json
 from training.recipes.families import ClassifierRecipe, NetworkRecipe
 from training.recipes.small import RECIPES
 
@@ -57,62 +57,62 @@ def main(arguments: list[str] | None = None) -> dict:
         keep_freed_memory()  # as train.py does
     with tempfile.TemporaryDirectory() as scratch:
         cache = options.cache or Path(scratch) / "cache"
-        sources = Sources(options.data, cache, None, None, max(1, options.workers), strict=False)
+        paths = DataPaths(options.data, cache, None, None, max(1, options.workers), strict=False)
         device = choose_device(options.device, "fp32" if options.device == "cpu" else "auto")
-        shop = Workshop(read_materials(sources, Path(scratch)), device, options.workers, None)
-        result = measure(RECIPES[options.recipe], shop)
+        setup = TrainingSetup(read_training_data(paths, Path(scratch)), device, options.workers, None)
+        result = measure(RECIPES[options.recipe], setup)
     about = {"recipe": options.recipe, "workers": options.workers, "device": str(device.torch)}
     about |= {"precision": device.precision, "threads": torch.get_num_threads()}
     print(", ".join(f"{key} {value}" for key, value in about.items()), *lines(result), sep="\n")
     if options.json:
-        write_json(options.json, about | {"members": result})
+        write_strict_json(options.json, about | {"members": result})
     return result
 
 
-def measure(recipe, shop: Workshop) -> dict[str, dict]:
+def measure(recipe, setup: TrainingSetup) -> dict[str, dict]:
     """Return each member's rates: samples a second of the loader and of the step, and their ratio."""
-    studies = list(shop.materials.study_ids[:STUDIES])
-    points = true_points(shop.materials)
+    studies = list(setup.data.study_ids[:STUDIES])
+    points = true_points(setup.data)
     result = {}
     for network in recipe.networks:
-        result[network.name] = rates(network_task(network, studies, shop), shop)
+        result[network.name] = rates(network_task(network, studies, setup), setup)
     for classifier in recipe.classifiers:
-        result[classifier.name] = rates(classifier_task(classifier, studies, points, shop), shop)
+        result[classifier.name] = rates(classifier_task(classifier, studies, points, setup), setup)
     return result
 
 
-def network_task(recipe: NetworkRecipe, studies: list[str], shop: Workshop) -> Task:
-    network = DetectorNetwork(recipe.config).to(shop.device.torch)
+def network_task(recipe: NetworkRecipe, studies: list[str], setup: TrainingSetup) -> Task:
+    network = DetectorNetwork(recipe.config).to(setup.device.torch)
     steps = count()
 
     def losses(batch) -> dict:
         step, share = next(steps), recipe.pointer_share
         pointed = float(int((step + 1) * share) > int(step * share))  # as many steps as on average
-        return recipe_losses(replace(recipe, pointer_share=pointed), network, shop.device, batch)
+        return recipe_losses(replace(recipe, pointer_share=pointed), network, setup.device, batch)
 
-    parts = training_parts(recipe, network, network_dataset(recipe, studies, shop), shop)
+    parts = training_parts(recipe, network, network_dataset(recipe, studies, setup), setup)
     if not recipe.sequence_alone:
         parts["losses"] = losses
     return Task(evaluate=dict, selection="loss", **parts)
 
 
 def classifier_task(
-    recipe: ClassifierRecipe, studies: list[str], points: PointsByStudy, shop: Workshop
+    recipe: ClassifierRecipe, studies: list[str], points: PointsByStudy, setup: TrainingSetup
 ) -> Task:
-    network = ClassifierNetwork(recipe.config).to(shop.device.torch)
-    dataset = classifier_dataset(recipe, studies, points, shop, recipe.augmentation)
+    network = ClassifierNetwork(recipe.config).to(setup.device.torch)
+    dataset = classifier_dataset(recipe, studies, points, setup, recipe.augmentation)
     means = weight_means(dataset.labels)
-    batches = study_batches(dataset, recipe.step1, recipe.seed, shop)
+    batches = study_batches(dataset, recipe.step1, recipe.seed, setup)
 
     def losses(batch) -> dict:
-        batch = on_device(batch, shop)
+        batch = on_device(batch, setup)
         return classifier_losses(study_logits(network, batch.crops), batch, PLAIN, means)
 
     steps = -(-len(dataset) // recipe.step1.batch)
     return Task(network, batches, steps, losses, dict, "loss", network.train)
 
 
-def rates(task: Task, shop: Workshop) -> dict:
+def rates(task: Task, setup: TrainingSetup) -> dict:
     """Time a task's epochs of loading, then steps on one batch, both as in ``training.fitting.loop``."""
     samples = len(task.batches(0).dataset)
     loader = [samples / seconds for seconds in timed(lambda epoch: deque(task.batches(epoch), maxlen=0))]
@@ -121,10 +121,12 @@ def rates(task: Task, shop: Workshop) -> dict:
     stepping = replace(task, batches=lambda epoch: [batch] * STEPS, steps=STEPS)
     optimizer = torch.optim.AdamW(task.network.parameters())
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    scaler = torch.amp.GradScaler(shop.device.torch.type, enabled=shop.device.autocast_type == torch.float16)
+    scaler = torch.amp.GradScaler(
+        setup.device.torch.type, enabled=setup.device.autocast_type == torch.float16
+    )
 
     def step(epoch: int) -> None:
-        train_one_epoch(stepping, optimizer, scheduler, scaler, shop.device, epoch, "step")
+        train_one_epoch(stepping, optimizer, scheduler, scaler, setup.device, epoch, "step")
 
     stepped = [STEPS * size / seconds for seconds in timed(step)]
     figures = {"loader": spread(loader), "step": spread(stepped)}

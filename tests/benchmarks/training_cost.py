@@ -19,7 +19,7 @@ from lumbar.grids import CROP_GRID, CROP_OFFSETS, DETECTOR_GRID
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SITES
 from tests.benchmarks.training_flops import classifier_passes, detector_passes
 from training.fitting.loop import Schedule
-from training.json_files import write_json
+from training.json_files import write_strict_json
 from training.recipes.families import ClassifierRecipe, NetworkRecipe, Recipe
 from training.recipes.small import RECIPES
 
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> dict:
     for name, price in result.items():
         print("\n".join(lines(name, price)))
     if options.json:
-        write_json(options.json, result)
+        write_strict_json(options.json, result)
     return result
 
 

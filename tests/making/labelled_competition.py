@@ -13,10 +13,10 @@ from lumbar.networks.device import choose_device
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SEVERITY_LABELS, SITES
 from tests.making.dicom_writer import AXIAL, SAGITTAL, write_slice
 from training.data.crop_augmentation import CropAugmentation
-from training.data.training_data import Materials, Sources, read_materials
+from training.data.training_data import DataPaths, TrainingData, read_training_data
 from training.data.volume_augmentation import Affine, Brightness, DetectorAugmentation
 from training.fitting.loop import Schedule
-from training.fitting.train_detector import Workshop
+from training.fitting.train_detector import TrainingSetup
 from training.recipes.families import SHORT, ClassifierRecipe, DetectorRecipe, NetworkRecipe, Recipe
 
 ROWS, COLUMNS, SLICES = 48, 40, 6
@@ -140,11 +140,11 @@ def tiny_detector(description: str, pointer: str = "lstm") -> DetectorConfig:
     )
 
 
-def materials_of(root: Path, out: Path, **sources) -> Materials:
-    """Read a folder's materials into a cache under ``out``, in this process."""
+def training_data_of(root: Path, out: Path, **paths) -> TrainingData:
+    """Read a folder's training_data into a cache under ``out``, in this process."""
     values = {"data": root, "cache": out / "cache", "improved": None, "pretraining": None}
-    return read_materials(Sources(**(values | {"workers": 0, "strict": False} | sources)), out)
+    return read_training_data(DataPaths(**(values | {"workers": 0, "strict": False} | paths)), out)
 
 
-def workshop(materials: Materials) -> Workshop:
-    return Workshop(materials, choose_device("cpu", "fp32"), workers=0, imagenet=None)
+def training_setup(training_data: TrainingData) -> TrainingSetup:
+    return TrainingSetup(training_data, choose_device("cpu", "fp32"), workers=0, imagenet=None)

@@ -15,7 +15,13 @@ from tests.benchmarks.ablation_recipes import ARMS
 from tests.benchmarks.averaging import mean_points
 from tests.benchmarks.paired_differences import compare, lines
 from tests.benchmarks.true_points import true_points
-from tests.making.labelled_competition import SCHEDULE, materials_of, tiny_recipe, workshop, write_competition
+from tests.making.labelled_competition import (
+    SCHEDULE,
+    tiny_recipe,
+    training_data_of,
+    training_setup,
+    write_competition,
+)
 from training.data.classifier_dataset import ClassifierDataset
 from training.fitting.out_of_fold_points import FoundPoints
 from training.fitting.train_detector import network_dataset
@@ -32,20 +38,20 @@ def test_differences_are_paired_by_seed():
 
 
 @pytest.fixture(scope="module")
-def materials(tmp_path_factory):
+def training_data(tmp_path_factory):
     """Four studies of dots; of study 100 the first foramen has a grade and no coordinate."""
     root = write_competition(tmp_path_factory.mktemp("ablations") / "data")
     table = pd.read_csv(root / "train_label_coordinates.csv")
     left = (table["condition"] == "Left Neural Foraminal Narrowing") & (table["level"] == "L1/L2")
     table[~(left & (table["study_id"] == 100))].to_csv(root / "train_label_coordinates.csv", index=False)
-    return materials_of(root, root.parent)
+    return training_data_of(root, root.parent)
 
 
-def test_a_recipes_label_is_what_its_network_learns(materials):
-    shop = workshop(materials)
+def test_a_recipes_label_is_what_its_network_learns(training_data):
+    setup = training_setup(training_data)
     recipe = replace(tiny_recipe().networks[1], augmentation=None)
     narrow = {name: getattr(ARMS["detector"]["single_voxel"], name) for name in ("sigma", "decay", "reach")}
-    wide, voxel = (network_dataset(r, ["101"], shop)[0] for r in (recipe, replace(recipe, **narrow)))
+    wide, voxel = (network_dataset(r, ["101"], setup)[0] for r in (recipe, replace(recipe, **narrow)))
     assert (voxel.amplitude > 0).sum(dim=1).tolist() == [1] * 10
     assert (voxel.planes > 1e-6).sum(dim=(1, 2)).tolist() == [1] * 10
     assert (wide.amplitude > 0).sum(dim=1).max() == 4  # slices 0 to 3 or 2 to 5 of six
@@ -54,10 +60,10 @@ def test_a_recipes_label_is_what_its_network_learns(materials):
         assert (getattr(voxel, peak).flatten(1).argmax(1) == getattr(wide, peak).flatten(1).argmax(1)).all()
 
 
-def test_a_true_crop_shows_its_dot_and_an_unknown_place_has_no_grade(materials):
+def test_a_true_crop_shows_its_dot_and_an_unknown_place_has_no_grade(training_data):
     studies = ["100", "101"]
-    labels, points = materials.grades.of(studies), true_points(materials)
-    dataset = ClassifierDataset(materials.cache, studies, labels, points, "shift", None, seed=0)
+    labels, points = training_data.grades.of(studies), true_points(training_data)
+    dataset = ClassifierDataset(training_data.cache, studies, labels, points, "shift", None, seed=0)
     for index in range(2):
         centre = dataset.windows(index, np.random.default_rng(0))[:, 2, 28:36, 28:36].mean(axis=(1, 2))
         unknown = np.isin(np.arange(25), range(5, 15)) & (index == 0)  # the volume that lacks a label
@@ -76,7 +82,7 @@ def test_the_mean_point_keeps_its_five_slices_together():
 
 
 @pytest.mark.long
-def test_every_arm_trains_once_and_one_detector_is_its_own_mean(materials, tmp_path, monkeypatch):
+def test_every_arm_trains_once_and_one_detector_is_its_own_mean(training_data, tmp_path, monkeypatch):
     tiny, once = tiny_recipe(), replace(SCHEDULE, epochs=1)
     network = replace(tiny.networks[1], augmentation=None, schedule=once)
     classifier = replace(tiny.classifiers[0], step1=once, step2=None)
@@ -84,8 +90,8 @@ def test_every_arm_trains_once_and_one_detector_is_its_own_mean(materials, tmp_p
     voxel = replace(network, sigma=0.1, reach=0)
     monkeypatch.setitem(ARMS, "detector", {"expanding": network, "single_voxel": voxel})
     monkeypatch.setitem(ARMS, "classifier", {"level": classifier, "alone": alone})
-    data = str(materials.cache.folder.parent / "data")
-    command = ["--data", data, "--out", str(tmp_path / "run"), "--cache", str(materials.cache.folder)]
+    data = str(training_data.cache.folder.parent / "data")
+    command = ["--data", data, "--out", str(tmp_path / "run"), "--cache", str(training_data.cache.folder)]
     command += ["--workers", "1", "--seeds", "2", "--json", str(tmp_path / "figures.json")]
     result = ablations.main(command)
     assert set(result) == {"gaussian", "level_wise", "tta"} and (tmp_path / "figures.json").stat().st_size

@@ -12,7 +12,7 @@ from lumbar.sites import DESCRIPTIONS
 from tests.making.labelled_competition import write_competition
 from training.data import cache
 from training.data.labels import COORDINATES_FILE, LabelError, read_coordinates
-from training.data.study_headers import read_headers
+from training.data.study_headers import read_study_headers
 from training.data.targets import place_targets
 
 
@@ -100,7 +100,7 @@ def test_headers_are_what_a_cache_says_without_pixels(tmp_path):
     odd = pydicom.dcmread(files[1])
     del odd.PixelSpacing
     odd.save_as(files[1])
-    built, read = build(data, tmp_path / "cache"), read_headers(find_dataset(data, "train"))
+    built, read = build(data, tmp_path / "cache"), read_study_headers(find_dataset(data, "train"))
     assert read.study_ids == built.study_ids and read.faults == built.faults
     assert {fault.reason for fault in read.faults} == {"not_dicom", "truncated"}  # oddities cost no label
     assert any(h.spacing is None for v in read.volumes("100").values() for h in v.headers)

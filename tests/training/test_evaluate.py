@@ -11,7 +11,7 @@ from lumbar.outputs.submission import Submission, study_rows
 from lumbar.reading.volume import SliceHeader, Volume
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SEVERITIES, SITE_NAMES, SITES
 from tests.making.dicom_writer import AXIAL
-from tests.making.labelled_competition import ROWS, materials_of, write_competition
+from tests.making.labelled_competition import ROWS, training_data_of, write_competition
 from training.data.labels import read_grades
 from training.evaluation.member_weights import fit_weights, known_mean
 from training.evaluation.metric import score
@@ -127,9 +127,9 @@ def test_a_command_without_what_it_asks_for_is_refused(arguments, said, capsys):
 
 
 def test_point_errors_in_slices_pixels_and_mm(data, tmp_path):
-    materials = materials_of(data, tmp_path)
+    training_data = training_data_of(data, tmp_path)
     rows = []
-    for (study, description), target in materials.targets.items():
+    for (study, description), target in training_data.targets.items():
         for c, point in enumerate(target.points):
             z, y, x = point + np.array([1, 3, 4]) if description == "Sagittal T1" else point
             site = SITES[DESCRIPTION_SITES[description].start + c]

@@ -12,7 +12,7 @@ from lumbar.grids import squeeze
 from lumbar.networks.heatmap import points_to_heatmap
 from lumbar.reading.volume import SliceHeader, Volume
 from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITES
-from tests.making.labelled_competition import join_axial_series, materials_of, write_competition
+from tests.making.labelled_competition import join_axial_series, training_data_of, write_competition
 from training.data.detector_dataset import PretrainingDataset, class_planes, join_volumes
 from training.data.external_labels import improved_group, read_improved_coordinates, read_pretraining_images
 from training.data.labels import LabelError, read_coordinates, read_grades, study_folds
@@ -22,10 +22,10 @@ TABLE = "train_label_coordinates.csv"
 
 
 def test_every_label_lies_on_its_dot(tmp_path):
-    materials = materials_of(write_competition(tmp_path / "data"), tmp_path)
-    assert len(materials.targets) == 4 * len(DESCRIPTIONS) and not materials.faults
-    for (study, description), target in materials.targets.items():
-        volume = materials.cache.volumes(study)[description]
+    training_data = training_data_of(write_competition(tmp_path / "data"), tmp_path)
+    assert len(training_data.targets) == 4 * len(DESCRIPTIONS) and not training_data.faults
+    for (study, description), target in training_data.targets.items():
+        volume = training_data.cache.volumes(study)[description]
         for z, y, x in target.points.astype(int):
             assert volume.grid256[z, y, x] > 60, (study, description)  # the background is below 40
         if description != "Axial T2":  # +x is the patient's left: the left sites lie on the later slices
@@ -37,8 +37,8 @@ def test_every_label_lies_on_its_dot(tmp_path):
 
 
 def test_amplitudes_are_the_gaussian_label_right_at_the_ends_and_under_a_squeeze(tmp_path):
-    materials = materials_of(write_competition(tmp_path / "data", studies=2), tmp_path)
-    for target in materials.targets.values():
+    training_data = training_data_of(write_competition(tmp_path / "data", studies=2), tmp_path)
+    for target in training_data.targets.values():
         expected = points_to_heatmap(target.points, (target.amplitude.shape[1], 256, 256))
         whole = target.amplitude[:, :, None, None] * class_planes(target.points, sigma=4)[:, None]
         np.testing.assert_allclose(whole, expected, atol=1e-6)
@@ -54,10 +54,10 @@ def test_amplitudes_are_the_gaussian_label_right_at_the_ends_and_under_a_squeeze
 def test_two_joined_series_expand_each_in_its_own(tmp_path):
     root = write_competition(tmp_path / "data", studies=2)
     join_axial_series(root)
-    materials = materials_of(root, tmp_path)
+    training_data = training_data_of(root, tmp_path)
     # The labels of the moved series name its old study. That both lie at one position is no unusable label.
-    assert {fault.reason for fault in materials.faults} == {"no_series"}
-    target = materials.targets["100", "Axial T2"]
+    assert {fault.reason for fault in training_data.faults} == {"no_series"}
+    target = training_data.targets["100", "Axial T2"]
     assert target.amplitude.shape == (10, 12)  # two times six slices at the same heights, joined
     for amplitude, point in zip(target.amplitude, target.points, strict=True):
         assert len(np.flatnonzero(amplitude)) <= 5 and amplitude[int(point[0])] == 1
@@ -126,8 +126,8 @@ def test_bad_labels_are_named_and_skipped_or_fatal(tmp_path):
     table = pd.concat([table, table.iloc[[5]], table.iloc[[6]].assign(study_id=999)])
     table.to_csv(root / TABLE, index=False)
     (root / "train_images/101/101000/3.dcm").write_bytes(b"not a DICOM file")
-    materials = materials_of(root, tmp_path)
-    reasons = sorted(fault.reason for fault in materials.faults)
+    training_data = training_data_of(root, tmp_path)
+    reasons = sorted(fault.reason for fault in training_data.faults)
     assert [r for r in reasons if r not in ("not_dicom", "no_slice")] == [
         "no_study",
         "not_a_number",
@@ -137,13 +137,13 @@ def test_bad_labels_are_named_and_skipped_or_fatal(tmp_path):
         "unknown_site",
     ]
     assert reasons.count("not_dicom") == 1 and "101" in next(
-        f.where for f in materials.faults if f.reason == "not_dicom"
+        f.where for f in training_data.faults if f.reason == "not_dicom"
     )
     assert reasons.count("no_slice") >= 1
     assert len(pd.read_csv(tmp_path / "faults.csv")) == len(reasons)
-    assert ("100", SAGITTAL_T2) not in materials.targets  # none of its five points was usable
+    assert ("100", SAGITTAL_T2) not in training_data.targets  # none of its five points was usable
     with pytest.raises(LabelError, match="can't be used"):
-        materials_of(root, tmp_path, strict=True)
+        training_data_of(root, tmp_path, strict=True)
 
 
 def test_tables_that_can_not_be_used_are_refused(tmp_path):
@@ -185,7 +185,7 @@ def test_improved_coordinates_replace_the_official_ones(tmp_path):
     pd.DataFrame(rows, columns=columns).to_csv(file)  # with the unnamed index column
     table, faults = read_improved_coordinates(file)
     assert len(table) == 3 and not faults and set(table["unit"]) == {"fraction"}
-    targets = materials_of(root, tmp_path, improved=file).targets
+    targets = training_data_of(root, tmp_path, improved=file).targets
     assert tuple(targets["100", SAGITTAL_T2].points[0, 1:]) == (128, 64)  # the "R" row
     assert tuple(targets["100", SAGITTAL_T1].points[3, 1:]) == (192, 230)  # left foramen, L4/L5
     assert tuple(targets["100", SAGITTAL_T1].points[8, 1:]) == (192, 64)

@@ -9,7 +9,7 @@ import torch
 
 from lumbar.networks.detector import present_slices
 from lumbar.sites import SAGITTAL_T1
-from tests.making.labelled_competition import materials_of, tiny_recipe, workshop, write_competition
+from tests.making.labelled_competition import tiny_recipe, training_data_of, training_setup, write_competition
 from training.data.detector_dataset import join_volumes
 from training.data.targets import faded_by_distance
 from training.fitting.detector_step import pointer_logits
@@ -23,9 +23,9 @@ LEARNING = ("pointer.sequence.", "pointer.head.")
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
+def setup(tmp_path_factory):
     root = tmp_path_factory.mktemp("sequence")
-    return workshop(materials_of(write_competition(root / "data", studies=3), root))
+    return training_setup(training_data_of(write_competition(root / "data", studies=3), root))
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +34,16 @@ def recipe():
     return replace(recipe, augmentation=None, sequence_alone=True, half=2.5)
 
 
-def test_a_sequence_learns_on_features_what_it_would_learn_on_the_slices(shop, recipe):
+def test_a_sequence_learns_on_features_what_it_would_learn_on_the_slices(setup, recipe):
     torch.manual_seed(0)
     network = start_detector(recipe.config, None, False).eval()
-    volumes = network_dataset(recipe, ["100", "101"], shop)
+    volumes = network_dataset(recipe, ["100", "101"], setup)
     batch = join_volumes([volumes[0], volumes[1]])
     whole = pointer_loss(*pointer_logits(network, batch, present_slices(batch.grid)))
     whole.backward()
     expected = {name: p.grad for name, p in network.named_parameters() if name.startswith(LEARNING)}
     network.zero_grad()
-    task = sequence_task(network, volumes, replace(recipe.schedule, batch=2), shop.device, seed=0)
+    task = sequence_task(network, volumes, replace(recipe.schedule, batch=2), setup.device, seed=0)
     (rows,) = task["batches"](0)
     loss = task["losses"](rows)["loss"]
     torch.testing.assert_close(loss, whole)
@@ -52,21 +52,21 @@ def test_a_sequence_learns_on_features_what_it_would_learn_on_the_slices(shop, r
     torch.testing.assert_close(learnt, expected)
 
 
-def test_the_recipe_s_labels_fade_by_distance(shop, recipe):
-    volumes, key = network_dataset(recipe, ["100"], shop), ("100", SAGITTAL_T1)
-    volume = shop.materials.cache.volumes("100")[SAGITTAL_T1]
-    expected = faded_by_distance(shop.materials.targets[key], volume, recipe.half).amplitude
-    plain = network_dataset(replace(recipe, half=None), ["100"], shop)[0].amplitude
+def test_the_recipe_s_labels_fade_by_distance(setup, recipe):
+    volumes, key = network_dataset(recipe, ["100"], setup), ("100", SAGITTAL_T1)
+    volume = setup.data.cache.volumes("100")[SAGITTAL_T1]
+    expected = faded_by_distance(setup.data.targets[key], volume, recipe.half).amplitude
+    plain = network_dataset(replace(recipe, half=None), ["100"], setup)[0].amplitude
     given = volumes[0].amplitude
     np.testing.assert_array_equal(given[:, : len(volume)], expected)
     assert not torch.equal(given, plain) and not given[:, len(volume) :].any()
 
 
-def test_training_a_sequence_leaves_the_rest_of_the_network(shop, recipe, tmp_path):
+def test_training_a_sequence_leaves_the_rest_of_the_network(setup, recipe, tmp_path):
     torch.manual_seed(recipe.seed)
     before = start_detector(recipe.config, None, False).state_dict()
     folder = tmp_path / recipe.name / "fold0"
-    train_network(recipe, ["100", "101"], ["102"], shop, folder)
+    train_network(recipe, ["100", "101"], ["102"], setup, folder)
     after = safetensors.torch.load_file(folder / BEST)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed and all(name.startswith(LEARNING) for name in changed)

@@ -16,7 +16,13 @@ from lumbar.bundle.loading import load_bundle
 from lumbar.bundle.manifest import MANIFEST, read_manifest
 from lumbar.grading.ensemble import detect, site_windows
 from lumbar.sites import SITES
-from tests.making.labelled_competition import SCHEDULE, materials_of, tiny_recipe, workshop, write_competition
+from tests.making.labelled_competition import (
+    SCHEDULE,
+    tiny_recipe,
+    training_data_of,
+    training_setup,
+    write_competition,
+)
 from training.data.classifier_dataset import ClassifierDataset
 from training.data.labels import LabelError
 from training.fitting.closing_summary import closing
@@ -27,13 +33,13 @@ from training.fitting.run_recipe import RUN_FILE, detector_points, run_recipe
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A finished run of the tiny recipe: (recipe, workshop, run folder, what run.json holds)."""
+    """A finished run of the tiny recipe: (recipe, training_setup, run folder, what run.json holds)."""
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("run")
-    shop = workshop(materials_of(write_competition(root / "data"), root / "run"))
+    setup = training_setup(training_data_of(write_competition(root / "data"), root / "run"))
     recipe = tiny_recipe()
-    about = run_recipe(recipe, shop, root / "run", recipe.networks, recipe.classifiers)
-    return recipe, shop, root / "run", about
+    about = run_recipe(recipe, setup, root / "run", recipe.networks, recipe.classifiers)
+    return recipe, setup, root / "run", about
 
 
 def test_a_person_sees_what_happened(finished):
@@ -51,28 +57,28 @@ def test_a_person_sees_what_happened(finished):
 
 
 def test_what_is_done_is_skipped(finished, monkeypatch):
-    recipe, shop, run, about = finished
+    recipe, setup, run, about = finished
     monkeypatch.setattr(stage1, "detector_losses", None)  # a step would fail
-    assert run_recipe(recipe, shop, run, recipe.networks, recipe.classifiers)["figures"] == about["figures"]
+    assert run_recipe(recipe, setup, run, recipe.networks, recipe.classifiers)["figures"] == about["figures"]
 
 
 def test_another_recipe_in_the_same_folder_is_refused(finished):
-    recipe, shop, run, _ = finished
+    recipe, setup, run, _ = finished
     with pytest.raises(LabelError, match="other recipe"):
-        run_recipe(replace(recipe, fold_seed=1), shop, run, (), ())
+        run_recipe(replace(recipe, fold_seed=1), setup, run, (), ())
 
 
 def test_further_studies_that_the_run_did_not_have_are_refused(finished):
-    recipe, shop, run, _ = finished
+    recipe, setup, run, _ = finished
     with pytest.raises(LabelError, match="other more"):
-        run_recipe(recipe, replace(shop, more=shop.materials), run, (), ())
+        run_recipe(recipe, replace(setup, extra_data=setup.data), run, (), ())
 
 
 def test_a_training_crop_is_a_serving_crop_bit_for_bit(finished, tmp_path):
-    recipe, shop, run, _ = finished
+    recipe, setup, run, _ = finished
     export_run(run, tmp_path / "bundle", "tiny", "synthetic dots")
     bundle = load_bundle(tmp_path / "bundle")
-    cache, validation = shop.materials.cache, shop.split(0, shop.materials.folds(5, 42))[1]
+    cache, validation = setup.data.cache, setup.split(0, setup.data.folds(5, 42))[1]
     for detector in recipe.detectors:
         found = {
             n.name: read_points(run / "points" / f"{n.name}.npz", n.config.description)
@@ -85,7 +91,7 @@ def test_a_training_crop_is_a_serving_crop_bit_for_bit(finished, tmp_path):
             dataset = ClassifierDataset(
                 cache, validation, np.zeros((1, 25), np.int8), points, border, None, 0
             )
-            detection = detect((served_by,), cache.volumes(validation[0]), shop.device)[detector.name]
+            detection = detect((served_by,), cache.volumes(validation[0]), setup.device)[detector.name]
             for description, served in detection.points.items():
                 # The bundle's weights are rounded to float16: take over the points, compare the crops.
                 detection.points[description] = points[validation[0]][description].points
@@ -107,15 +113,15 @@ def test_the_bundle_carries_figures_and_prior(finished, tmp_path):
 
 
 def test_points_out_of_fold_need_every_fold(finished, tmp_path):
-    recipe, shop, _, _ = finished
+    recipe, setup, _, _ = finished
     network = replace(recipe.networks[0], points="out_of_fold", schedule=replace(SCHEDULE, epochs=1))
     with pytest.raises(LabelError, match="out of fold"):
-        run_recipe(replace(recipe, networks=(network,)), shop, tmp_path / "run", (network,), ())
+        run_recipe(replace(recipe, networks=(network,)), setup, tmp_path / "run", (network,), ())
 
 
 def test_an_unfinished_run_is_not_exported(finished, tmp_path):
-    recipe, shop, _, _ = finished
-    run_recipe(recipe, shop, tmp_path / "run", (), ())
+    recipe, setup, _, _ = finished
+    run_recipe(recipe, setup, tmp_path / "run", (), ())
     with pytest.raises(LabelError, match="not trained to its end"):
         export_run(tmp_path / "run", tmp_path / "bundle", "none", "nothing")
 
@@ -123,12 +129,12 @@ def test_an_unfinished_run_is_not_exported(finished, tmp_path):
 @pytest.fixture
 def command(finished, monkeypatch, capsys):
     """Give a training command for the finished run's data; return its status, run.json and what it printed."""
-    recipe, shop, run, _ = finished
+    recipe, setup, run, _ = finished
     monkeypatch.setitem(train.RECIPES, recipe.name, recipe)
 
     def give(name: str, out, *flags: str) -> tuple[int, dict, str]:
         given = [name, recipe.name, "--data", str(run.parent / "data"), "--out", str(out), *flags]
-        status = train.main([*given, "--cache", str(shop.materials.cache.folder), "--device", "cpu"])
+        status = train.main([*given, "--cache", str(setup.data.cache.folder), "--device", "cpu"])
         return status, json.loads((out / RUN_FILE).read_text()), capsys.readouterr().out
 
     return give

@@ -16,10 +16,10 @@ from lumbar.networks.classifier import ClassifierConfig
 from lumbar.sites import LEVELS, SAGITTAL_T2
 from tests.making.labelled_competition import (
     SCHEDULE,
-    materials_of,
     tiny_detector,
     tiny_recipe,
-    workshop,
+    training_data_of,
+    training_setup,
     write_competition,
 )
 from training.data.labels import LabelError
@@ -172,7 +172,7 @@ def test_a_segmenter_is_trained_on_external_images_first(tmp_path, monkeypatch):
     """Killed in its second epoch and given again, it ends where an unbroken one ends; the pointer is left alone."""
     external = write_external_images(tmp_path / "external", 3)
     root = write_competition(tmp_path / "data", studies=2)
-    shop = workshop(materials_of(root, tmp_path, pretraining=external))
+    setup = training_setup(training_data_of(root, tmp_path, pretraining=external))
     recipe = replace(tiny_recipe().networks[0], pretraining=2, schedule=replace(SCHEDULE, lr=1e-2))
     losses, fail_at = stage1.pretraining_losses, 0
 
@@ -190,13 +190,13 @@ def test_a_segmenter_is_trained_on_external_images_first(tmp_path, monkeypatch):
     monkeypatch.setattr(stage1, "pretraining_losses", count_down)
     monkeypatch.setattr(stage1, "detector_losses", start_of_training)
     with pytest.raises(StartedFrom) as unbroken:
-        stage1.train_network(recipe, ["100"], ["101"], shop, tmp_path / "a")
+        stage1.train_network(recipe, ["100"], ["101"], setup, tmp_path / "a")
     fail_at = 4  # two steps an epoch
     with pytest.raises(KeyboardInterrupt):
-        stage1.train_network(recipe, ["100"], ["101"], shop, tmp_path / "b")
+        stage1.train_network(recipe, ["100"], ["101"], setup, tmp_path / "b")
     assert (tmp_path / "b/pretraining" / CHECKPOINT).is_file()
     with pytest.raises(StartedFrom) as resumed:
-        stage1.train_network(recipe, ["100"], ["101"], shop, tmp_path / "b")
+        stage1.train_network(recipe, ["100"], ["101"], setup, tmp_path / "b")
     ended, again = (caught.value.network.state_dict() for caught in (unbroken, resumed))
     torch.manual_seed(recipe.seed)
     fresh = start_detector(recipe.config, None, wanted=False).state_dict()

@@ -10,10 +10,10 @@ import torch
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from tests.making.labelled_competition import (
-    materials_of,
     tiny_detector,
     tiny_recipe,
-    workshop,
+    training_data_of,
+    training_setup,
     write_competition,
 )
 from training.data.detector_dataset import join_volumes
@@ -26,16 +26,16 @@ from training.fitting.train_detector import network_dataset, start_from
 
 
 @pytest.fixture(scope="module")
-def materials(tmp_path_factory):
+def training_data(tmp_path_factory):
     root = tmp_path_factory.mktemp("steps")
-    return materials_of(write_competition(root / "data", studies=2), root)
+    return training_data_of(write_competition(root / "data", studies=2), root)
 
 
 @pytest.fixture(scope="module")
-def batch(materials):
+def batch(training_data):
     """Two volumes of sagittal T1: the left foramina's points lie on slice 4, the right ones' on slice 1."""
     (recipe,) = [r for r in tiny_recipe().networks if r.config.description == SAGITTAL_T1]
-    dataset = network_dataset(recipe, ["100", "101"], workshop(materials))
+    dataset = network_dataset(recipe, ["100", "101"], training_setup(training_data))
     return join_volumes([dataset[0], dataset[1]])
 
 
@@ -68,23 +68,23 @@ def test_the_pointer_learns_from_its_share_of_the_steps(batch, network, monkeypa
     assert (network.pointer.head.weight.grad is not None) == learns
 
 
-def test_more_studies_are_learnt_from_where_the_recipe_takes_them(materials, tmp_path):
-    other = materials_of(write_competition(tmp_path / "more", studies=3, seed=1, first=200), tmp_path)
-    check_apart(materials, other)
-    shop, recipe = replace(workshop(materials), more=other), tiny_recipe().networks[0]
-    assert len(network_dataset(recipe, ["101"], shop)) == 1
-    assert len(network_dataset(replace(recipe, more=True), ["101"], workshop(materials))) == 1
+def test_more_studies_are_learnt_from_where_the_recipe_takes_them(training_data, tmp_path):
+    other = training_data_of(write_competition(tmp_path / "more", studies=3, seed=1, first=200), tmp_path)
+    check_apart(training_data, other)
+    setup, recipe = replace(training_setup(training_data), extra_data=other), tiny_recipe().networks[0]
+    assert len(network_dataset(recipe, ["101"], setup)) == 1
+    assert len(network_dataset(replace(recipe, more=True), ["101"], training_setup(training_data))) == 1
     recipe = replace(recipe, more=True)
-    dataset = network_dataset(recipe, ["101"], shop)
-    alone = network_dataset(recipe, other.study_ids, workshop(other))
-    batches = epoch_batches(dataset, 4, 0, shop.device, 0, join_volumes)
+    dataset = network_dataset(recipe, ["101"], setup)
+    alone = network_dataset(recipe, other.study_ids, training_setup(other))
+    batches = epoch_batches(dataset, 4, 0, setup.device, 0, join_volumes)
     for epoch in (0, 1):
         (batch,) = batches(epoch)
         alone.epoch = epoch
         for item in alone:  # augmented for this epoch
             assert (batch.grid == item.grid).flatten(1).all(dim=1).sum() == 1
     with pytest.raises(LabelError, match="--more: got 2 studies that --data has too"):
-        check_apart(materials, materials)
+        check_apart(training_data, training_data)
 
 
 def test_another_networks_weights_are_taken_over_where_they_fit(network, tmp_path):
@@ -99,11 +99,11 @@ def test_another_networks_weights_are_taken_over_where_they_fit(network, tmp_pat
         start_from(network, tmp_path / "none.safetensors")
 
 
-def test_labelled_points_are_the_labels_on_five_slices(materials):
-    found = labelled_points(materials.targets, AXIAL_T2, 32)
+def test_labelled_points_are_the_labels_on_five_slices(training_data):
+    found = labelled_points(training_data.targets, AXIAL_T2, 32)
     assert set(found.studies) == {"100", "101"}
     for study, kinds in found.studies.items():
-        truth = materials.targets[study, AXIAL_T2].points
+        truth = training_data.targets[study, AXIAL_T2].points
         for points in kinds.values():
             assert (points.points[:, :, 1:] == np.rint(truth[:, None, 1:])).all()
             assert (points.points[..., 0] == np.rint(truth[:, :1]) + np.arange(-2, 3)).all()

@@ -99,13 +99,13 @@ def test_input_that_can_not_be_used_is_one_line_and_status_2(line, reason, tmp_p
 )
 def test_precision_on_a_cpu(flags, bfloat16, expected, tmp_path, monkeypatch):
     monkeypatch.setattr(device, "cpu_has_bf16", lambda: bfloat16)
-    monkeypatch.setattr(train, "read_materials", lambda sources, out: None)
-    shops = []
+    monkeypatch.setattr(train, "read_training_data", lambda paths, out: None)
+    setups = []
 
-    def refuse(recipe, shop, *rest):
-        shops.append(shop)
+    def refuse(recipe, setup, *rest):
+        setups.append(setup)
         raise LabelError("seen enough")
 
     monkeypatch.setattr(train, "run_recipe", refuse)
     assert train.main(f"recipe small --data {tmp_path} --out {tmp_path} --device cpu {flags}".split()) == 2
-    assert shops[0].device.precision == expected
+    assert setups[0].device.precision == expected

@@ -11,7 +11,7 @@ from lumbar.grading.crops import enlarge
 from lumbar.grading.ensemble import Detection, site_windows
 from lumbar.grading.point_search import Points
 from lumbar.grids import squeeze
-from lumbar.sites import DESCRIPTION_SITES
+from lumbar.sites import DESCRIPTION_SITES, MISSING
 from training.data.cache import Cache
 from training.data.crop_augmentation import CropAugmentation, augment_crops, jitter_points, mix_studies
 
@@ -107,5 +107,5 @@ def seen_labels(labels: np.ndarray, study_ids: list[str], points: dict) -> np.nd
     for row, study in enumerate(study_ids):
         for description, sites in DESCRIPTION_SITES.items():
             if description not in points.get(study, {}):
-                seen[row, sites] = -1
+                seen[row, sites] = MISSING
     return seen

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import KFold
 
-from lumbar.sites import GROUPS, LEVELS, SEVERITY_LABELS, SITE_NAMES
-from training.evaluation.metric import MISSING
+from lumbar.sites import GROUPS, LEVELS, MISSING, SEVERITY_LABELS, SITE_NAMES
 
 log = logging.getLogger(__name__)
 

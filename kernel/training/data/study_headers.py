@@ -30,7 +30,7 @@ class StudyHeaders:
         return self.studies[study_id]
 
 
-def read_headers(competition: Dataset) -> StudyHeaders:
+def read_study_headers(competition: Dataset) -> StudyHeaders:
     """Read every study and keep its slice headers.
 
     Pixels are decoded as well: a slice counts in a volume only if it can be.

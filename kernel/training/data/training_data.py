@@ -34,12 +34,16 @@ from training.data.targets import Target, faded_by_distance, place_targets
 
 
 @dataclass(frozen=True)
-class Sources:
-    """Where a training's data is.
+class DataPaths:
+    """Where a training's data lie and how they are read.
 
-    data: the competition's folder, train split. cache: where decoded studies go. improved: file of
-    corrected coordinates. pretraining: folder of ``coords_pretrain.csv``. workers: processes. strict:
-    faults are fatal.
+    Attributes:
+        data: The competition's folder, train split.
+        cache: Folder of decoded studies, filled where one is missing.
+        improved: File of corrected coordinates, None without.
+        pretraining: Folder of ``coords_pretrain.csv``, None without.
+        workers: Processes that decode; 0 decodes in this one.
+        strict: Whether a label that can't be used is an error.
     """
 
     data: Path
@@ -51,10 +55,18 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Materials:
-    """What was read. coordinates: table of ``labels.COORDINATE_COLUMNS``. targets: by (study_id, description).
-    study_ids: those with grades and images, in the order of ``train.csv``. fingerprint: SHA-256 over the
-    label files and the list of series.
+class TrainingData:
+    """Decoded studies with their labels.
+
+    Attributes:
+        cache: The decoded studies.
+        grades: The grades of ``train.csv``.
+        coordinates: Table of ``labels.COORDINATE_COLUMNS``.
+        targets: Labels in the volumes, by (study_id, description).
+        study_ids: Studies with grades and images, in the order of ``train.csv``.
+        pretraining_images: External images with points; empty without.
+        faults: Labels and files that can't be used.
+        fingerprint: SHA-256 of the label files and of the list of series.
     """
 
     cache: Cache
@@ -91,30 +103,30 @@ class Materials:
         return {"studies": len(self.study_ids), **{f"labelled {d}": n for d, n in labelled.items()}}
 
 
-def read_materials(sources: Sources, out: Path) -> Materials:
+def read_training_data(paths: DataPaths, out: Path) -> TrainingData:
     """Decode, read and check everything before the first epoch; faults are logged and go to ``faults.csv``.
 
     Raises LabelError for a table that can't be used, and for any fault where ``strict``.
     """
-    competition = find_dataset(sources.data, "train")
-    grades = read_grades(sources.data / GRADES_FILE)
-    coordinates, faults = read_coordinates(sources.data / COORDINATES_FILE)
-    files = [sources.data / GRADES_FILE, sources.data / COORDINATES_FILE]
-    if sources.improved:
-        improved, more = read_improved_coordinates(sources.improved)
+    dataset = find_dataset(paths.data, "train")
+    grades = read_grades(paths.data / GRADES_FILE)
+    coordinates, faults = read_coordinates(paths.data / COORDINATES_FILE)
+    files = [paths.data / GRADES_FILE, paths.data / COORDINATES_FILE]
+    if paths.improved:
+        improved, more = read_improved_coordinates(paths.improved)
         coordinates, faults = replace_coordinates(coordinates, improved), faults + more
-        files.append(sources.improved)
+        files.append(paths.improved)
     images: list[LabelledImage] = []
-    if sources.pretraining:
-        images, more = read_pretraining_images(sources.pretraining)
+    if paths.pretraining:
+        images, more = read_pretraining_images(paths.pretraining)
         faults = faults + more
-    cache = build_cache(competition, sources.cache, sources.workers)
+    cache = build_cache(dataset, paths.cache, paths.workers)
     targets, more = place_targets(coordinates, cache)
     faults = [*cache.faults, *faults, *more]
     write_faults(out / "faults.csv", faults)
-    report_faults(faults, sources.strict)
+    report_faults(faults, paths.strict)
     known = set(cache.study_ids)
-    return Materials(
+    return TrainingData(
         cache=cache,
         grades=grades,
         coordinates=coordinates,
@@ -122,19 +134,19 @@ def read_materials(sources: Sources, out: Path) -> Materials:
         study_ids=tuple(study for study in grades.study_ids if study in known),
         pretraining_images=images,
         faults=tuple(faults),
-        fingerprint=fingerprint([*files, sources.data / "train_series_descriptions.csv"]),
+        fingerprint=files_sha256([*files, paths.data / "train_series_descriptions.csv"]),
     )
 
 
-def check_apart(materials: Materials, more: Materials) -> None:
+def check_apart(data: TrainingData, more: TrainingData) -> None:
     """Raise LabelError if a study is in both: it would be trained on where it is to be validated."""
-    if both := set(materials.study_ids) & set(more.study_ids):
+    if both := set(data.study_ids) & set(more.study_ids):
         raise LabelError(
             f"--more: got {len(both)} studies that --data has too ({min(both)}, ...), expected others; leave them out"
         )
 
 
-def fingerprint(files: list[Path]) -> str:
+def files_sha256(files: list[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes())

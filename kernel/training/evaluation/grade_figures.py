@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from lumbar.outputs.submission import read_submission
-from lumbar.sites import CONDITION_SITES, SEVERITIES, SITE_NAMES, SITES
+from lumbar.sites import CONDITION_SITES, MISSING, SEVERITIES, SITE_NAMES, SITES
 from training.data.labels import Grades, LabelError
 from training.evaluation.metric import (
-    MISSING,
     best_constant,
     calibration,
     grade_log_loss,
@@ -17,7 +16,7 @@ from training.evaluation.metric import (
 )
 
 
-def read_predictions(file: Path, grades: Grades) -> tuple[tuple[str, ...], np.ndarray]:
+def read_submitted_grades(file: Path, grades: Grades) -> tuple[tuple[str, ...], np.ndarray]:
     """Return the graded studies of a submission and their probabilities (n, 25, 3).
 
     Raises LabelError if no study has grades, or a study lacks a row.

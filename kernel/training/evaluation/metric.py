@@ -6,9 +6,8 @@ order of ``lumbar.sites.SITES``. Everything is float64.
 
 import numpy as np
 
-from lumbar.sites import CONDITION_SITES, LEVELS, SEVERITIES, SEVERITY_WEIGHTS, SITES
+from lumbar.sites import CONDITION_SITES, LEVELS, MISSING, SEVERITIES, SEVERITY_WEIGHTS, SITES
 
-MISSING = -1
 TERMS = (*CONDITION_SITES, "any_severe")
 WEIGHTS = np.array(SEVERITY_WEIGHTS)
 EPSILON = np.finfo(np.float64).eps  # scikit-learn's clipping, which the official metric inherits

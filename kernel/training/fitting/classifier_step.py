@@ -12,9 +12,9 @@ from lumbar.bundle.loading import Classifier
 from lumbar.grading.ensemble import classify
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.device import Device
-from lumbar.sites import CONDITION_SITES, SITES
+from lumbar.sites import CONDITION_SITES, MISSING, SITES
 from training.data.classifier_dataset import ClassifierBatch, ClassifierDataset
-from training.evaluation.metric import MISSING, score, severity_auc
+from training.evaluation.metric import score, severity_auc
 from training.fitting.distinct_images import image_features
 from training.fitting.losses import WeightMeans, grade_loss, metric_loss, scaled_weights
 
@@ -23,10 +23,10 @@ PLAIN, WEIGHTED, METRIC = "plain", "weighted", "metric"  # losses: unweighted; w
 
 def study_logits(network: ClassifierNetwork, crops: Tensor) -> Tensor:
     """Return logits (B, 25, 3) of crops (B, 25, 5, 128, 128); many of a study's images may be zero."""
-    return network.grade(slice_features(network, crops))
+    return network.grade(backbone_features(network, crops))
 
 
-def slice_features(network: ClassifierNetwork, crops: Tensor) -> Tensor:
+def backbone_features(network: ClassifierNetwork, crops: Tensor) -> Tensor:
     """Return the backbone's features (B, 25, 5, H) of crops (B, 25, 5, 128, 128)."""
     images = crops.flatten(0, 2).unsqueeze(1)
     return image_features(network.features, images).view(*crops.shape[:3], -1)
@@ -63,7 +63,7 @@ class Predictions:
             np.savez(beside, study_ids=np.array(self.study_ids, dtype=str), probabilities=self.probabilities)
 
 
-def read_predictions(file: Path) -> Predictions:
+def read_run_predictions(file: Path) -> Predictions:
     """Read what ``Predictions.write`` wrote."""
     with np.load(file) as arrays:
         return Predictions(tuple(str(study) for study in arrays["study_ids"]), arrays["probabilities"])
@@ -118,5 +118,5 @@ def freeze_features(network: ClassifierNetwork, dataset: ClassifierDataset, devi
         for index in range(len(dataset)):
             crops = dataset[index][0][None].to(device.torch)
             with device.autocast():
-                rows.append(network.site_features(slice_features(network, crops)).float())
+                rows.append(network.site_features(backbone_features(network, crops)).float())
     return FrozenFeatures(torch.cat(rows), dataset.labels.to(device.torch))

@@ -58,11 +58,11 @@ def pointer_logits(
     network: DetectorNetwork, batch: DetectorBatch, present: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the pointer's logits, what they should say, and what counts: all (B, C, D)."""
-    logits = network.pointer.point(slice_features(network, batch, present), present)
+    logits = network.pointer.point(pointer_features(network, batch, present), present)
     return logits, pointer_target(batch), counted(batch.labelled, present)
 
 
-def slice_features(network: DetectorNetwork, batch: DetectorBatch, present: Tensor) -> Tensor:
+def pointer_features(network: DetectorNetwork, batch: DetectorBatch, present: Tensor) -> Tensor:
     """Return what the pointer's encoder says of each slice, (B, D, feature)."""
     images = neighbours(batch.grid).flatten(0, 1)
     return image_features(network.pointer.encode, images).unflatten(0, present.shape)

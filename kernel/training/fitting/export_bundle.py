@@ -28,7 +28,7 @@ def export_run(run: Path, folder: Path, name: str, trained_on: str, weights: str
     about = json.loads((run / RUN_FILE).read_text())
     recipe = about["recipe"]
     networks = {
-        (entry["name"], fold): load_network(run, entry, fold)
+        (entry["name"], fold): load_trained_network(run, entry, fold)
         for entry in recipe["networks"]
         for fold in recipe["folds"]
     }
@@ -45,7 +45,7 @@ def export_run(run: Path, folder: Path, name: str, trained_on: str, weights: str
                 network: about["figures"][f"{network}/fold{fold}"]["best"] for network in entry["networks"]
             }
         for entry in recipe["classifiers"]:
-            member = Classifier(entry["name"] + suffix[fold], 1.0, load_classifier(run, entry, fold))
+            member = Classifier(entry["name"] + suffix[fold], 1.0, load_trained_classifier(run, entry, fold))
             classifiers.append(member)
             figures[member.name] = about["figures"][f"{entry['name']}/fold{fold}"]["figures"]
     if "prior" not in about:
@@ -64,14 +64,14 @@ def export_run(run: Path, folder: Path, name: str, trained_on: str, weights: str
     return write_bundle(bundle, folder, weights, figures, half=True)
 
 
-def load_network(run: Path, entry: dict, fold: int) -> DetectorNetwork:
+def load_trained_network(run: Path, entry: dict, fold: int) -> DetectorNetwork:
     folder = finished(run / "networks" / entry["name"] / f"fold{fold}")
     network = DetectorNetwork(config_of(DetectorConfig, entry["config"]))
     load_tensors(network, folder / BEST)
     return network.eval()
 
 
-def load_classifier(run: Path, entry: dict, fold: int) -> ClassifierNetwork:
+def load_trained_classifier(run: Path, entry: dict, fold: int) -> ClassifierNetwork:
     step = "step1" if entry["step2"] is None else "step2"
     folder = finished(run / "classifiers" / entry["name"] / f"fold{fold}")
     network = ClassifierNetwork(config_of(ClassifierConfig, entry["config"]))

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from lumbar.atomic_files import atomic_path, write_atomically
 from lumbar.networks.device import Device
-from training.json_files import known_only, write_json
+from training.json_files import known_only, write_strict_json
 from training.plots import draw_curves
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def fit(task: Task, schedule: Schedule, folder: Path, device: Device, seed: int,
     seconds = sum(row.get("seconds", row["train_seconds"]) for row in history)
     result = {"best": best, "last": history[-1], "epochs": len(history), "seconds": seconds}
     result |= {"steps": task.steps, "step_seconds": sum(r["train_seconds"] for r in history) / total}
-    write_json(folder / RESULT, result)
+    write_strict_json(folder / RESULT, result)
     (folder / CHECKPOINT).unlink()
     return known_only(result)
 

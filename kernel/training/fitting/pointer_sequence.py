@@ -14,7 +14,7 @@ from tqdm import tqdm
 from lumbar.networks.detector import DetectorNetwork, present_slices
 from lumbar.networks.device import Device
 from training.data.detector_dataset import join_volumes
-from training.fitting.detector_step import counted, epoch_batches, pointer_target, slice_features, to_device
+from training.fitting.detector_step import counted, epoch_batches, pointer_features, pointer_target, to_device
 from training.fitting.loop import Schedule
 from training.fitting.losses import pointer_loss
 
@@ -65,6 +65,6 @@ def feature_rows(network: DetectorNetwork, dataset: Dataset, device: Device) -> 
         batch = to_device(join_volumes([dataset[index]]), device)
         present = present_slices(batch.grid)
         with device.autocast():
-            features = slice_features(network, batch, present).float()
+            features = pointer_features(network, batch, present).float()
         rows.append((features, present, pointer_target(batch), batch.labelled))
     return [torch.cat(column) for column in zip(*rows, strict=True)]

@@ -25,8 +25,8 @@ from training.evaluation.metric import best_constant
 from training.fitting.classifier_step import Predictions, grade_figures
 from training.fitting.out_of_fold_points import FoundPoints
 from training.fitting.train_classifier import PointsByStudy, finished_predictions, train_classifier
-from training.fitting.train_detector import Workshop, collect_points, train_network
-from training.json_files import known_only, write_json
+from training.fitting.train_detector import TrainingSetup, collect_points, train_network
+from training.json_files import known_only, write_strict_json
 from training.recipes.families import ClassifierRecipe, DetectorRecipe, NetworkRecipe, Recipe
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ RUN_FILE = "run.json"
 
 def run_recipe(
     recipe: Recipe,
-    shop: Workshop,
+    setup: TrainingSetup,
     out: Path,
     networks: tuple[NetworkRecipe, ...],
     classifiers: tuple[ClassifierRecipe, ...],
@@ -49,32 +49,32 @@ def run_recipe(
     """
     identity = {
         "recipe": as_json(recipe),
-        "data": shop.materials.fingerprint,
-        "more": shop.more.fingerprint if shop.more else None,
+        "data": setup.data.fingerprint,
+        "more": setup.extra_data.fingerprint if setup.extra_data else None,
     }
     check_same_run(out / RUN_FILE, identity)
-    folds = shop.materials.folds(recipe.fold_count, recipe.fold_seed)
-    about = identity | environment(shop) | {"counts": shop.materials.counts()}
-    if shop.more:
-        about["more_counts"] = shop.more.counts()
+    folds = setup.data.folds(recipe.fold_count, recipe.fold_seed)
+    about = identity | environment(setup) | {"counts": setup.data.counts()}
+    if setup.extra_data:
+        about["more_counts"] = setup.extra_data.counts()
     about["figures"] = (
         json.loads((out / RUN_FILE).read_text())["figures"] if (out / RUN_FILE).is_file() else {}
     )
-    about["prior"] = best_constant(shop.materials.grades.labels).round(5).tolist()
-    save = partial(write_json, out / RUN_FILE, about)
+    about["prior"] = best_constant(setup.data.grades.labels).round(5).tolist()
+    save = partial(write_strict_json, out / RUN_FILE, about)
     save()
     found = {}
     for network in recipe.networks:
         folders = {fold: out / "networks" / network.name / f"fold{fold}" for fold in recipe.folds}
         for fold, folder in folders.items() if network in networks else ():
-            training, validation = shop.split(fold, folds)
-            result = train_network(network, training, validation, shop, folder)
+            training, validation = setup.split(fold, folds)
+            result = train_network(network, training, validation, setup, folder)
             give_back_freed_memory()  # the next member's tensors are of other sizes
             about["figures"][f"{network.name}/fold{fold}"] = result
             save()
         if network in networks or classifiers:
             found[network.name] = collect_points(
-                network, folders, folds, shop, out / "points" / f"{network.name}.npz"
+                network, folders, folds, setup, out / "points" / f"{network.name}.npz"
             )
     lengths = {network.name: network.config.max_length for network in recipe.networks}
     for classifier in classifiers:
@@ -82,10 +82,10 @@ def run_recipe(
         points = detector_points(detector, found, lengths)
         for fold in recipe.folds:
             name = f"{classifier.name}/fold{fold}"
-            training, validation = shop.split(fold, folds)
+            training, validation = setup.split(fold, folds)
             graded = [[s for s in studies if s in points] for studies in (training, validation)]
             about["figures"][name] = train_classifier(
-                classifier, *graded, points, shop, out / "classifiers" / name
+                classifier, *graded, points, setup, out / "classifiers" / name
             )
             give_back_freed_memory()
             save()
@@ -93,7 +93,7 @@ def run_recipe(
     if not predictions:
         return known_only(about)
     write_members(out / "members.csv", predictions)
-    about["figures"]["ensemble"] = ensemble_figures(predictions, shop)
+    about["figures"]["ensemble"] = ensemble_figures(predictions, setup)
     save()
     return known_only(about)
 
@@ -117,7 +117,7 @@ def detector_points(
     return points
 
 
-def ensemble_figures(predictions: dict[tuple[str, str], Predictions], shop: Workshop) -> dict:
+def ensemble_figures(predictions: dict[tuple[str, str], Predictions], setup: TrainingSetup) -> dict:
     """Return the out-of-fold figures of the mean of all members, and those of the prior of the same studies.
 
     The prior is fitted on the other studies where some are left, so it is out of fold as well.
@@ -128,7 +128,7 @@ def ensemble_figures(predictions: dict[tuple[str, str], Predictions], shop: Work
             sums.setdefault(study, []).append(probabilities)
     if not sums:
         return {}
-    grades, studies = shop.materials.grades, list(sums)
+    grades, studies = setup.data.grades, list(sums)
     labels = grades.of(studies)
     others = [study for study in grades.study_ids if study not in sums] or studies
     prior = np.broadcast_to(best_constant(grades.of(others)), (len(studies), *best_constant(labels).shape))
@@ -166,11 +166,11 @@ def as_json(recipe: Recipe) -> dict:
     return json.loads(json.dumps(dataclasses.asdict(recipe)))
 
 
-def environment(shop: Workshop) -> dict:
+def environment(setup: TrainingSetup) -> dict:
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S"),
-        "device": str(shop.device.torch),
-        "precision": shop.device.precision,
-        "imagenet": shop.imagenet or "none",
+        "device": str(setup.device.torch),
+        "precision": setup.device.precision,
+        "imagenet": setup.imagenet or "none",
         "versions": versions(),
     }

@@ -22,15 +22,15 @@ from training.fitting.classifier_step import (
     freeze_features,
     grade_figures,
     predict_studies,
-    read_predictions,
+    read_run_predictions,
     study_logits,
 )
 from training.fitting.detector_step import epoch_batches
 from training.fitting.imagenet_start import start_classifier
 from training.fitting.loop import RESULT, Schedule, Task, fit
 from training.fitting.losses import WeightMeans, weight_means
-from training.fitting.train_detector import Workshop
-from training.json_files import write_json
+from training.fitting.train_detector import TrainingSetup
+from training.json_files import write_strict_json
 from training.plots import draw_crops
 from training.recipes.families import ClassifierRecipe
 
@@ -44,7 +44,7 @@ def train_classifier(
     training: list[str],
     validation: list[str],
     points: PointsByStudy,
-    shop: Workshop,
+    setup: TrainingSetup,
     folder: Path,
 ) -> dict:
     """Train one classifier in its folder, if that is not done, and return its result.
@@ -54,19 +54,19 @@ def train_classifier(
     if (folder / RESULT).is_file():
         return json.loads((folder / RESULT).read_text())
     torch.manual_seed(recipe.seed)
-    network = start_classifier(recipe.config, shop.imagenet, recipe.imagenet)
-    network.to(shop.device.torch)
-    judged = classifier_dataset(recipe, validation, points, shop, None)
-    dataset = classifier_dataset(recipe, training, points, shop, recipe.augmentation)
+    network = start_classifier(recipe.config, setup.imagenet, recipe.imagenet)
+    network.to(setup.device.torch)
+    judged = classifier_dataset(recipe, validation, points, setup, None)
+    dataset = classifier_dataset(recipe, training, points, setup, recipe.augmentation)
     means = weight_means(dataset.labels)
     log.info("%s: %d studies to train on, %d to validate", recipe.name, len(dataset), len(judged))
 
     def evaluate() -> dict[str, float]:
-        predictions = predict_studies(network, judged, shop.device)
+        predictions = predict_studies(network, judged, setup.device)
         return grade_figures(judged.labels.numpy().astype(np.int8), predictions.probabilities)
 
     def losses(batch: ClassifierBatch, kind: str) -> dict:
-        batch = on_device(batch, shop)
+        batch = on_device(batch, setup)
         return classifier_losses(study_logits(network, batch.crops), batch, kind, means)
 
     step1 = folder / "step1"
@@ -76,35 +76,35 @@ def train_classifier(
     plain = (METRIC if last_step and recipe.any_severe else WEIGHTED) if recipe.class_weights else PLAIN
     task = Task(
         network=network,
-        batches=study_batches(dataset, recipe.step1, recipe.seed, shop),
+        batches=study_batches(dataset, recipe.step1, recipe.seed, setup),
         steps=-(-len(dataset) // recipe.step1.batch),
         losses=lambda batch: losses(batch, plain),
         evaluate=evaluate,
         selection="mean_loss" if last_step else "unranked",
         train_mode=network.train,
     )
-    result = {"step1": fit(task, recipe.step1, step1, shop.device, recipe.seed, f"{recipe.name} step 1")}
+    result = {"step1": fit(task, recipe.step1, step1, setup.device, recipe.seed, f"{recipe.name} step 1")}
     if recipe.step2 is not None:
-        dataset2 = classifier_dataset(recipe, training, points, shop, recipe.augmentation2)
-        task = heads_task(recipe, network, dataset2, means, evaluate, shop)
+        dataset2 = classifier_dataset(recipe, training, points, setup, recipe.augmentation2)
+        task = heads_task(recipe, network, dataset2, means, evaluate, setup)
         result["step2"] = fit(
-            task, recipe.step2, folder / "step2", shop.device, recipe.seed, f"{recipe.name} step 2"
+            task, recipe.step2, folder / "step2", setup.device, recipe.seed, f"{recipe.name} step 2"
         )
-    predictions = predict_studies(network, judged, shop.device)
+    predictions = predict_studies(network, judged, setup.device)
     labels = judged.labels.numpy().astype(np.int8)
     result["figures"] = grade_figures(labels, predictions.probabilities)
     predictions.write(folder / PREDICTIONS)
-    write_json(folder / RESULT, result)
+    write_strict_json(folder / RESULT, result)
     return result
 
 
 def finished_predictions(folder: Path) -> Predictions | None:
     """Return what a classifier says of the studies that validate it, None where it is not trained to its end."""
-    return read_predictions(folder / PREDICTIONS) if (folder / RESULT).is_file() else None
+    return read_run_predictions(folder / PREDICTIONS) if (folder / RESULT).is_file() else None
 
 
 def heads_task(
-    recipe, network: ClassifierNetwork, dataset: ClassifierDataset, means: WeightMeans, evaluate, shop
+    recipe, network: ClassifierNetwork, dataset: ClassifierDataset, means: WeightMeans, evaluate, setup
 ):
     """Return step 2: fresh heads train for the metric, everything else is frozen and in evaluation mode.
 
@@ -123,31 +123,31 @@ def heads_task(
         network.heads.train()
 
     if recipe.augmentation2 is None:
-        frozen = freeze_features(network, dataset, shop.device)
+        frozen = freeze_features(network, dataset, setup.device)
         batches = feature_batches(frozen, recipe.step2, recipe.seed)
 
         def losses(batch: tuple[torch.Tensor, ClassifierBatch]) -> dict:
             return classifier_losses(network.head_logits(batch[0]), batch[1], kind, means)
     else:
-        batches = study_batches(dataset, recipe.step2, recipe.seed, shop)
+        batches = study_batches(dataset, recipe.step2, recipe.seed, setup)
 
         def losses(batch: ClassifierBatch) -> dict:
-            batch = on_device(batch, shop)
+            batch = on_device(batch, setup)
             return classifier_losses(study_logits(network, batch.crops), batch, kind, means)
 
     steps = -(-len(dataset) // recipe.step2.batch)
     return Task(network, batches, steps, losses, evaluate, "mean_loss", train_mode)
 
 
-def classifier_dataset(recipe, studies: list[str], points: PointsByStudy, shop: Workshop, augmentation):
-    labels = shop.materials.grades.of(studies)
+def classifier_dataset(recipe, studies: list[str], points: PointsByStudy, setup: TrainingSetup, augmentation):
+    labels = setup.data.grades.of(studies)
     return ClassifierDataset(
-        shop.materials.cache, studies, labels, points, recipe.config.border, augmentation, recipe.seed
+        setup.data.cache, studies, labels, points, recipe.config.border, augmentation, recipe.seed
     )
 
 
-def study_batches(dataset: ClassifierDataset, schedule: Schedule, seed: int, shop: Workshop):
-    return epoch_batches(dataset, schedule.batch, shop.workers, shop.device, seed, Mixer(dataset))
+def study_batches(dataset: ClassifierDataset, schedule: Schedule, seed: int, setup: TrainingSetup):
+    return epoch_batches(dataset, schedule.batch, setup.workers, setup.device, seed, Mixer(dataset))
 
 
 def feature_batches(frozen: FrozenFeatures, schedule: Schedule, seed: int):
@@ -162,9 +162,9 @@ def feature_batches(frozen: FrozenFeatures, schedule: Schedule, seed: int):
     return batches
 
 
-def on_device(batch: ClassifierBatch, shop: Workshop) -> ClassifierBatch:
+def on_device(batch: ClassifierBatch, setup: TrainingSetup) -> ClassifierBatch:
     tensors = {name: getattr(batch, name) for name in ("crops", "labels", "labels_b")}
-    return replace(batch, **{k: v.to(shop.device.torch, non_blocking=True) for k, v in tensors.items()})
+    return replace(batch, **{k: v.to(setup.device.torch, non_blocking=True) for k, v in tensors.items()})
 
 
 def draw_sample_crops(file: Path, dataset: ClassifierDataset) -> None:

@@ -17,7 +17,7 @@ from lumbar.networks.device import Device
 from lumbar.sites import class_count
 from training.data.detector_dataset import DetectorBatch, DetectorDataset, PretrainingDataset, join_volumes
 from training.data.labels import LabelError
-from training.data.training_data import Materials
+from training.data.training_data import TrainingData
 from training.fitting.detector_step import detector_losses, epoch_batches, pretraining_losses, to_device
 from training.fitting.imagenet_start import start_detector
 from training.fitting.loop import BEST, RESULT, Schedule, Task, fit, load_tensors
@@ -37,62 +37,69 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """What trainings share: the data, the device, loader processes, where ImageNet weights come from.
+class TrainingSetup:
+    """Everything that the trainings of a run share.
 
-    more: labelled studies apart from ``materials``'; no fold validates them.
+    Attributes:
+        data: The labelled studies that folds divide.
+        device: Where networks train.
+        workers: Loader processes; 0 loads in the training process.
+        imagenet: Folder of ImageNet weights, ``"hub"`` for timm's hub, None for a random start.
+        extra_data: Further labelled studies, which no fold validates.
     """
 
-    materials: Materials
+    data: TrainingData
     device: Device
     workers: int
     imagenet: str | None
-    more: Materials | None = None
+    extra_data: TrainingData | None = None
 
     def split(self, fold: int, folds: dict[str, int]) -> tuple[list[str], list[str]]:
         """Return the training and the validation studies of a fold."""
-        studies = self.materials.study_ids
+        studies = self.data.study_ids
         return [s for s in studies if folds[s] != fold], [s for s in studies if folds[s] == fold]
 
 
 def train_network(
-    recipe: NetworkRecipe, training: list[str], validation: list[str], shop: Workshop, folder: Path
+    recipe: NetworkRecipe, training: list[str], validation: list[str], setup: TrainingSetup, folder: Path
 ) -> dict:
     """Train one network in its folder, if that is not done, and return its result."""
     if (folder / RESULT).is_file():
         return json.loads((folder / RESULT).read_text())
-    network = start_network(recipe, shop, folder)
-    dataset = network_dataset(recipe, training, shop)
+    network = start_network(recipe, setup, folder)
+    dataset = network_dataset(recipe, training, setup)
     log.info("%s: %d volumes to train on, %d to validate", recipe.name, len(dataset), len(validation))
-    parts = training_parts(recipe, network, dataset, shop)
-    evaluate = partial(evaluate_network, recipe, network, validation, shop, folder / "samples.png")
+    parts = training_parts(recipe, network, dataset, setup)
+    evaluate = partial(evaluate_network, recipe, network, validation, setup, folder / "samples.png")
     task = Task(evaluate=evaluate, selection="error", keep_epoch=middle_epoch(recipe), **parts)
-    return fit(task, recipe.schedule, folder, shop.device, recipe.seed, f"{recipe.name} {folder.name}")
+    return fit(task, recipe.schedule, folder, setup.device, recipe.seed, f"{recipe.name} {folder.name}")
 
 
-def start_network(recipe: NetworkRecipe, shop: Workshop, folder: Path) -> DetectorNetwork:
+def start_network(recipe: NetworkRecipe, setup: TrainingSetup, folder: Path) -> DetectorNetwork:
     """Return a network on the device as its training begins.
 
     At random or from ImageNet, then another network's weights over it, then trained on external images in ``folder``.
     """
     torch.manual_seed(recipe.seed)
-    network = start_detector(recipe.config, shop.imagenet, recipe.imagenet)
+    network = start_detector(recipe.config, setup.imagenet, recipe.imagenet)
     if recipe.start_bias is not None:
         torch.nn.init.constant_(network.segmenter.head.bias, recipe.start_bias)
     if recipe.start_from:
         start_from(network, folder.parents[1] / recipe.start_from / folder.name / BEST)
-    network.to(shop.device.torch)
-    if recipe.pretraining and shop.materials.pretraining_images:
-        pretrain(recipe, network, shop, folder / "pretraining")
+    network.to(setup.device.torch)
+    if recipe.pretraining and setup.data.pretraining_images:
+        pretrain(recipe, network, setup, folder / "pretraining")
     return network
 
 
-def training_parts(recipe: NetworkRecipe, network: DetectorNetwork, dataset: Dataset, shop: Workshop) -> dict:
+def training_parts(
+    recipe: NetworkRecipe, network: DetectorNetwork, dataset: Dataset, setup: TrainingSetup
+) -> dict:
     """Return the recipe's training on a dataset as arguments of ``Task``."""
     if recipe.sequence_alone:
-        return sequence_task(network, dataset, recipe.schedule, shop.device, recipe.seed)
-    losses = partial(recipe_losses, recipe, network, shop.device)
-    return detector_task(network, dataset, recipe.schedule, shop, recipe.seed, losses)
+        return sequence_task(network, dataset, recipe.schedule, setup.device, recipe.seed)
+    losses = partial(recipe_losses, recipe, network, setup.device)
+    return detector_task(network, dataset, recipe.schedule, setup, recipe.seed, losses)
 
 
 def recipe_losses(
@@ -110,25 +117,23 @@ def recipe_losses(
 
 
 def evaluate_network(
-    recipe: NetworkRecipe, network: DetectorNetwork, studies: list[str], shop: Workshop, picture: Path
+    recipe: NetworkRecipe, network: DetectorNetwork, studies: list[str], setup: TrainingSetup, picture: Path
 ) -> dict[str, float]:
     """Return the errors of the points found on labelled studies; draw those of the first few."""
-    materials, config = shop.materials, recipe.config
-    found = predict_points(
-        network, materials.cache, labelled(studies, materials, config.description), shop.device
-    )
-    draw_sample_slices(picture, found, materials.cache, materials.targets, config.max_length)
-    return error_figures(point_errors(found, materials.targets, config.max_length))
+    data, config = setup.data, recipe.config
+    found = predict_points(network, data.cache, labelled(studies, data, config.description), setup.device)
+    draw_sample_slices(picture, found, data.cache, data.targets, config.max_length)
+    return error_figures(point_errors(found, data.targets, config.max_length))
 
 
-def network_dataset(recipe: NetworkRecipe, studies: list[str], shop: Workshop) -> Dataset:
-    """Return what a network is trained on: the studies, and the workshop's more where the recipe takes them."""
+def network_dataset(recipe: NetworkRecipe, studies: list[str], setup: TrainingSetup) -> Dataset:
+    """Return the volumes a network is trained on: the studies', and the extra ones where the recipe takes them."""
 
-    def volumes(materials: Materials, study_ids: Sequence[str]) -> DetectorDataset:
+    def volumes(data: TrainingData, study_ids: Sequence[str]) -> DetectorDataset:
         return DetectorDataset(
-            materials.cache,
+            data.cache,
             study_ids,
-            materials.targets_of(recipe.config.description, recipe.decay, recipe.reach, recipe.half),
+            data.targets_of(recipe.config.description, recipe.decay, recipe.reach, recipe.half),
             recipe.config.description,
             recipe.config.max_length,
             recipe.augmentation,
@@ -136,10 +141,10 @@ def network_dataset(recipe: NetworkRecipe, studies: list[str], shop: Workshop) -
             recipe.sigma,
         )
 
-    own = volumes(shop.materials, studies)
-    if not (recipe.more and shop.more):
+    own = volumes(setup.data, studies)
+    if not (recipe.more and setup.extra_data):
         return own
-    return ConcatDataset([own, volumes(shop.more, shop.more.study_ids)])
+    return ConcatDataset([own, volumes(setup.extra_data, setup.extra_data.study_ids)])
 
 
 def start_from(network: DetectorNetwork, file: Path) -> None:
@@ -156,40 +161,40 @@ def detector_task(
     network: DetectorNetwork,
     dataset: Dataset,
     schedule: Schedule,
-    shop: Workshop,
+    setup: TrainingSetup,
     seed: int,
     losses: Callable[[DetectorBatch], dict[str, Tensor]],
 ) -> dict:
     """Return a training in which nothing is frozen as arguments of ``Task``."""
     return {
         "network": network,
-        "batches": epoch_batches(dataset, schedule.batch, shop.workers, shop.device, seed, join_volumes),
+        "batches": epoch_batches(dataset, schedule.batch, setup.workers, setup.device, seed, join_volumes),
         "steps": -(-len(dataset) // schedule.batch),
         "losses": losses,
         "train_mode": network.train,
     }
 
 
-def pretrain(recipe: NetworkRecipe, network: DetectorNetwork, shop: Workshop, folder: Path) -> None:
+def pretrain(recipe: NetworkRecipe, network: DetectorNetwork, setup: TrainingSetup, folder: Path) -> None:
     """Train the segmenter on external images first; the last epoch is kept (data, section 4)."""
     schedule = replace(recipe.schedule, epochs=recipe.pretraining)
     classes = class_count(recipe.config.description)
-    images = shop.materials.pretraining_images
+    images = setup.data.pretraining_images
     dataset = PretrainingDataset(images, classes, recipe.augmentation, recipe.seed, recipe.sigma)
 
     def losses(batch: DetectorBatch) -> dict[str, Tensor]:
-        return pretraining_losses(network, to_device(batch, shop.device))
+        return pretraining_losses(network, to_device(batch, setup.device))
 
     task = Task(
         evaluate=lambda: {"nothing": float("nan")},  # there is nothing to select by: the last epoch it is
         selection="nothing",
-        **detector_task(network, dataset, schedule, shop, recipe.seed, losses),
+        **detector_task(network, dataset, schedule, setup, recipe.seed, losses),
     )
-    fit(task, schedule, folder, shop.device, recipe.seed, f"{recipe.name} pretraining")
+    fit(task, schedule, folder, setup.device, recipe.seed, f"{recipe.name} pretraining")
 
 
-def labelled(study_ids: list[str], materials: Materials, description: str) -> list[str]:
-    return [study for study in study_ids if (study, description) in materials.targets]
+def labelled(study_ids: list[str], data: TrainingData, description: str) -> list[str]:
+    return [study for study in study_ids if (study, description) in data.targets]
 
 
 def middle_epoch(recipe: NetworkRecipe) -> int:
@@ -198,7 +203,7 @@ def middle_epoch(recipe: NetworkRecipe) -> int:
 
 
 def collect_points(
-    recipe: NetworkRecipe, folders: dict[int, Path], folds: dict[str, int], shop: Workshop, file: Path
+    recipe: NetworkRecipe, folders: dict[int, Path], folds: dict[str, int], setup: TrainingSetup, file: Path
 ) -> FoundPoints:
     """Find the points of all studies for stage 2 as the recipe says, or read them where they are done.
 
@@ -208,13 +213,13 @@ def collect_points(
     if file.is_file():
         return read_points(file, recipe.config.description)
     if recipe.points == "labels":
-        found = labelled_points(shop.materials.targets, recipe.config.description, recipe.config.max_length)
+        found = labelled_points(setup.data.targets, recipe.config.description, recipe.config.max_length)
         found.write(file)
         return found
     jobs: list[tuple[Path, list[str]]] = []
     first = min(folders)
     for fold, folder in folders.items():
-        training, validation = shop.split(fold, folds)
+        training, validation = setup.split(fold, folds)
         if recipe.points == "out_of_fold":
             jobs.append((folder / BEST, validation))
         elif fold == first and recipe.points == "middle_epoch":
@@ -227,11 +232,11 @@ def collect_points(
             f"{recipe.name}: got networks of folds {sorted(folders)}, expected all of "
             f"{sorted(set(folds.values()))} for points out of fold; train them, or take points='middle_epoch'"
         )
-    network = DetectorNetwork(recipe.config).to(shop.device.torch)
+    network = DetectorNetwork(recipe.config).to(setup.device.torch)
     found = FoundPoints(recipe.config.description, {})
     for weights, studies in jobs:
         log.info("%s: points of %d studies from %s", recipe.name, len(studies), weights)
         load_tensors(network, weights)
-        found.studies.update(predict_points(network, shop.materials.cache, studies, shop.device).studies)
+        found.studies.update(predict_points(network, setup.data.cache, studies, setup.device).studies)
     found.write(file)
     return found
