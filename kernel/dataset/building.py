@@ -24,9 +24,16 @@ from lumbar.bundle.weights import BundleError
 logger = logging.getLogger(__name__)
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-KERNEL_SUFFIXES = (".py", ".css", ".js")  # no .csv or .json: those are what a run leaves behind
-KERNEL_LEFT_OUT = ("__pycache__", "weights")  # weights come as the manifest names them
-OPTIONAL_FILES = ("LICENSE",)
+KERNEL_SUFFIXES = (
+    ".py",
+    ".typed",
+    ".css",
+    ".js",
+    ".md",
+)  # no .csv or .json: those are what a run leaves behind
+# Weights come as the manifest names them; building a wheel leaves the egg-info behind.
+KERNEL_LEFT_OUT = ("__pycache__", "weights", "lumbar.egg-info")
+TOP_LEVEL_FILES = ("LICENSE", "requirements.txt")
 # Not 1980, where zip's time begins: west of Greenwich that is 1979, and the Kaggle command line's zip fails.
 BUILD_TIME = 1704067200  # 2024-01-01 00:00 UTC, in seconds
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. +-]*")  # of files and folders: never hidden, safe in every shell
@@ -100,8 +107,8 @@ def fill_dataset(
 ) -> None:
     """Write the data set: known files alone, each copied, none linked."""
     sources = {name: CHECKOUT / name for name in kernel_files(CHECKOUT)}
-    sources |= {name: CHECKOUT / name for name in OPTIONAL_FILES if (CHECKOUT / name).is_file()}
-    sources |= {"requirements.txt": CHECKOUT / "requirements.txt", MANIFEST: bundle / MANIFEST}
+    sources |= {name: CHECKOUT / name for name in TOP_LEVEL_FILES}
+    sources[MANIFEST] = bundle / MANIFEST
     for name in sorted(manifest.files):
         check_name(name, bundle)
         if not name.endswith(".safetensors"):  # so that none takes the place of a file of the kernel

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import build_dataset
-from dataset import wheels
+from dataset import building, wheels
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from tests.making.random_bundle import random_classifier, random_detector, write_random_bundle
 
@@ -37,9 +37,10 @@ def write_tiny_bundle(folder: Path, lengths: dict[str, int] | None = None) -> Pa
 
 def copy_checkout(folder: Path) -> Path:
     """Copy what a build takes of the checkout: a test may harm it, and nobody changes it meanwhile."""
-    ignored = shutil.ignore_patterns("__pycache__", "weights", "*.pyc", ".*")
+    ignored = shutil.ignore_patterns("__pycache__", "weights", "*.pyc", "*.egg-info", ".*")
     shutil.copytree(REPOSITORY / "kernel", folder / "kernel", ignore=ignored)
-    shutil.copy(REPOSITORY / "requirements.txt", folder)
+    for name in building.TOP_LEVEL_FILES:
+        shutil.copy(REPOSITORY / name, folder)
     return folder
 
 

@@ -47,14 +47,28 @@ def test_same_inputs_give_same_bytes_modes_and_times(tmp_path, bundle, dist):
 
 def test_dataset_holds_known_files_alone_and_loads(tmp_path, bundle, checkout):
     sources = {name for name in verifying.listed_files(checkout) if name.startswith("kernel/")}
-    (checkout / "kernel/lumbar/__pycache__").mkdir()
-    for stray in ("kernel/lumbar/__pycache__/a.pyc", "kernel/.editor.swp", "notes.txt"):
-        (checkout / stray).write_text("x")
+    stray = (
+        "kernel/lumbar/__pycache__/a.pyc",
+        "kernel/lumbar.egg-info/PKG-INFO",
+        "kernel/.editor.swp",
+        "notes.txt",
+    )
+    for name in stray:
+        (checkout / name).parent.mkdir(exist_ok=True)
+        (checkout / name).write_text("x")
     assert build(tmp_path / "dist", bundle) == 0
     dataset = tmp_path / "dist/dataset"
     names = set(verifying.listed_files(dataset))
-    own = {"README.md", "SHA256SUMS", "dataset-metadata.json", "requirements.txt", "weights_manifest.json"}
+    own = {
+        "README.md",
+        "SHA256SUMS",
+        "dataset-metadata.json",
+        "weights_manifest.json",
+        "requirements.txt",
+        "LICENSE",
+    }
     assert names == sources | own | read_manifest(bundle).files
+    assert "Apache License" in (dataset / "LICENSE").read_text()
     assert load_bundle(dataset).fingerprint == load_bundle(bundle).fingerprint
     assert "random" in (dataset / "README.md").read_text()
 
