@@ -9,7 +9,6 @@ the message; 5 a folder that can't be read or written; 130 after Ctrl-C.
 """
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "kernel"))
 
 from dataset import building, importing, verifying
 from lumbar.bundle.weights import BundleError
+from lumbar.command_line import add_shared_flags, start_logging
 
 EXIT_BUNDLE, EXIT_DISK, EXIT_INTERRUPTED = 4, 5, 130  # as infer.py's
 
@@ -26,6 +26,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_shared_flags(parser)
     commands = parser.add_subparsers(dest="command", required=True)
     importing.add_arguments(
         commands.add_parser("import", help="turn the authors' published checkpoints into a bundle")
@@ -40,7 +41,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return the exit status."""
     args = parse(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    start_logging(args.log_level, "%(message)s")
     run = {"import": import_checkpoints, "build": building.build, "verify": verifying.verify}[args.command]
     try:
         print(run(args))

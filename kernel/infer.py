@@ -10,7 +10,6 @@ after Ctrl-C and SIGTERM (what was done is written). Anything else is a bug.
 """
 
 import argparse
-import logging
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
+from lumbar.command_line import add_shared_flags, start_logging
 from lumbar.run.options import add_flags, read_options
 
 STARTED = time.monotonic()  # the time limit counts from the start of the process
@@ -38,6 +38,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help=f"make three phantom studies under {DEMO}/, grade them, show the truth",
     )
+    add_shared_flags(parser)
     if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
         parser.set_defaults(time_limit=KAGGLE_LIMIT)
     args = parser.parse_args(argv)
@@ -63,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def grade(args: argparse.Namespace) -> int:
     """Import what takes time, run the pipeline and say what came of it."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    start_logging(args.log_level, "%(levelname)s %(name)s: %(message)s")
     # Imported here, not above: reader processes import this file's head, and need no torch.
     from lumbar.bundle.weights import BundleError
     from lumbar.faults import DataNotFoundError

@@ -20,10 +20,10 @@ from dataset.wheels import WHEELS, check_wheels, download_wheels
 from lumbar.bundle.loading import load_bundle
 from lumbar.bundle.manifest import MANIFEST, Manifest, read_manifest
 from lumbar.bundle.weights import BundleError
+from lumbar.run.options import CHECKOUT
 
 logger = logging.getLogger(__name__)
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 KERNEL_SUFFIXES = (
     ".py",
     ".typed",
