@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset.published import FAMILY_A, FAMILY_B, Family, import_classifier_network, import_detector_network
+from dataset.published import import_classifier_network, import_detector_network
 from lumbar.bundle.loading import POINT_KINDS, Bundle, Classifier, Detector, load_bundle
 from lumbar.bundle.weights import BundleError
 from lumbar.bundle.writing import write_bundle
 from lumbar.networks.classifier import SEQUENCES, Border
+from lumbar.networks.families import FAMILY_A, FAMILY_B, Family
 from lumbar.sites import DESCRIPTION_KEYS
 
 logger = logging.getLogger(__name__)

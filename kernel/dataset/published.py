@@ -6,7 +6,6 @@ tell, such as the maximum length, comes from the family's values or the caller.
 
 import logging
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
@@ -18,25 +17,13 @@ from dataset.published_keys import CLASSIFIER_KEYS, DETECTOR_KEYS, fold_transfor
 from lumbar.bundle.weights import BundleError, load_strictly
 from lumbar.networks.classifier import ONE_LSTM, ClassifierConfig, ClassifierNetwork
 from lumbar.networks.detector import DetectorConfig, DetectorNetwork
-from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, class_count
+from lumbar.networks.families import FAMILY_A, FAMILY_B, Family
+from lumbar.sites import class_count
 
 logger = logging.getLogger(__name__)
 
 MAX_CHECKPOINT_BYTES = 4 << 30  # the largest published one is below 1 GiB
 
-
-@dataclass(frozen=True)
-class Family:
-    """What a family of notebooks fixes and its checkpoints do not say."""
-
-    name: str
-    xy: str
-    border: str
-    max_length: dict[str, int]
-
-
-FAMILY_A = Family("a", "fixed", "stretch", {SAGITTAL_T2: 32, SAGITTAL_T1: 32, AXIAL_T2: 64})
-FAMILY_B = Family("b", "dynamic", "shift", {SAGITTAL_T2: 29, SAGITTAL_T1: 38, AXIAL_T2: 192})
 
 # timm names to try, by a key that the architecture alone has; the first that fits is taken. The b0-b7 of
 # both spellings fit alike: the published ones are the "tf_" (padding and batch-norm epsilon differ).

@@ -10,10 +10,11 @@ SAGITTAL_T2 = "Sagittal T2/STIR"
 SAGITTAL_T1 = "Sagittal T1"
 AXIAL_T2 = "Axial T2"
 DESCRIPTIONS = (SAGITTAL_T2, SAGITTAL_T1, AXIAL_T2)
-# How file names and flags spell them.
+# As file names and flags spell them.
 DESCRIPTION_KEYS = {SAGITTAL_T2: "sagittal_t2", SAGITTAL_T1: "sagittal_t1", AXIAL_T2: "axial_t2"}
 
 LEVELS = ("l1_l2", "l2_l3", "l3_l4", "l4_l5", "l5_s1")
+LEVEL_WORDS = {level: level.upper().replace("_", "/") for level in LEVELS}  # as the competition spells them
 SEVERITIES = ("normal_mild", "moderate", "severe")
 SEVERITY_LABELS = ("Normal/Mild", "Moderate", "Severe")  # as train.csv spells them
 MISSING = -1  # in place of a severity's number: the site has no label
@@ -26,6 +27,13 @@ GROUPS = (
     "left_subarticular_stenosis",
     "right_subarticular_stenosis",
 )
+GROUP_WORDS = {
+    "spinal_canal_stenosis": "spinal canal",
+    "left_neural_foraminal_narrowing": "left foramen",
+    "right_neural_foraminal_narrowing": "right foramen",
+    "left_subarticular_stenosis": "left subarticular",
+    "right_subarticular_stenosis": "right subarticular",
+}
 GROUP_DESCRIPTION = (SAGITTAL_T2, SAGITTAL_T1, SAGITTAL_T1, AXIAL_T2, AXIAL_T2)
 
 # Sites of one description are neighbours in the table, so a slice selects them; class c of a detector
@@ -54,6 +62,11 @@ class Site:
         """The patient's side, ``"left"`` (+x in DICOM's frame) or ``"right"``; None for the canal."""
         side = self.group.split("_")[0]
         return side if side in ("left", "right") else None
+
+
+def site_words(site: Site) -> str:
+    """Return a site as people name it: "left foramen L4/L5"."""
+    return f"{GROUP_WORDS[site.group]} {LEVEL_WORDS[site.level]}"
 
 
 SITES = tuple(

@@ -12,7 +12,13 @@ from pathlib import Path
 import cv2
 from pydicom.uid import RLELossless
 
-from lumbar.sites import SEVERITIES, SEVERITY_LABELS, SITE_NAMES, SITES
+from lumbar.sites import LEVEL_WORDS, SEVERITY_LABELS, SITE_NAMES, SITES
+from lumbar.table_columns import (
+    COORDINATE_COLUMNS,
+    DESCRIPTION_COLUMNS,
+    GRADE_COLUMNS,
+    SUBMISSION_COLUMNS,
+)
 from phantom.files import TRANSFER_SYNTAXES
 from phantom.grades import NARROWING_NOISE
 from phantom.study import PhantomStudy, draw_study, study_truth, write_study
@@ -114,16 +120,18 @@ def _write_one(index: int, seed: int, axial_series: int, images: Path, transfer_
 
 def _write_tables(out: Path, studies: list[StudyRows], split: str) -> None:
     """Write the competition's four tables."""
-    coordinates = ["study_id", "series_id", "instance_number", "condition", "level", "x", "y"]
     sample = ([f"{rows.study_id}_{name}", *[1 / 3] * 3] for rows in studies for name in sorted(SITE_NAMES))
     tables = {
-        f"{split}.csv": [["study_id", *SITE_NAMES], *(rows.labels for rows in studies)],
-        f"{split}_label_coordinates.csv": [coordinates, *(row for rows in studies for row in rows.points)],
+        f"{split}.csv": [GRADE_COLUMNS, *(rows.labels for rows in studies)],
+        f"{split}_label_coordinates.csv": [
+            COORDINATE_COLUMNS,
+            *(row for rows in studies for row in rows.points),
+        ],
         f"{split}_series_descriptions.csv": [
-            ["study_id", "series_id", "series_description"],
+            DESCRIPTION_COLUMNS,
             *(row for rows in studies for row in rows.series),
         ],
-        "sample_submission.csv": [["row_id", *SEVERITIES], *sample],
+        "sample_submission.csv": [SUBMISSION_COLUMNS, *sample],
     }
     for name, rows in tables.items():
         with (out / name).open("w", newline="", encoding="utf-8") as file:
@@ -140,7 +148,6 @@ def _point_rows(study: PhantomStudy) -> list[list]:
     for site, missing, point in zip(SITES, study.grades.missing, study.points_on_slices, strict=True):
         if missing or point is None:
             continue
-        condition = site.group.replace("_", " ").title()
-        level = site.level.replace("_", "/").upper()
+        condition, level = site.group.replace("_", " ").title(), LEVEL_WORDS[site.level]
         rows.append([study.study_id, point.series, point.instance, condition, level, point.x, point.y])
     return rows

@@ -10,14 +10,14 @@ from lumbar.bundle.loading import POINT_KINDS
 from lumbar.networks.classifier import ClassifierConfig
 from lumbar.networks.detector import DetectorConfig
 from lumbar.networks.device import choose_device
-from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SEVERITY_LABELS, SITES
+from lumbar.sites import AXIAL_T2, DESCRIPTION_KEYS, DESCRIPTIONS, SEVERITY_LABELS, SITES
 from tests.making.dicom_writer import AXIAL, SAGITTAL, write_slice
 from training.data.crop_augmentation import CropAugmentation
 from training.data.training_data import DataPaths, TrainingData, read_training_data
 from training.data.volume_augmentation import Affine, Brightness, DetectorAugmentation
 from training.fitting.loop import Schedule
 from training.fitting.train_detector import TrainingSetup
-from training.recipes.families import SHORT, ClassifierRecipe, DetectorRecipe, NetworkRecipe, Recipe
+from training.recipes.families import ClassifierRecipe, DetectorRecipe, NetworkRecipe, Recipe
 
 ROWS, COLUMNS, SLICES = 48, 40, 6
 AUGMENTATION = DetectorAugmentation(Affine(0.06, 0.1, 20, 0.75), Brightness(0.2, 0.2, 0.75))
@@ -94,7 +94,7 @@ def tiny_recipe(**changes) -> Recipe:
     """Return a recipe of tiny networks: three networks, a fixed and a dynamic detector, two classifiers."""
     networks = tuple(
         NetworkRecipe(
-            name=f"tiny-{SHORT[description]}",
+            name=f"tiny-{DESCRIPTION_KEYS[description]}",
             config=tiny_detector(description),
             schedule=SCHEDULE,
             augmentation=AUGMENTATION,

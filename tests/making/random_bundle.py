@@ -9,15 +9,12 @@ from torch import nn
 
 from lumbar.bundle.loading import Bundle, Classifier, Detector
 from lumbar.bundle.writing import write_bundle
+from lumbar.networks import families
 from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
 from lumbar.networks.detector import DetectorConfig, DetectorNetwork
-from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
+from lumbar.sites import DESCRIPTIONS
 
-# Sagittal T2, sagittal T1, axial T2 (solution write-up, section 2).
-LENGTHS = {
-    "family_a": {SAGITTAL_T2: 32, SAGITTAL_T1: 32, AXIAL_T2: 64},
-    "family_b": {SAGITTAL_T2: 29, SAGITTAL_T1: 38, AXIAL_T2: 192},
-}
+LENGTHS = {"family_a": families.FAMILY_A.max_length, "family_b": families.FAMILY_B.max_length}
 FAMILY_A = {
     "encoder": "regnety_002",
     "feature_levels": 5,

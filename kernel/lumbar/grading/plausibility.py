@@ -15,7 +15,7 @@ from lumbar.grading.ensemble import Detection
 from lumbar.grading.patient_points import Places, find_places
 from lumbar.grids import CROP_GRID, DETECTOR_GRID, WINDOW
 from lumbar.reading.volume import Volume
-from lumbar.sites import DESCRIPTION_SITES, LEVELS, SAGITTAL_T2, SITE_NAMES
+from lumbar.sites import DESCRIPTION_SITES, LEVELS, SAGITTAL_T2, SITE_NAMES, SITES, site_words
 
 NEAREST_LEVELS, FARTHEST_LEVELS = 20.0, 60.0  # mm between neighbouring levels; two levels apart are about 70
 SIDES_APART = 5.0  # mm; labelled foramina are about 30 apart, recesses 11 to 18
@@ -213,13 +213,9 @@ def flag_worst(
     if not found:
         return
     figure, sites = max(found, key=lambda item: badness(item[0]))
-    message = f"{': '.join(where)}: {figure:.0f} {unit} at {' and '.join(spoken(sites))}"
+    words = [site_words(SITES[SITE_NAMES.index(name)]) for name in sites]
+    message = f"{': '.join(where)}: {figure:.0f} {unit} at {' and '.join(words)}"
     if len(found) > 1:
         message += f", and {len(found) - 1} more"
     all_sites = dict.fromkeys(site for _, names in found for site in names)
     yield Flag(reason, message, float(figure), unit, where[0], tuple(all_sites))
-
-
-def spoken(sites: tuple[str, ...]) -> list[str]:
-    """Return site names in words: "left subarticular stenosis L4/L5"."""
-    return [f"{name[:-6].replace('_', ' ')} {name[-5:].upper().replace('_', '/')}" for name in sites]

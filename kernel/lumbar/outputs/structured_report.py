@@ -20,7 +20,7 @@ from lumbar.reading.dicom_file import parse
 from lumbar.reading.library_warnings import gathered_warnings
 from lumbar.reading.references import StudyRef
 from lumbar.reading.tags import tag_value
-from lumbar.sites import GROUPS, LEVELS, SEVERITIES
+from lumbar.sites import GROUPS, LEVEL_WORDS, LEVELS, SEVERITIES
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def site_group(site: dict, images: dict[str, Dataset], study_id: str):
     place = PLACES[site["group"]].rpartition("_")[2]
     where = sr.FindingSite(
         # SNOMED's own words are longer than the 64 characters that a meaning may have.
-        sr.CodedConcept(disc.value, "SCT", f"Intervertebral disc {site['level'].upper().replace('_', '/')}"),
+        sr.CodedConcept(disc.value, "SCT", f"Intervertebral disc {LEVEL_WORDS[site['level']]}"),
         laterality={"left": codes.SCT.Left, "right": codes.SCT.Right, None: None}[site["side"]],
         topographical_modifier=sr.CodedConcept(place, SCHEME, place.capitalize()),
     )

@@ -15,10 +15,10 @@ import numpy as np
 
 from lumbar.atomic_files import write_atomically
 from lumbar.sites import SEVERITIES, SITE_NAMES
+from lumbar.table_columns import SUBMISSION_COLUMNS
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("row_id", *SEVERITIES)
 SUM_TOLERANCE = 1e-6
 NAMES = frozenset(SITE_NAMES)
 SITE_WORDS = sorted({name.count("_") + 1 for name in SITE_NAMES})  # 5 and 6
@@ -68,7 +68,7 @@ class Submission:
     def write(self, path: Path) -> None:
         """Check all rows, write the file atomically, read it back and check that it says the same."""
         check_probabilities(self.rows, str(path))
-        lines = [",".join(COLUMNS)]
+        lines = [",".join(SUBMISSION_COLUMNS)]
         lines += [
             f"{quoted(row_id)},{a:.9f},{b:.9f},{c:.9f}"
             for row_id, (a, b, c) in zip(self.row_ids, self.rows.tolist(), strict=True)
@@ -114,6 +114,6 @@ def read_submission(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
         raise SubmissionError(
             f"{path}: got a row that is not an id and {len(SEVERITIES)} numbers ({error})"
         ) from error
-    if tuple(header) != COLUMNS:
-        raise SubmissionError(f"{path}: got columns {header}, expected {list(COLUMNS)}")
+    if tuple(header) != SUBMISSION_COLUMNS:
+        raise SubmissionError(f"{path}: got columns {header}, expected {list(SUBMISSION_COLUMNS)}")
     return tuple(line[0] for line in lines), rows

@@ -9,10 +9,10 @@ import pandas as pd
 
 from lumbar.faults import DataNotFoundError
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES
+from lumbar.table_columns import DESCRIPTION_COLUMNS, SUBMISSION_COLUMNS
 
 logger = logging.getLogger(__name__)
 
-DESCRIPTION_COLUMNS = ("study_id", "series_id", "series_description")
 IDENTIFIER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}")  # one plain part of a path, never ".."
 SHOWN = 5  # examples in a log line
 
@@ -69,7 +69,11 @@ def read_sample(path: Path) -> tuple[str, ...] | None:
 
     :raises DataNotFoundError: it can't be read or has no column row_id.
     """
-    return tuple(read_text_table(path, ("row_id",))["row_id"]) if path.is_file() else None
+    return (
+        tuple(read_text_table(path, SUBMISSION_COLUMNS[:1])[SUBMISSION_COLUMNS[0]])
+        if path.is_file()
+        else None
+    )
 
 
 def studies_of_rows(row_ids: tuple[str, ...]) -> list[str]:

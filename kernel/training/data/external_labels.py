@@ -14,7 +14,7 @@ import pandas as pd
 from lumbar.grids import DETECTOR_GRID, labelled_pixel, resize
 from lumbar.reading.volume import normalize_slice
 from lumbar.sites import LEVELS
-from training.data.labels import LabelFault, coordinate_table, read_table
+from training.data.labels import LabelFault, coordinate_table, level_name, read_table
 
 PRETRAIN_FILE = "coords_pretrain.csv"
 SIDES = {"L": "left", "R": "right"}
@@ -31,7 +31,7 @@ class LabelledImage:
 
 
 def read_improved_coordinates(file: Path) -> tuple[pd.DataFrame, list[LabelFault]]:
-    """Read ``coords_rsna_improved.csv`` into a table of ``COORDINATE_COLUMNS``, in fractions of the image.
+    """Read ``coords_rsna_improved.csv`` into a table of ``labels.LABELLED_POINT_COLUMNS``, in fractions of the image.
 
     Canal rows come once per side; the "R" one is used. Columns go by name, so a leading unnamed index
     column does no harm. Raises LabelError when a column is missing.
@@ -81,7 +81,7 @@ def read_pretraining_images(folder: Path) -> tuple[list[LabelledImage], list[Lab
             continue
         points = np.full((len(LEVELS), 2), np.nan)
         for row in rows.itertuples(index=False):
-            level = str(row.level).strip().lower().replace("/", "_")
+            level = level_name(row.level)
             inside = 0 <= row.relative_x < 1 and 0 <= row.relative_y < 1
             if level not in LEVELS or not inside:
                 reason = "outside" if level in LEVELS else "unknown_site"

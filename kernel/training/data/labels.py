@@ -13,12 +13,21 @@ import pandas as pd
 from sklearn.model_selection import KFold
 
 from lumbar.sites import GROUPS, LEVELS, MISSING, SEVERITY_LABELS, SITE_NAMES
+from lumbar.table_columns import COORDINATE_COLUMNS, GRADE_COLUMNS
 
 log = logging.getLogger(__name__)
 
 GRADES_FILE = "train.csv"
 COORDINATES_FILE = "train_label_coordinates.csv"
-COORDINATE_COLUMNS = ("study_id", "series_id", "instance_number", "site", "x", "y", "unit")
+LABELLED_POINT_COLUMNS = (
+    "study_id",
+    "series_id",
+    "instance_number",
+    "site",
+    "x",
+    "y",
+    "unit",
+)  # as read here
 
 
 class LabelError(Exception):
@@ -63,7 +72,7 @@ def read_table(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 def read_grades(file: Path) -> Grades:
     """Read ``train.csv``; an empty cell is a missing label. Raises LabelError for any other text."""
-    table = read_table(file, ("study_id", *SITE_NAMES))
+    table = read_table(file, GRADE_COLUMNS)
     if table["study_id"].duplicated().any():
         twice = table["study_id"][table["study_id"].duplicated()].iloc[0]
         raise LabelError(f"{file}: got study {twice} twice, expected one row a study; remove one")
@@ -82,13 +91,12 @@ def read_grades(file: Path) -> Grades:
 
 
 def read_coordinates(file: Path) -> tuple[pd.DataFrame, list[LabelFault]]:
-    """Read ``train_label_coordinates.csv`` into a table of ``COORDINATE_COLUMNS``, x and y in native pixels.
+    """Read ``train_label_coordinates.csv`` into a table of ``LABELLED_POINT_COLUMNS``, x and y in native pixels.
 
     site is the index of ``SITES``. Rows of an unknown condition or level, without numbers, or that repeat
     a site of a study are left out and returned as faults.
     """
-    columns = ("study_id", "series_id", "instance_number", "condition", "level", "x", "y")
-    table = read_table(file, columns)
+    table = read_table(file, COORDINATE_COLUMNS)
     groups = [str(text).strip().lower().replace(" ", "_") for text in table["condition"]]
     return coordinate_table(table.assign(group=groups, unit="pixel"), file)
 
@@ -98,7 +106,7 @@ def coordinate_table(table: pd.DataFrame, file: Path) -> tuple[pd.DataFrame, lis
     rows, faults, seen = [], [], set()
     numbers = table[["instance_number", "x", "y"]].apply(pd.to_numeric, errors="coerce")  # text: NaN
     for row, (instance, x, y) in zip(table.itertuples(index=False), numbers.to_numpy(), strict=True):
-        level = str(row.level).strip().lower().replace("/", "_")
+        level = level_name(row.level)
         where = f"{file.name}: study {row.study_id}, series {row.series_id}, slice {row.instance_number}"
         if row.group not in GROUPS or level not in LEVELS:
             faults.append(LabelFault("unknown_site", where, f"got {row.group!r} at {row.level!r}"))
@@ -114,7 +122,12 @@ def coordinate_table(table: pd.DataFrame, file: Path) -> tuple[pd.DataFrame, lis
         else:
             seen.add((row.study_id, site))
             rows.append((row.study_id, row.series_id, int(instance), site, float(x), float(y), row.unit))
-    return pd.DataFrame(rows, columns=list(COORDINATE_COLUMNS)), faults
+    return pd.DataFrame(rows, columns=list(LABELLED_POINT_COLUMNS)), faults
+
+
+def level_name(text: object) -> str:
+    """Return a level as ``LEVELS`` spells it, of "L4/L5" and the like; other text comes back changed alike."""
+    return str(text).strip().lower().replace("/", "_")
 
 
 def study_folds(study_ids: tuple[str, ...], count: int, seed: int) -> dict[str, int]:

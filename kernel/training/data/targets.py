@@ -39,7 +39,7 @@ def place_targets(
 ) -> tuple[dict[tuple[str, str], Target], list[LabelFault]]:
     """Find every coordinate's slice and pixel in the volumes.
 
-    coordinates: table of ``labels.COORDINATE_COLUMNS``. Returns targets by (study_id, description), one
+    coordinates: table of ``labels.LABELLED_POINT_COLUMNS``. Returns targets by (study_id, description), one
     for every volume with a label, and the faults: no_study, no_series, other_description, no_slice, outside.
     """
     by_study = dict(list(coordinates.groupby("study_id", sort=False)))

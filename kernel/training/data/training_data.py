@@ -61,7 +61,7 @@ class TrainingData:
     Attributes:
         cache: The decoded studies.
         grades: The grades of ``train.csv``.
-        coordinates: Table of ``labels.COORDINATE_COLUMNS``.
+        coordinates: Table of ``labels.LABELLED_POINT_COLUMNS``.
         targets: Labels in the volumes, by (study_id, description).
         study_ids: Studies with grades and images, in the order of ``train.csv``.
         pretraining_images: External images with points; empty without.

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from lumbar.networks.classifier import ClassifierConfig
 from lumbar.networks.detector import DetectorConfig
+from lumbar.networks.families import FAMILY_A, FAMILY_B
 from lumbar.networks.heatmap import DECAY, REACH, SIGMA
-from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
+from lumbar.sites import AXIAL_T2, DESCRIPTION_KEYS, DESCRIPTIONS
 from training.data.crop_augmentation import CropAugmentation
 from training.data.volume_augmentation import Affine, Brightness, DetectorAugmentation
 from training.fitting.loop import Schedule
@@ -117,9 +118,6 @@ DETECTOR_SCHEDULE = Schedule(epochs=40, batch=4, lr=1e-4, weight_decay=1e-2, war
 PRETRAINING = 10  # epochs on external sagittal images, where there are some; the number is ours
 STEP1 = Schedule(epochs=20, batch=4, lr=1e-4, weight_decay=1e-2, warmup=0.1, evaluate_every=1)
 STEP2 = replace(STEP1, epochs=10)
-FAMILY_A_LENGTHS = {SAGITTAL_T2: 32, SAGITTAL_T1: 32, AXIAL_T2: 64}
-FAMILY_B_LENGTHS = {SAGITTAL_T2: 29, SAGITTAL_T1: 38, AXIAL_T2: 192}
-SHORT = {SAGITTAL_T2: "sagittal_t2", SAGITTAL_T1: "sagittal_t1", AXIAL_T2: "axial_t2"}
 
 
 def detector_config(description: str, encoder: str, channels: tuple[int, ...], length: int) -> DetectorConfig:
@@ -140,8 +138,8 @@ def family_a() -> Recipe:
     """Return family A: one fixed detector, three backbones, five folds (solution, sections 3, 5, 6)."""
     networks = tuple(
         NetworkRecipe(
-            name=f"a-{SHORT[d]}",
-            config=detector_config(d, "regnety_002", (256, 128, 64, 32, 16), FAMILY_A_LENGTHS[d]),
+            name=f"a-{DESCRIPTION_KEYS[d]}",
+            config=detector_config(d, "regnety_002", (256, 128, 64, 32, 16), FAMILY_A.max_length[d]),
             schedule=DETECTOR_SCHEDULE,
             augmentation=PAPER_DETECTOR_AUGMENTATION,
             xy_target="own",
@@ -153,7 +151,7 @@ def family_a() -> Recipe:
     classifiers = tuple(
         ClassifierRecipe(
             name=f"a-{backbone}",
-            config=ClassifierConfig(backbone, "level", "stretch", (0.2, 0.2, 0.2)),
+            config=ClassifierConfig(backbone, "level", FAMILY_A.border, (0.2, 0.2, 0.2)),
             detector="family_a",
             step1=STEP1,
             step2=STEP2,
@@ -162,7 +160,7 @@ def family_a() -> Recipe:
         )
         for backbone in ("convnext_tiny", "caformer_s18", "pvt_v2_b3")
     )
-    detector = DetectorRecipe("family_a", "fixed", tuple(n.name for n in networks))
+    detector = DetectorRecipe("family_a", FAMILY_A.xy, tuple(n.name for n in networks))
     return Recipe(
         "family_a", "the published family A: 3 backbones x 5 folds", networks, (detector,), classifiers
     )
@@ -172,13 +170,13 @@ def family_b() -> Recipe:
     """Return family B: one dynamic detector, three sequence axes, two seeds, five folds."""
     networks = []
     for d in DESCRIPTIONS:
-        config = detector_config(d, "tf_efficientnet_b5", (256, 128, 64, 32), FAMILY_B_LENGTHS[d])
+        config = detector_config(d, "tf_efficientnet_b5", (256, 128, 64, 32), FAMILY_B.max_length[d])
         if d == AXIAL_T2:
-            config = detector_config(d, "regnety_002", (256, 128, 64, 32, 16), FAMILY_B_LENGTHS[d])
+            config = detector_config(d, "regnety_002", (256, 128, 64, 32, 16), FAMILY_B.max_length[d])
             config = replace(config, pointer="transformer")
         networks.append(
             NetworkRecipe(
-                name=f"b-{SHORT[d]}",
+                name=f"b-{DESCRIPTION_KEYS[d]}",
                 config=config,
                 schedule=replace(DETECTOR_SCHEDULE, batch=2),
                 augmentation=PAPER_DETECTOR_AUGMENTATION,
@@ -190,7 +188,7 @@ def family_b() -> Recipe:
     classifiers = tuple(
         ClassifierRecipe(
             name=f"b-convnext_small-{sequence}-seed{seed}",
-            config=ClassifierConfig("convnext_small", sequence, "shift", (0.4, 0.2, 0.4)),
+            config=ClassifierConfig("convnext_small", sequence, FAMILY_B.border, (0.4, 0.2, 0.4)),
             detector="family_b",
             step1=STEP1,
             step2=STEP2,
@@ -202,6 +200,6 @@ def family_b() -> Recipe:
         for seed in (42, 2024)
         for sequence in ("level", "level_skip", "level_slices")
     )
-    detector = DetectorRecipe("family_b", "dynamic", tuple(n.name for n in networks))
+    detector = DetectorRecipe("family_b", FAMILY_B.xy, tuple(n.name for n in networks))
     purpose = "the published family B: convnext_small x 3 sequence axes x 2 seeds x 5 folds"
     return Recipe("family_b", purpose, tuple(networks), (detector,), classifiers)

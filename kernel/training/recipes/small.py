@@ -10,12 +10,11 @@ from dataclasses import replace
 
 from lumbar.networks.classifier import ClassifierConfig
 from lumbar.networks.detector import DetectorConfig
-from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from lumbar.sites import AXIAL_T2, DESCRIPTION_KEYS, SAGITTAL_T1, SAGITTAL_T2
 from training.data.crop_augmentation import CropAugmentation
 from training.data.volume_augmentation import Affine, Brightness, DetectorAugmentation
 from training.fitting.loop import Schedule
 from training.recipes.families import (
-    SHORT,
     ClassifierRecipe,
     DetectorRecipe,
     NetworkRecipe,
@@ -48,7 +47,7 @@ def small_network(description: str, length: int, schedule: Schedule) -> NetworkR
         max_length=length,
     )
     return NetworkRecipe(
-        name=f"small-{SHORT[description]}",
+        name=f"small-{DESCRIPTION_KEYS[description]}",
         config=config,
         schedule=schedule,
         augmentation=MILDER,
@@ -114,7 +113,7 @@ def small() -> Recipe:
     )
     axial = replace(
         joined,
-        name=f"small-{SHORT[AXIAL_T2]}",
+        name=f"small-{DESCRIPTION_KEYS[AXIAL_T2]}",
         config=sequence.config,
         schedule=replace(pointer.schedule, epochs=12, lr=1e-3, evaluate_every=12),
         start_from=sequence.name,
@@ -164,7 +163,7 @@ def nfn_small() -> Recipe:
         augmentation=MILD,
         slices_per_step=2,
         pointer_share=0.5,
-        start_from=f"small-{SHORT[SAGITTAL_T1]}",
+        start_from=f"small-{DESCRIPTION_KEYS[SAGITTAL_T1]}",
     )
     network = replace(
         start,

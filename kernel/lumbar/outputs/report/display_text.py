@@ -4,16 +4,7 @@ import html
 
 from lumbar.faults import FILE_REASONS, HEADER_REASONS, ODDITIES, SERIES_REASONS
 from lumbar.grading.plausibility import FLAG_REASONS
-from lumbar.sites import AXIAL_T2, LEVELS, SAGITTAL_T1, SAGITTAL_T2, Site
 
-LEVEL_WORDS = {level: level.upper().replace("_", "/") for level in LEVELS}
-GROUP_WORDS = {
-    "spinal_canal_stenosis": "Spinal canal",
-    "left_neural_foraminal_narrowing": "Left foramen",
-    "right_neural_foraminal_narrowing": "Right foramen",
-    "left_subarticular_stenosis": "Left subarticular",
-    "right_subarticular_stenosis": "Right subarticular",
-}
 # As on the films: the patient's right stands left.
 GROUP_ORDER = (
     "spinal_canal_stenosis",
@@ -22,7 +13,6 @@ GROUP_ORDER = (
     "right_subarticular_stenosis",
     "left_subarticular_stenosis",
 )
-DESCRIPTION_ORDER = (SAGITTAL_T2, SAGITTAL_T1, AXIAL_T2)
 REASON_WORDS = {
     **FILE_REASONS,
     **SERIES_REASONS,
@@ -44,8 +34,9 @@ def escape(text: str) -> str:
     return html.escape(text.encode("utf-8", "replace").decode())
 
 
-def site_words(site: Site) -> str:
-    return f"{GROUP_WORDS[site.group]} {LEVEL_WORDS[site.level]}"
+def capitalised(text: str) -> str:
+    """Return text with a capital first letter; the rest stays as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def percent(probability: float) -> str:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lumbar.outputs.report.display_text import GROUP_ORDER, GROUP_WORDS, LEVEL_WORDS, percent, site_words
-from lumbar.sites import GROUPS, LEVELS, SEVERITY_LABELS, SITES
+from lumbar.outputs.report.display_text import GROUP_ORDER, capitalised, percent
+from lumbar.sites import GROUP_WORDS, GROUPS, LEVEL_WORDS, LEVELS, SEVERITY_LABELS, SITES, site_words
 
 SHORT_LABELS = ("Normal", "Mod.", "Severe")
 TINTS = "nms"  # classes of style.css: normal/mild, moderate, severe
@@ -26,14 +26,18 @@ def group_table(group: str, probabilities: np.ndarray, linked: bool) -> str:
         for site in SITES[first : first + len(LEVELS)]
     )
     return (
-        f'<table class="heat"><caption>{GROUP_WORDS[group]}</caption>'
+        f'<table class="heat"><caption>{capitalised(GROUP_WORDS[group])}</caption>'
         f"<thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody></table>"
     )
 
 
 def level_link(site, linked: bool) -> str:
     words = LEVEL_WORDS[site.level]
-    return f'<a href="#{site.name}" aria-label="{site_words(site)}">{words}</a>' if linked else words
+    return (
+        f'<a href="#{site.name}" aria-label="{capitalised(site_words(site))}">{words}</a>'
+        if linked
+        else words
+    )
 
 
 def cells_html(row: np.ndarray) -> str:

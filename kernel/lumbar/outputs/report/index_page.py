@@ -1,10 +1,10 @@
 """The index: every study in one table, fallbacks and warnings first."""
 
-from lumbar.outputs.report.display_text import DESCRIPTION_ORDER, count, escape, percent, site_words
+from lumbar.outputs.report.display_text import capitalised, count, escape, percent
 from lumbar.outputs.report.document import document, facts_html, notice_html
 from lumbar.outputs.report.grid import thumbnail_svg
 from lumbar.outputs.report.result import STATUSES
-from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SITES
+from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITES, site_words
 
 COLUMNS = (  # title, class, what its cells are sorted by first
     ("Study", "", "ascending"),
@@ -17,7 +17,7 @@ COLUMNS = (  # title, class, what its cells are sorted by first
     ("Seconds", "number wide", "descending"),
 )
 STATUS_SHORT = {"prior": "prior", "zero crops": "empty crops", "warning": "warning", "fine": "no warning"}
-SHORT = {SAGITTAL_T2: "T2", SAGITTAL_T1: "T1", AXIAL_T2: "Ax"}
+ABBREVIATIONS = {SAGITTAL_T2: "T2", SAGITTAL_T1: "T1", AXIAL_T2: "Ax"}
 FILTERS = (("all", "All"), ("fallback", "Fallbacks"), ("warning", "Warnings"), ("fine", "No warning"))
 
 
@@ -118,7 +118,9 @@ def row_html(entry: dict) -> str:
     rank = f"{STATUSES.index(status)}{1000 - min(999, len(entry['reasons']))}"
     mark = f'<span class="status {status.replace(" ", "-")}">{STATUS_SHORT[status]}</span>'
     apart = entry["disagreement"]
-    slices = " · ".join(f"{SHORT[d]} {entry['slices'][d]}" for d in DESCRIPTION_ORDER if d in entry["slices"])
+    slices = " · ".join(
+        f"{ABBREVIATIONS[d]} {entry['slices'][d]}" for d in DESCRIPTIONS if d in entry["slices"]
+    )
     cells = [
         cell(rank, f"{mark} <small>{escape(', '.join(said))}</small>"),
         *site_cells(entry),
@@ -141,7 +143,7 @@ def site_cells(entry: dict) -> list[str]:
     chip = f'<span class="s h{round(10 * severe)} chip">{percent(severe)}</span>'
     return [
         cell(f"{sum(entry['badness']):.3f}", thumbnail_svg(entry["badness"])),
-        cell(f"{entry['badness'][worst]:.4f}", site_words(SITES[worst])),
+        cell(f"{entry['badness'][worst]:.4f}", capitalised(site_words(SITES[worst]))),
         cell(f"{severe:.4f}", chip, "number"),
     ]
 

@@ -7,19 +7,21 @@ import numpy as np
 
 from lumbar.grading.patient_points import Places, find_places
 from lumbar.grids import DETECTOR_CENTRE
-from lumbar.outputs.report.display_text import (
-    DESCRIPTION_ORDER,
-    LEVEL_WORDS,
-    count,
-    escape,
-    signed,
-    site_words,
-)
+from lumbar.outputs.report.display_text import capitalised, count, escape, signed
 from lumbar.outputs.report.pictures import Frame, data_uri, draw_frame, fit_frame
 from lumbar.outputs.report.result import Result
 from lumbar.reading.study import Study
 from lumbar.reading.volume import Volume
-from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, LEVELS, SAGITTAL_T1, SITES
+from lumbar.sites import (
+    AXIAL_T2,
+    DESCRIPTION_SITES,
+    DESCRIPTIONS,
+    LEVEL_WORDS,
+    LEVELS,
+    SAGITTAL_T1,
+    SITES,
+    site_words,
+)
 
 SAGITTAL_SIZE, AXIAL_SIZE = 512, 320  # pixels of a picture's longest side
 AXIAL_SHARE = 0.55  # of an axial slice shown: the spine in the middle
@@ -56,7 +58,7 @@ def study_places(study: Study, result: Result) -> dict[str, dict[str, Places]]:
 def choose_films(study: Study, places: dict[str, dict[str, Places]]) -> list[Film]:
     """Return the canal's slice, one for each side's foramina, and one axial slice a level, as there are."""
     films = []
-    for description in DESCRIPTION_ORDER:
+    for description in DESCRIPTIONS:
         if description not in study.volumes:
             continue
         part = range(*DESCRIPTION_SITES[description].indices(len(SITES)))
@@ -120,7 +122,7 @@ def mark_html(
     """Return one detector's mark at a site; dashed, with the distance in slices, where it lies on another slice."""
     x, y = frame.place(*found.grid256[row, 1:])
     off = int(found.slices[row]) - slice_index
-    title = f"{site_words(SITES[site])}, {detector}: {found.values[row]:.2f}" + (
+    title = f"{capitalised(site_words(SITES[site]))}, {detector}: {found.values[row]:.2f}" + (
         f", {count(abs(off), 'slice')} {'above' if off > 0 else 'below'} this one in the stack" if off else ""
     )
     shape = number % len(SHAPES)

@@ -1,6 +1,7 @@
 """What each series of a folder without tables was taken for, or why it was left out."""
 
-from lumbar.outputs.report.display_text import DESCRIPTION_ORDER, count, escape
+from lumbar.outputs.report.display_text import count, escape
+from lumbar.sites import DESCRIPTIONS
 
 HEADS = ("Series", "Taken for", "Why")
 
@@ -26,7 +27,7 @@ def series_html(study_id: str, about: dict) -> str:
 
 def place(told: dict) -> int:
     """Return where a series stands in the table: the films' order, then what is left out."""
-    return DESCRIPTION_ORDER.index(told["description"]) if told["description"] else len(DESCRIPTION_ORDER)
+    return DESCRIPTIONS.index(told["description"]) if told["description"] else len(DESCRIPTIONS)
 
 
 def row_html(told: dict) -> str:

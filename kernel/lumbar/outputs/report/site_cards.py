@@ -3,18 +3,11 @@
 import numpy as np
 
 from lumbar.grading.patient_points import Places
-from lumbar.outputs.report.display_text import (
-    GROUP_ORDER,
-    GROUP_WORDS,
-    LEVEL_WORDS,
-    escape,
-    millimetres,
-    site_words,
-)
+from lumbar.outputs.report.display_text import GROUP_ORDER, capitalised, escape, millimetres
 from lumbar.outputs.report.grid import SHORT_LABELS, cells_html
 from lumbar.outputs.report.members import members_html
 from lumbar.outputs.report.result import Result
-from lumbar.sites import DESCRIPTION_SITES, GROUPS, LEVELS, SITES, Site
+from lumbar.sites import DESCRIPTION_SITES, GROUP_WORDS, GROUPS, LEVEL_WORDS, LEVELS, SITES, Site, site_words
 
 
 def cards_html(
@@ -27,9 +20,8 @@ def cards_html(
         cards = "".join(
             card_html(site, result, places, strips) for site in SITES[first : first + len(LEVELS)]
         )
-        sections.append(
-            f'<section aria-label="{GROUP_WORDS[group]}"><h3>{GROUP_WORDS[group]}</h3>{cards}</section>'
-        )
+        heading = capitalised(GROUP_WORDS[group])
+        sections.append(f'<section aria-label="{heading}"><h3>{heading}</h3>{cards}</section>')
     note = ""
     if left_out:
         names = ", ".join(escape(name) for name in left_out)
@@ -45,7 +37,7 @@ def card_html(
     if result.probabilities is not None:
         heads = "".join(f'<th scope="col">{short}</th>' for short in SHORT_LABELS)
         numbers = (
-            f'<table class="heat"><caption class="hidden">{site_words(site)}, %</caption>'
+            f'<table class="heat"><caption class="hidden">{capitalised(site_words(site))}, %</caption>'
             f"<thead><tr>{heads}</tr></thead><tbody><tr>{cells_html(result.probabilities[site.index])}</tr></tbody></table>"
         )
     crops = "".join(strip_html(site, name, seen, strips.get(name)) for name, seen in places.items())
@@ -66,7 +58,7 @@ def strip_html(site: Site, detector: str, seen: dict[str, Places], strip: list[s
         place += f" · {millimetres(found.patient[row])}"
     picture = ""
     if strip:
-        alternative = f"{site_words(site)}, crop of {detector}: five neighbouring slices"
+        alternative = f"{capitalised(site_words(site))}, crop of {detector}: five neighbouring slices"
         picture = f'<img src="{strip[site.index]}" width="320" height="64" alt="{escape(alternative)}">'
     return (
         f"<figure>{picture}<figcaption><b>{escape(detector)}</b> · heatmap {found.values[row]:.2f}"

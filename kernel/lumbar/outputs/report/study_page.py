@@ -3,7 +3,7 @@
 import numpy as np
 
 from lumbar.grading.patient_points import Places
-from lumbar.outputs.report.display_text import DESCRIPTION_ORDER, count, escape, percent, site_words
+from lumbar.outputs.report.display_text import capitalised, count, escape, percent
 from lumbar.outputs.report.document import document, facts_html, notice_html
 from lumbar.outputs.report.grid import grid_html
 from lumbar.outputs.report.key_slices import choose_films, film_html, legend_html, study_places
@@ -13,7 +13,7 @@ from lumbar.outputs.report.series_table import series_html
 from lumbar.outputs.report.site_cards import cards_html
 from lumbar.outputs.report.warnings import concerns_html
 from lumbar.reading.study import Study
-from lumbar.sites import AXIAL_T2, SITES
+from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SITES, site_words
 
 LIMIT = 2_000_000  # bytes of a page
 MOST_APART = 6  # sites in the list of disagreement
@@ -73,7 +73,7 @@ def assemble(
 def study_facts(study: Study | None, result: Result) -> list[tuple[str, str]]:
     slices = [
         f"{d}: {count(len(study.volumes[d]), 'slice')}" if d in study.volumes else f"{d}: none"
-        for d in (DESCRIPTION_ORDER if study else ())
+        for d in (DESCRIPTIONS if study else ())
     ]
     detectors = dict.fromkeys([*result.detections, *(detector for detector, _ in result.members)])
     classifiers = dict.fromkeys(classifier for _, classifier in result.members)
@@ -134,7 +134,7 @@ def apart_html(result: Result) -> str:
         return ""
     sites = np.argsort(-result.disagreement, kind="stable")[:MOST_APART]
     items = "".join(
-        f'<li><a href="#{SITES[s].name}">{site_words(SITES[s])}</a>'
+        f'<li><a href="#{SITES[s].name}">{capitalised(site_words(SITES[s]))}</a>'
         f" <b>{percent(float(result.disagreement[s]))}</b></li>"
         for s in sites
     )

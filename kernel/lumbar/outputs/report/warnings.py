@@ -3,16 +3,9 @@
 from collections import Counter
 
 from lumbar.grading.plausibility import Flag
-from lumbar.outputs.report.display_text import (
-    GROUP_ORDER,
-    GROUP_WORDS,
-    LEVEL_WORDS,
-    REASON_WORDS,
-    count,
-    escape,
-)
+from lumbar.outputs.report.display_text import GROUP_ORDER, REASON_WORDS, capitalised, count, escape
 from lumbar.outputs.report.result import Result
-from lumbar.sites import SITES
+from lumbar.sites import GROUP_WORDS, LEVEL_WORDS, SITES
 
 FAULTS_SHOWN = 40  # run.json holds them all
 MESSAGE_SHOWN = 600  # characters
@@ -67,7 +60,7 @@ def fault_items(result: Result) -> list[str]:
 
 def reason_html(reason: str) -> str:
     words = REASON_WORDS.get(reason, reason)
-    return f"<b>{escape(words[:1].upper() + words[1:])}</b> <code>{escape(reason)}</code>"
+    return f"<b>{escape(capitalised(words))}</b> <code>{escape(reason)}</code>"
 
 
 def site_links(names: tuple[str, ...]) -> str:
@@ -80,5 +73,5 @@ def site_links(names: tuple[str, ...]) -> str:
             if site.group == group and site.name in names
         ]
         if links:
-            groups.append(f"<span>{GROUP_WORDS[group]} {' '.join(links)}</span>")
+            groups.append(f"<span>{capitalised(GROUP_WORDS[group])} {' '.join(links)}</span>")
     return f'<span class="links">{"".join(groups)}</span>' if groups else ""

@@ -1,0 +1,24 @@
+"""The two families of the authors' networks: what their notebooks fix and a checkpoint does not say."""
+
+from dataclasses import dataclass
+
+from lumbar.networks.classifier import Border
+from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family's heatmaps become points, its crops' border rule, and its networks' slices.
+
+    max_length: by description, the slices of a detector's input; a longer volume is squeezed.
+    """
+
+    name: str
+    xy: str
+    border: Border
+    max_length: dict[str, int]
+
+
+# Source: solution, sections 3 and 5.
+FAMILY_A = Family("a", "fixed", Border.STRETCH, {SAGITTAL_T2: 32, SAGITTAL_T1: 32, AXIAL_T2: 64})
+FAMILY_B = Family("b", "dynamic", Border.SHIFT, {SAGITTAL_T2: 29, SAGITTAL_T1: 38, AXIAL_T2: 192})
