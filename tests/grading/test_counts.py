@@ -11,9 +11,10 @@ from lumbar.grading.ensemble import classify, distinct_images
 from lumbar.grading.point_search import find_points
 from lumbar.networks.detector import neighbours, present_slices
 from lumbar.networks.device import choose_device
-from lumbar.networks.heatmap import heatmap_to_points, logits_to_heatmap
+from lumbar.networks.heatmap import logits_to_heatmap
 from lumbar.sites import SAGITTAL_T1
 from tests.grading.test_parity import FIVE_LEVELS, LSTM
+from tests.making.heatmap_points import heatmap_to_points
 from tests.making.random_bundle import pictures, random_classifier, random_detector
 
 SLICES, LENGTH = 12, 16

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from lumbar.grading import crops
-from lumbar.grading.crops import enlarge, extract_crops, extract_windows
+from lumbar.grading.crops import enlarge, extract_windows
 from lumbar.grids import CROP_INPUT, CROP_OFFSETS
 from lumbar.networks.classifier import Border
 
@@ -24,7 +24,7 @@ def site(z: int, y: int, x: int) -> np.ndarray:
 def test_the_dot_is_at_the_crops_centre(border):
     grid = np.zeros((9, 512, 512), np.uint8)
     grid[4, 2 * 100, 2 * 120] = 255
-    crop = extract_crops(grid, site(4, 100, 120), border)[0]
+    crop = enlarge(torch.from_numpy(extract_windows(grid, site(4, 100, 120), border))).numpy()[0]
     assert crop.shape == (5, CROP_INPUT, CROP_INPUT)
     assert np.unravel_index(crop.argmax(), crop.shape)[0] == 2
     rows, columns = np.nonzero(crop[2] > 0.5 * crop.max())

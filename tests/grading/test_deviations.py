@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from lumbar.grading.crops import extract_crops
+from lumbar.grading.crops import enlarge, extract_windows
 from lumbar.grading.point_search import find_points
 from lumbar.grids import CROP_OFFSETS
 from lumbar.networks.detector import present_slices
-from lumbar.networks.heatmap import heatmap_to_points, logits_to_heatmap, points_to_heatmap
+from lumbar.networks.heatmap import logits_to_heatmap, points_to_heatmap
 from lumbar.reading.series import read_series
 from lumbar.reading.volume import build_volume, normalize_slice
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1
 from tests.making.dicom_writer import AXIAL, SAGITTAL, write_slice
+from tests.making.heatmap_points import heatmap_to_points
 from tests.making.random_bundle import sharpen, smooth_picture
 from tests.networks.test_detector import CPU, grid, small_network
 from tests.reference import reference
@@ -101,7 +102,7 @@ def test_shifted_window_at_the_far_border_is_one_pixel_off_the_notebooks(row, fi
     """A window that would end at or past row 512 becomes 448-511 here, 447-510 in the notebook."""
     grid = np.broadcast_to(np.linspace(0, 1, 512, dtype=np.float32)[:, None], (5, 512, 512))
     points = np.array([[(z, row, 128) for z in range(5)]])
-    crop = extract_crops(grid, points, "shift")[0, 2, :, 64] * 511
+    crop = enlarge(torch.from_numpy(extract_windows(grid, points, "shift"))).numpy()[0, 2, :, 64] * 511
     assert crop[0] == pytest.approx(first, abs=0.01)
     assert crop[-1] == pytest.approx(first + 63, abs=0.01)
     notebook_first = 447 if 2 * row + 32 >= 512 else max(2 * row - 32, 0)

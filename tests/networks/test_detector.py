@@ -7,8 +7,9 @@ import torch
 from lumbar.grading.point_search import find_points, slices_to_segment
 from lumbar.networks.detector import DetectorConfig, DetectorNetwork, neighbours, present_slices
 from lumbar.networks.device import Device, NotFiniteError
-from lumbar.networks.heatmap import heatmap_to_points, logits_to_heatmap
+from lumbar.networks.heatmap import logits_to_heatmap
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1
+from tests.making.heatmap_points import heatmap_to_points
 from tests.making.random_bundle import pictures, settle, sharpen
 
 SIZE = 64  # the networks take any multiple of 32; small pictures keep the tests quick

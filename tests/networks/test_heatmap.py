@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from lumbar.grids import CROP_OFFSETS
 from lumbar.networks.heatmap import (
-    heatmap_to_points,
     logits_to_heatmap,
     points_to_heatmap,
     slice_peaks,
 )
+from tests.making.heatmap_points import heatmap_to_points
 
 SHAPE = (7, 48, 40)
 

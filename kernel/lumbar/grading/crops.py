@@ -68,8 +68,3 @@ def enlarge(windows: Tensor) -> Tensor:
     flat = windows.reshape(-1, 1, *windows.shape[-2:])
     flat = F.interpolate(flat, size=(CROP_INPUT, CROP_INPUT), mode="bilinear", align_corners=False)
     return flat.view(*windows.shape[:-2], CROP_INPUT, CROP_INPUT)
-
-
-def extract_crops(grid512: np.ndarray, points: np.ndarray, border: str) -> np.ndarray:
-    """Return the crops (n, 5, 128, 128) float32, 0..1, of points (n, 5, 3): windows, enlarged."""
-    return enlarge(torch.from_numpy(extract_windows(grid512, points, border))).numpy()

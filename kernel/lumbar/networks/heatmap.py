@@ -66,15 +66,6 @@ def slice_peaks(heatmap: Tensor) -> tuple[Tensor, Tensor]:
     return value, torch.stack([index // width, index % width], dim=-1)
 
 
-def heatmap_to_points(heatmap: Tensor, slices: int, xy: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the points (class, 5, 3) and their values (class, 5) of a whole heatmap.
-
-    heatmap: (class, D, row, column). slices: how many of D are real. The decoding is ``peaks_to_points``.
-    """
-    value, place = slice_peaks(heatmap)
-    return peaks_to_points(value.cpu().numpy(), place.cpu().numpy(), slices, xy)
-
-
 def peaks_to_points(
     value: np.ndarray, place: np.ndarray, slices: int, xy: str
 ) -> tuple[np.ndarray, np.ndarray]:

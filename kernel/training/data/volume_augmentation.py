@@ -60,13 +60,6 @@ def warp(images: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return result
 
 
-def move_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Return points (n, 3) slice, row, column moved by a map; NaN stays NaN."""
-    moved = points.astype(np.float64)
-    moved[:, [2, 1]] = points[:, [2, 1]] @ matrix[:, :2].T + matrix[:, 2]
-    return moved
-
-
 def random_brightness(random: np.random.Generator, ranges: Brightness) -> tuple[float, float]:
     """Draw (gain, offset) of ``clip(gain * x + offset, 0, 1)``; (1, 0) where chance says no change."""
     if random.random() >= ranges.p:
