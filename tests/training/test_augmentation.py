@@ -14,7 +14,6 @@ from training.data.crop_augmentation import (
     mirror_patient,
     mirrored_sites,
     mix_studies,
-    warp_stack,
 )
 from training.data.detector_dataset import class_planes, sample_slices
 from training.data.volume_augmentation import (
@@ -22,7 +21,6 @@ from training.data.volume_augmentation import (
     Brightness,
     DetectorAugmentation,
     augment_volume,
-    move_points,
     random_affine,
     warp,
 )
@@ -50,9 +48,9 @@ def test_image_label_and_point_move_together(seed):
     moved_grid, moved_planes = augment_volume(grid, planes, np.random.default_rng(seed), options)
     np.testing.assert_allclose(moved_grid[1:], moved_planes, atol=1e-6)
     matrix = random_affine(np.random.default_rng(seed), STRONG, 256)
-    for plane, expected in zip(moved_planes, move_points(points, matrix), strict=True):
-        place = np.unravel_index(plane.argmax(), plane.shape)
-        assert np.abs(place - expected[1:]).max() <= 1
+    for plane, (_, row, column) in zip(moved_planes, points, strict=True):
+        x, y = matrix @ (column, row, 1)
+        assert np.abs(np.unravel_index(plane.argmax(), plane.shape) - np.array([y, x])).max() <= 1
     # Left stays left: of two points side by side the right one stays to the right under up to 45 degrees.
     assert np.linalg.det(matrix[:, :2]) > 0
 
@@ -69,13 +67,17 @@ def test_zero_slices_stay_zero_and_present(seed=0):
         assert moved.min() >= 0 and moved.max() <= 1
 
 
-def test_crop_and_volume_warps_are_the_same_map():
+def test_the_warp_is_bilinear_sampling_of_the_inverse_map():
     random = np.random.default_rng(1)
     images = np.zeros((5, 128, 128), np.float32)
     images[:, 40:50, 60:90] = random.random((5, 1, 1))
     matrix = random_affine(random, STRONG, 128)
-    ours = warp_stack(torch.from_numpy(images)[None], matrix)[0].numpy()
-    assert np.abs(ours - warp(images, matrix)).mean() < 2e-4  # OpenCV's weights are of 5 bits
+    rows, columns = np.mgrid[:128, :128]
+    inverse = np.linalg.inv(np.vstack([matrix, (0, 0, 1)]))
+    x, y, _ = inverse @ np.stack([columns.ravel(), rows.ravel(), np.ones(128 * 128)])
+    places = torch.from_numpy((2 * np.stack([x, y], axis=-1) + 1) / 128 - 1).view(1, 128, 128, 2).float()
+    expected = F.grid_sample(torch.from_numpy(images)[None], places, align_corners=False)[0].numpy()
+    assert np.abs(warp(images, matrix) - expected).mean() < 2e-4  # older OpenCVs' weights are of 5 bits
 
 
 def test_the_mirror_exchanges_sides_and_is_its_own_inverse():

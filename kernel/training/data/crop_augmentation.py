@@ -10,11 +10,10 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lumbar.grids import DETECTOR_GRID
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, GROUPS, LEVELS
-from training.data.volume_augmentation import Affine, Brightness, random_affine, random_brightness
+from training.data.volume_augmentation import Affine, Brightness, random_affine, random_brightness, warp
 
 CUTMIX_ALPHA = 4.0  # both parameters of the Beta distribution
 NO_AFFINE = Affine(0, 0, 0, 0)
@@ -74,25 +73,13 @@ def augment_stack(stack: Tensor, random: np.random.Generator, options: CropAugme
     if dims:
         stack = stack.flip(dims)
     if matrix is not None:
-        stack = warp_stack(stack, matrix)
+        stack = torch.from_numpy(warp(stack.flatten(0, 1).numpy(), matrix)).view(stack.shape)
     if kernel:
         images = [cv2.GaussianBlur(image, (kernel, kernel), 0) for image in stack.flatten(0, 1).numpy()]
         stack = torch.from_numpy(np.stack(images)).view(stack.shape)
     if (gain, offset) != (1.0, 0.0):
         stack = (stack * gain + offset).clamp(0, 1)
     return stack * filled
-
-
-def warp_stack(stack: Tensor, matrix: np.ndarray) -> Tensor:
-    """Warp all images of (n, 5, H, W) by one map (2, 3) of pixel coordinates, bilinear, zero beyond the border."""
-    size = stack.shape[-1]
-    inverse = cv2.invertAffineTransform(matrix)  # grid_sample asks where each new pixel comes from
-    scale, centre = size / 2, (size - 1) / 2
-    offset = (inverse[:, :2] @ (centre, centre) + inverse[:, 2] - centre) / scale
-    theta = torch.from_numpy(np.concatenate([inverse[:, :2], offset[:, None]], axis=1)).to(stack.dtype)
-    grid = F.affine_grid(theta[None], [1, 1, size, size], align_corners=False)
-    images = F.grid_sample(stack.flatten(0, 1)[None], grid, mode="bilinear", align_corners=False)
-    return images.view(stack.shape)
 
 
 def mirror_patient(crops: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
