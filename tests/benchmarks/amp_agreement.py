@@ -7,6 +7,7 @@ import numpy as np
 
 from lumbar.grading.ensemble import classify, detect, site_windows
 from lumbar.grading.study_grading import ready_bundle
+from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.device import choose_device
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import read_study
@@ -21,18 +22,21 @@ def agreement(root: Path, device: str) -> dict:
     compared at the float32 points' crops, a pair of a classifier and a study each.
     """
     wide, half = choose_device(device, "fp32"), choose_device(device, "amp")
+    in_full, in_half = BatchRunner(wide), BatchRunner(half)
     plain, rounded = ready_bundle(REPOSITORY, wide), ready_bundle(REPOSITORY, half)
     near: list[np.ndarray] = []
     apart: list[float] = []
     for ref in find_dataset(root).studies:
         volumes = read_study(ref).volumes
-        found = detect(rounded.detectors, volumes, half)
-        for name, detection in detect(plain.detectors, volumes, wide).items():
+        found = detect(rounded.detectors, volumes, in_half)
+        for name, detection in detect(plain.detectors, volumes, in_full).items():
             for description, points in detection.points.items():
                 near.append(same_places(points.points, found[name].points[description].points))
             for one, other in zip(plain.classifiers, rounded.classifiers, strict=True):
                 crops = site_windows(detection, one.network.config.border)[None]
-                apart.append(float(np.abs(classify(one, crops, wide) - classify(other, crops, half)).max()))
+                apart.append(
+                    float(np.abs(classify(one, crops, in_full) - classify(other, crops, in_half)).max())
+                )
     return {
         "precision": half.precision,
         "points": sum(map(len, near)),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.detector import DetectorNetwork, neighbours, present_slices
 from lumbar.networks.device import Device, choose_device
 from phantom.dataset import write_phantoms
@@ -88,9 +89,10 @@ def learnt_members(device: str) -> Path:
 def teach_pointer(network: DetectorNetwork, volumes: DetectorBatch, device: Device) -> None:
     """Train what reads the slices in order, and the head, on the features of all volumes; the encoder stays."""
     present = present_slices(volumes.grid)
+    runner = BatchRunner(device)
     with device.autocast():
         encoded = [
-            device.in_batches(network.pointer.encode, images, "pointer")
+            runner.run(network.pointer.encode, images, "pointer")
             for images in (neighbours(grid[None])[0] for grid in volumes.grid)
         ]
     features, here = torch.stack(encoded), present.to(device.torch)
@@ -114,7 +116,7 @@ def make_sure(network: DetectorNetwork, volumes: DetectorBatch, device: Device) 
     """Scale and shift a random segmenter's last layer until its logits span what a learnt one's do."""
     middle = volumes.grid.shape[1] // 8  # a real slice in every phantom
     images = neighbours(volumes.grid[:, middle - 1 : middle + 2])[:, 1]
-    logits = device.in_batches(network.segmenter, images, "segmenter").flatten(2)
+    logits = BatchRunner(device).run(network.segmenter, images, "segmenter").flatten(2)
     mean, top = logits.mean(dim=(0, 2)), logits.amax(dim=2).mean(dim=0)
     scale = (SURE - UNSURE) / (top - mean)
     head = network.segmenter.head

@@ -115,10 +115,10 @@ def change_classify(before, only: str = "") -> None:
 
     classify = lumbar.grading.study_grading.classify
 
-    def changed(classifier, windows, device):
+    def changed(classifier, windows, runner):
         if not only or classifier.name == only:
-            before(classifier, windows, device)
-        return classify(classifier, windows, device)
+            before(classifier, windows, runner)
+        return classify(classifier, windows, runner)
 
     lumbar.grading.study_grading.classify = changed
 

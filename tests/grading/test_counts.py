@@ -9,6 +9,7 @@ from lumbar.bundle.loading import Classifier
 from lumbar.grading.crops import extract_windows
 from lumbar.grading.ensemble import classify, distinct_images
 from lumbar.grading.point_search import find_points
+from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.detector import neighbours, present_slices
 from lumbar.networks.device import choose_device
 from lumbar.networks.heatmap import logits_to_heatmap
@@ -58,7 +59,7 @@ def test_only_necessary_slices_are_segmented(network, grid, kind, factor):
     present = padded.flatten(1).any(dim=1)
     heatmap = logits_to_heatmap(segmenter, pointer, present)
     points, values = heatmap_to_points(heatmap, SLICES, kind)
-    found = find_points(network, grid, {kind}, choose_device("cpu", "fp32"))[kind]
+    found = find_points(network, grid, {kind}, BatchRunner(choose_device("cpu", "fp32")))[kind]
     network.load_state_dict(before)
 
     bound, peak = pointer.sigmoid() * present, heatmap.flatten(1).amax(dim=1)
@@ -97,9 +98,9 @@ def test_sharing_images_changes_no_answer():
     backbone = classifier.network.features
     classifier.network.features = lambda images: seen.append(len(images)) or backbone(images)
     windows = np.random.default_rng(0).random((25, 5, 64, 64), dtype=np.float32)
-    device = choose_device("cpu", "fp32")
-    alone = classify(classifier, windows[None], device)
-    both = classify(classifier, np.stack([windows, windows]), device)
+    runner = BatchRunner(choose_device("cpu", "fp32"))
+    alone = classify(classifier, windows[None], runner)
+    both = classify(classifier, np.stack([windows, windows]), runner)
     assert seen and sum(seen) == 2 * 125
     np.testing.assert_allclose(both[0], alone[0], atol=1e-6)
     np.testing.assert_allclose(both[0], both[1], atol=1e-6)  # rows of one product may round apart

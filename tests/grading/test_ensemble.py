@@ -9,10 +9,11 @@ from hypothesis.extra.numpy import arrays
 
 from lumbar.grading.crops import enlarge
 from lumbar.grading.ensemble import classify, distinct_images, weighted_mean
+from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.device import Device
 from tests.making.random_bundle import random_classifier
 
-CPU = Device(torch.device("cpu"), None, "test", batch=16)
+CPU = BatchRunner(Device(torch.device("cpu"), None, "test", batch=16))
 members = st.lists(
     st.tuples(arrays(np.float64, (25, 3), elements=st.floats(1e-3, 1)), st.floats(0.1, 5)),
     min_size=2,

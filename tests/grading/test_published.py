@@ -18,6 +18,7 @@ from lumbar.bundle.weights import BundleError
 from lumbar.grading.crops import enlarge, extract_windows
 from lumbar.grading.point_search import find_points
 from lumbar.grids import CROP_OFFSETS, squeeze
+from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.detector import neighbours, present_slices
 from lumbar.networks.device import Device
 from lumbar.networks.heatmap import logits_to_heatmap
@@ -27,7 +28,7 @@ from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1
 
 GOLDEN = Path(__file__).resolve().parents[2] / "../shared/golden"
 MARGIN = 1e-4  # a point is compared where it beats the next best voxel by more
-CPU = Device(torch.device("cpu"), None, "test", batch=8)
+CPU = BatchRunner(Device(torch.device("cpu"), None, "test", batch=8))
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"the golden files are not at {GOLDEN}")
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lumbar.grading.point_search import find_points, slices_to_segment
+from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.detector import DetectorConfig, DetectorNetwork, neighbours, present_slices
 from lumbar.networks.device import Device, NotFiniteError
 from lumbar.networks.heatmap import logits_to_heatmap
@@ -13,7 +14,7 @@ from tests.making.heatmap_points import heatmap_to_points
 from tests.making.random_bundle import pictures, settle, sharpen
 
 SIZE = 64  # the networks take any multiple of 32; small pictures keep the tests quick
-CPU = Device(torch.device("cpu"), None, "test", batch=4)
+CPU = BatchRunner(Device(torch.device("cpu"), None, "test", batch=4))
 
 
 def small_network(pointer: str = "lstm", description: str = SAGITTAL_T1, length: int = 12) -> DetectorNetwork:

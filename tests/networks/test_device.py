@@ -10,6 +10,7 @@ from torch import nn
 from lumbar.grading.ensemble import classify
 from lumbar.grading.point_search import find_points
 from lumbar.grading.study_grading import GradedStudy, twice
+from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.device import Device, NotFiniteError
 from lumbar.networks.fusion import onednn
 from lumbar.networks.fusion.rewrite import fuse
@@ -19,6 +20,7 @@ from tests.networks.test_detector import grid, small_network
 
 HALF = Device(torch.device("cpu"), torch.bfloat16, "test", batch=4)
 WIDE = Device(torch.device("cpu"), None, "test", batch=4)
+IN_HALF, IN_FULL = BatchRunner(HALF), BatchRunner(WIDE)
 
 
 def convolution_types(network: nn.Module) -> set[torch.dtype]:
@@ -33,12 +35,12 @@ def test_a_detector_with_half_weights_finds_what_autocast_finds(pointer):
     HALF.place(placed)
     assert convolution_types(placed) == {torch.bfloat16}
     kinds = {"fixed", "dynamic"}
-    for kind, expected in find_points(network, volume, kinds, HALF).items():
-        found = find_points(placed, volume, kinds, HALF)[kind]
+    for kind, expected in find_points(network, volume, kinds, IN_HALF).items():
+        found = find_points(placed, volume, kinds, IN_HALF)[kind]
         assert (found.points == expected.points).all() and (found.values == expected.values).all()
     WIDE.place(placed)
     assert {p.dtype for p in placed.parameters()} == {torch.float32}
-    find_points(placed, volume, kinds, WIDE)
+    find_points(placed, volume, kinds, IN_FULL)
 
 
 @pytest.mark.parametrize("backbone", ["test_byobnet", "test_convnext", "tf_efficientnetv2_b0"])
@@ -53,14 +55,14 @@ def test_a_classifier_with_half_weights_says_what_autocast_says(backbone, monkey
         assert convolution_types(fused) == {torch.bfloat16}
         return fused
 
-    right = pytest.approx(classify(plain, windows, WIDE), abs=0.05)
-    assert classify(dataclasses.replace(plain, network=half()), windows, HALF) == right
+    right = pytest.approx(classify(plain, windows, IN_FULL), abs=0.05)
+    assert classify(dataclasses.replace(plain, network=half()), windows, IN_HALF) == right
     # Layers joined with their activation round once less than autocast.
     monkeypatch.setattr(onednn, "available", lambda: False)
     fused = dataclasses.replace(plain, network=fuse(plain.network, HALF))
     placed = dataclasses.replace(plain, network=half())
-    said = classify(placed, windows, HALF)
-    assert (said == classify(fused, windows, HALF)).all()
+    said = classify(placed, windows, IN_HALF)
+    assert (said == classify(fused, windows, IN_HALF)).all()
     assert said == right
 
 
@@ -78,14 +80,14 @@ def test_the_second_try_has_float32_weights_and_the_next_study_half_ones_again(h
     HALF.place(network)
     seen = []
 
-    def run(device: Device) -> str:
-        seen.append((device.autocast_type, network[0].weight.dtype))
+    def run(runner: BatchRunner) -> str:
+        seen.append((runner.device.autocast_type, network[0].weight.dtype))
         if len(seen) == 1 or not helps:
             raise NotFiniteError("test")
         return "said"
 
     graded = GradedStudy("1")
-    assert twice(run, [network], HALF, "member", graded) == ("said" if helps else None)
+    assert twice(run, [network], IN_HALF, "member", graded) == ("said" if helps else None)
     assert seen == [(torch.bfloat16, torch.bfloat16), (None, torch.float32)]
     assert network[0].weight.dtype == torch.bfloat16
     assert len(graded.faults) == (0 if helps else 1)

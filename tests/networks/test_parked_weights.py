@@ -10,9 +10,10 @@ import torch
 
 from lumbar.grading import study_grading as grading
 from lumbar.grading.ensemble import classify
-from lumbar.grading.study_grading import grade_study, ready_bundle
+from lumbar.grading.study_grading import Grader, ready_bundle
 from lumbar.grading.time_limit import Budget, Plan
 from lumbar.networks import parked_weights as scratch
+from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.device import choose_device
 from lumbar.networks.parked_weights import ALIGNMENT, Scratch
 from lumbar.reading.listing import find_dataset
@@ -47,9 +48,9 @@ def test_a_classifier_in_the_scratch_file_says_the_same(tmp_path, monkeypatch, p
     assert list(bundle.scratch.maps) == [id(waiting.network)]
     for one, other in zip(kept.network.parameters(), waiting.network.parameters(), strict=True):
         assert one.stride() == other.stride() and one.data_ptr() % ALIGNMENT == 0
-    expected = classify(kept, WINDOWS, device)
+    expected = classify(kept, WINDOWS, BatchRunner(device))
     for _ in range(2):  # again after its memory is gone
-        np.testing.assert_array_equal(classify(waiting, WINDOWS, device), expected)
+        np.testing.assert_array_equal(classify(waiting, WINDOWS, BatchRunner(device)), expected)
         bundle.scratch.release(waiting.network)
 
 
@@ -58,7 +59,7 @@ def test_only_a_network_at_work_is_in_memory():
     store = Scratch(room=0)
     store.keep(waiting.network)
     assert resident_kb(waiting.network) == [0]
-    classify(waiting, WINDOWS, device)
+    classify(waiting, WINDOWS, BatchRunner(device))
     (used,) = resident_kb(waiting.network)
     assert used > 100
     store.release(waiting.network)
@@ -70,7 +71,7 @@ def test_a_graded_study_leaves_no_waiting_network_in_memory(tmp_path, monkeypatc
     device = choose_device("cpu", "fp32")
     bundle = ready_bundle(write_tiny_bundle(tmp_path / "bundle"), device)
     (ref, *_) = find_dataset(write_studies(tmp_path / "data")).studies
-    graded = grade_study(read_study(ref), bundle, Plan(1, 1), device, Budget(None, time.monotonic()))
+    graded = Grader(bundle, device).grade(read_study(ref), Plan(1, 1), Budget(None, time.monotonic()))
     assert len(graded.members) == 1
     assert resident_kb(bundle.classifiers[0].network) == [0]
 
@@ -94,4 +95,4 @@ def test_without_a_file_the_weights_stay_in_memory(monkeypatch, caplog):
     store.keep(member.network)
     assert not store.maps and "No space left on device" in caplog.text
     store.release(member.network)
-    classify(member, WINDOWS, choose_device("cpu", "fp32"))
+    classify(member, WINDOWS, BatchRunner(choose_device("cpu", "fp32")))

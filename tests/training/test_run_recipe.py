@@ -15,6 +15,7 @@ import training.fitting.train_detector as stage1
 from lumbar.bundle.loading import load_bundle
 from lumbar.bundle.manifest import MANIFEST, read_manifest
 from lumbar.grading.ensemble import detect, site_windows
+from lumbar.networks.batch_runner import BatchRunner
 from lumbar.sites import SITES
 from tests.making.labelled_competition import (
     SCHEDULE,
@@ -91,7 +92,9 @@ def test_a_training_crop_is_a_serving_crop_bit_for_bit(finished, tmp_path):
             dataset = ClassifierDataset(
                 cache, validation, np.zeros((1, 25), np.int8), points, border, None, 0
             )
-            detection = detect((served_by,), cache.volumes(validation[0]), setup.device)[detector.name]
+            detection = detect((served_by,), cache.volumes(validation[0]), BatchRunner(setup.device))[
+                detector.name
+            ]
             for description, served in detection.points.items():
                 # The bundle's weights are rounded to float16: take over the points, compare the crops.
                 detection.points[description] = points[validation[0]][description].points

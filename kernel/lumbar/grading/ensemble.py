@@ -13,7 +13,8 @@ from lumbar.bundle.loading import Classifier, Detector
 from lumbar.grading.crops import enlarge, extract_windows
 from lumbar.grading.point_search import Points, find_points
 from lumbar.grids import CROP_INPUT, CROP_OFFSETS, DETECTOR_GRID, WINDOW, squeeze, unit_range
-from lumbar.networks.device import Device, finite
+from lumbar.networks.batch_runner import BatchRunner
+from lumbar.networks.device import finite
 from lumbar.reading.volume import Volume
 from lumbar.sites import DESCRIPTION_SITES, SITES
 
@@ -32,7 +33,7 @@ class Detection:
 
 
 def detect(
-    detectors: tuple[Detector, ...], volumes: dict[str, Volume], device: Device
+    detectors: tuple[Detector, ...], volumes: dict[str, Volume], runner: BatchRunner
 ) -> dict[str, Detection]:
     """Run stage 1: each detector's points by detector name, from one pass of each distinct network.
 
@@ -48,7 +49,7 @@ def detect(
             network = sharing[0].networks[description]
             stage1 = torch.from_numpy(stage1_grid(volume, network.config.max_length))
             grid512 = squeeze(volume.grid512, network.config.max_length)
-            points = find_points(network, stage1, {d.xy for d in sharing}, device)
+            points = find_points(network, stage1, {d.xy for d in sharing}, runner)
             for detector in sharing:
                 found[detector.name].points[description] = points[detector.xy]
                 found[detector.name].grids512[description] = grid512
@@ -70,7 +71,7 @@ def site_windows(detection: Detection, border: str) -> np.ndarray:
     return windows
 
 
-def classify(classifier: Classifier, windows: np.ndarray, device: Device) -> np.ndarray:
+def classify(classifier: Classifier, windows: np.ndarray, runner: BatchRunner) -> np.ndarray:
     """Run one classifier on the windows of every detector: (detector, 25, 5, 64, 64) -> (detector, 25, 3).
 
     Returns float64 probabilities, rows sum to 1 up to rounding. Raises NotFiniteError, DeviceMemoryError.
@@ -79,12 +80,12 @@ def classify(classifier: Classifier, windows: np.ndarray, device: Device) -> np.
     """
     network = classifier.network
     images, index = distinct_images(windows)
-    with device.autocast():  # around all passes, so that no weight is cast twice
-        features = device.in_batches(
+    with runner.device.autocast():  # around all passes, so that no weight is cast twice
+        features = runner.run(
             lambda batch: network.features(enlarge(batch)),
             torch.from_numpy(images)[:, None],
             f"classifier {classifier.name}",
-            share=CROPS_A_SLICE,
+            images_per_slice=CROPS_A_SLICE,
         )
         features = features[torch.from_numpy(index).to(features.device)].view(*windows.shape[:3], -1)
         with torch.inference_mode():

@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lumbar.grids import CROP_OFFSETS
+from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.detector import DetectorNetwork, neighbours, present_slices
-from lumbar.networks.device import Device, finite
+from lumbar.networks.device import finite
 from lumbar.networks.heatmap import logits_to_heatmap, peaks_to_points, slice_peaks
 
 POINTED_A_SLICE = 4  # by their memory: a segmenter's last feature maps are larger than a pointer's first
@@ -41,21 +42,21 @@ class Points:
 
 
 def find_points(
-    network: DetectorNetwork, grid: Tensor, kinds: Iterable[str], device: Device
+    network: DetectorNetwork, grid: Tensor, kinds: Iterable[str], runner: BatchRunner
 ) -> dict[str, Points]:
     """Return the points of each kind, ``"fixed"`` and ``"dynamic"``, from one pass.
 
     grid: (S, 256, 256) float32, 0..1, 1 <= S <= max_length, squeezed already, without padding.
     """
-    kinds = set(kinds)
+    kinds, device = set(kinds), runner.device
     length = network.config.max_length
     padded = F.pad(grid, (0, 0, 0, 0, 0, min(2, length - len(grid))))  # two padded slices stand for all
     volume = padded[None].to(device.torch)
     present = present_slices(volume)[0]
     images = neighbours(volume.to(device.autocast_type or volume.dtype))[0]  # cast once, not at every pass
     with device.autocast():  # around all passes, so that no weight is cast twice
-        pointer_logits = point_slices(network, images, present, device)
-        value, place, done = search_slices(network, images, pointer_logits, present, kinds, device)
+        pointer_logits = point_slices(network, images, present, runner)
+        value, place, done = search_slices(network, images, pointer_logits, present, kinds, runner)
     slices = len(grid)
     return {
         kind: Points(*peaks_to_points(value, place, slices, kind), slices, kind, int(done.sum()))
@@ -69,7 +70,7 @@ def search_slices(
     pointer_logits: Tensor,
     present: Tensor,
     kinds: set[str],
-    device: Device,
+    runner: BatchRunner,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Segment slices until the points of each kind are decided.
 
@@ -82,7 +83,7 @@ def search_slices(
     place = np.zeros((*bound.shape, 2), np.int64)
     done = ~real  # on a zero slice the heatmap is 0 everywhere
     while len(chosen := slices_to_segment(bound, value, done, "dynamic" in kinds)):
-        peaks = device.in_batches(lambda some: segment_peaks(network, some), images[chosen], "segmenter")
+        peaks = runner.run(lambda some: segment_peaks(network, some), images[chosen], "segmenter")
         logits, where = peaks.transpose(0, 1).split([1, 2], dim=-1)
         heatmap = logits_to_heatmap(logits[..., None], pointer_logits[:, chosen], present[chosen])
         value[:, chosen], place[:, chosen] = heatmap[..., 0, 0].cpu().numpy(), where.cpu().numpy()
@@ -96,17 +97,17 @@ def segment_peaks(network: DetectorNetwork, images: Tensor) -> Tensor:
     return torch.cat([value.float()[..., None], place.float()], dim=-1)
 
 
-def point_slices(network: DetectorNetwork, images: Tensor, present: Tensor, device: Device) -> Tensor:
+def point_slices(network: DetectorNetwork, images: Tensor, present: Tensor, runner: BatchRunner) -> Tensor:
     """Return the pointer's logits (class, D) float32 for all D slices, the padded ones included.
 
     images: (S, 3, 256, 256), or with up to two padded slices behind the real ones: the first still has the
     last real slice as its neighbour, all later ones are the same zero image.
     """
     length = network.config.max_length
-    features = device.in_batches(network.pointer.encode, images, "pointer", share=POINTED_A_SLICE)
+    features = runner.run(network.pointer.encode, images, "pointer", images_per_slice=POINTED_A_SLICE)
     features = torch.cat([features, features[-1:].expand(length - len(features), -1)])
     present = F.pad(present, (0, length - len(present)))
-    with torch.inference_mode(), device.autocast():
+    with torch.inference_mode(), runner.device.autocast():
         return finite(network.pointer.point(features[None], present[None])[0].float(), "pointer")
 
 

@@ -14,6 +14,7 @@ from lumbar.bundle.loading import Bundle, Detector, load_bundle
 from lumbar.faults import Fault
 from lumbar.grading.ensemble import Detection, classify, detect, site_windows, weighted_mean
 from lumbar.grading.time_limit import Budget, Plan
+from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.device import BATCH_CPU, Device, DeviceMemoryError, NotFiniteError, is_out_of_memory
 from lumbar.networks.fusion.rewrite import fuse
@@ -45,60 +46,74 @@ class GradedStudy:
     plan: Plan = field(default_factory=lambda: Plan(0, 0))
 
 
-def grade_study(study: Study, bundle: Bundle, plan: Plan, device: Device, budget: Budget) -> GradedStudy:
-    """Detect, crop, classify and average with the first members that the plan allows.
+class Grader:
+    """One consumer of studies: a bundle on a device, and what its passes have learnt about the memory.
 
-    A member that gives NaN or Inf runs once more in float32 and is left out of this study if that does not
-    help. A study that does not fit into the device's memory is graded on the CPU; raises DeviceMemoryError if
-    it does not fit there.
+    Attributes:
+        bundle: The networks, on the runner's device.
+        runner: Its device is the CPU from the moment on that the networks no longer fit on the card.
     """
-    read = {description for detector in bundle.detectors for description in detector.networks}
-    graded = GradedStudy(
-        study.study_id, faults=list(study.faults), missing=sorted(read - study.volumes.keys())
-    )
-    if not study.volumes or not plan.detectors:
-        return graded
-    full = ""
-    try:
-        run_members(study, bundle, plan, device, budget, graded)
-    except (RuntimeError, MemoryError, DeviceMemoryError) as error:
-        if not is_out_of_memory(error) or device.torch.type == "cpu":
-            raise
-        full = str(error) or "out of memory"  # not the error: its traceback holds what was allocated
-    if full:
-        logger.warning("study %s: %s; graded on the CPU", study.study_id, full)
-        graded.detections, graded.members = {}, {}
-        on_cpu(study, bundle, plan, device, budget, graded)
-    weights = {member.name: member.weight for member in bundle.classifiers}
-    if graded.members:
-        graded.probabilities = weighted_mean(
-            list(graded.members.values()), [weights[classifier] for _, classifier in graded.members]
+
+    def __init__(self, bundle: Bundle, device: Device):
+        self.bundle = bundle
+        self.runner = BatchRunner(device)
+
+    def grade(self, study: Study, plan: Plan, budget: Budget) -> GradedStudy:
+        """Detect, crop, classify and average with the first members that the plan allows.
+
+        A member that gives NaN or Inf runs once more in float32 and is left out of this study if that does not
+        help. A study that does not fit into the device's memory is graded on the CPU.
+
+        Raises:
+            DeviceMemoryError: The study does not fit into the CPU's memory either.
+        """
+        read = {description for detector in self.bundle.detectors for description in detector.networks}
+        graded = GradedStudy(
+            study.study_id, faults=list(study.faults), missing=sorted(read - study.volumes.keys())
         )
-    return graded
-
-
-def on_cpu(
-    study: Study, bundle: Bundle, plan: Plan, device: Device, budget: Budget, graded: GradedStudy
-) -> None:
-    """Run the plan on the CPU, then bring the networks back; if the card has no room for them now, stay."""
-    cpu = Device(torch.device("cpu"), None, "out of device memory", BATCH_CPU)
-    place(bundle, cpu)
-    torch.cuda.empty_cache()
-    try:
-        run_members(study, bundle, plan, cpu, budget, graded)
-    finally:
+        if not study.volumes or not plan.detectors:
+            return graded
+        full = ""
         try:
-            place(bundle, device)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+            run_members(study, self.bundle, plan, self.runner, budget, graded)
+        except (RuntimeError, MemoryError, DeviceMemoryError) as error:
+            if not is_out_of_memory(error) or self.runner.device.torch.type == "cpu":
                 raise
-            logger.error("the networks no longer fit on %s (%s); the CPU from here on", device.torch, error)
-            place(bundle, cpu)
-            device.torch, device.autocast_type, device.batch = cpu.torch, None, cpu.batch
+            full = str(error) or "out of memory"  # not the error: its traceback holds what was allocated
+        if full:
+            logger.warning("study %s: %s; graded on the CPU", study.study_id, full)
+            graded.detections, graded.members = {}, {}
+            self.grade_on_cpu(study, plan, budget, graded)
+        weights = {member.name: member.weight for member in self.bundle.classifiers}
+        if graded.members:
+            graded.probabilities = weighted_mean(
+                list(graded.members.values()), [weights[classifier] for _, classifier in graded.members]
+            )
+        return graded
+
+    def grade_on_cpu(self, study: Study, plan: Plan, budget: Budget, graded: GradedStudy) -> None:
+        """Run the plan on the CPU, then bring the networks back; if the card has no room for them now, stay."""
+        device = self.runner.device
+        cpu = Device(torch.device("cpu"), None, "out of device memory", BATCH_CPU)
+        place(self.bundle, cpu)
+        torch.cuda.empty_cache()
+        try:
+            run_members(study, self.bundle, plan, BatchRunner(cpu), budget, graded)
+        finally:
+            try:
+                place(self.bundle, device)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                logger.error(
+                    "the networks no longer fit on %s (%s); the CPU from here on", device.torch, error
+                )
+                place(self.bundle, cpu)
+                self.runner = BatchRunner(cpu)
 
 
 def run_members(
-    study: Study, bundle: Bundle, plan: Plan, device: Device, budget: Budget, graded: GradedStudy
+    study: Study, bundle: Bundle, plan: Plan, runner: BatchRunner, budget: Budget, graded: GradedStudy
 ) -> None:
     """Run stage 1 and stage 2 of the plan and store what each gave in ``graded``."""
     detectors, classifiers = bundle.detectors[: plan.detectors], bundle.classifiers[: plan.classifiers]
@@ -111,7 +126,7 @@ def run_members(
         found = twice(
             lambda on, group=group: detect(group, study.volumes, on),
             list(group[0].networks.values()),
-            device,
+            runner,
             f"detector {name}",
             graded,
         )
@@ -135,7 +150,7 @@ def run_members(
         said = twice(
             lambda on, member=member, crops=crops: classify(member, crops, on),
             [member.network],
-            device,
+            runner,
             f"classifier {member.name}",
             graded,
         )
@@ -156,18 +171,23 @@ def sharing_networks(detectors: tuple[Detector, ...]) -> list[tuple[Detector, ..
 
 
 def twice(
-    run: Callable[[Device], T], networks: list[nn.Module], device: Device, member: str, graded: GradedStudy
+    run: Callable[[BatchRunner], T],
+    networks: list[nn.Module],
+    runner: BatchRunner,
+    member: str,
+    graded: GradedStudy,
 ) -> T | None:
     """Run a member; if its numbers are not finite once more in float32; then leave it out, as a fault."""
+    device = runner.device
     try:
-        return run(device)
+        return run(runner)
     except NotFiniteError as error:
         logger.warning("study %s: %s (%s); once more in float32", graded.study_id, error, device.precision)
     wide = replace(device, autocast_type=None)
     try:
         for network in networks:
             wide.place(network)
-        return run(wide)
+        return run(BatchRunner(wide))
     except NotFiniteError as error:
         logger.error("study %s: %s in float32 too; %s is left out", graded.study_id, error, member)
         graded.faults.append(Fault(member, "not_finite", str(error)))

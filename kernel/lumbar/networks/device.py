@@ -2,10 +2,7 @@
 
 import contextlib
 import ctypes
-import logging
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,8 +10,6 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from lumbar.networks.fusion.onednn import LAYERS
-
-logger = logging.getLogger(__name__)
 
 BATCH_CPU = 8  # float32 slices a pass, twice as many short ones; more gain at most 5% and take 0.4 GB
 BATCH_CUDA = 64
@@ -36,18 +31,21 @@ class NotFiniteError(ArithmeticError):
     """A network gave NaN or Inf."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Device:
-    """A torch device, its autocast type (None: float32) and the batch size that still fits.
+    """A torch device and how networks compute on it.
 
-    reason: why it was chosen, for the log and run.json.
+    Attributes:
+        torch: The device.
+        autocast_type: Type of AMP; None for float32.
+        reason: Why it was chosen, for the log and run.json.
+        batch: Slices of stage 1 in a pass to start with; a ``BatchRunner`` learns what fits.
     """
 
     torch: torch.device
     autocast_type: torch.dtype | None
     reason: str
     batch: int
-    causes: set[str] = field(default_factory=set)
 
     @property
     def precision(self) -> str:
@@ -75,49 +73,6 @@ class Device:
                 continue
             if module.weight.abs().max() <= torch.finfo(kind).max:
                 module.to(kind)
-
-    def in_batches(
-        self, function: Callable[[Tensor], Tensor], images: Tensor, cause: str, share: int = 1
-    ) -> Tensor:
-        """Apply a network to images (N, ...) batch by batch and join the float32 results on the device.
-
-        share: how many of them take the memory of one slice of stage 1; as many times more go into a batch. Batches
-        are as equal as can be: small ones cost more an image.
-        After an out-of-memory error the batch is halved, for this and all later calls, and the log says
-        so once a cause. Raises DeviceMemoryError when a single image does not fit, NotFiniteError for NaN or
-        Inf among the results.
-        """
-        results, start = [], 0
-        while start < len(images):
-            try:
-                left = len(images) - start
-                size = math.ceil(left / math.ceil(left / (share * self.batch)))
-                batch = images[start : start + size].to(self.torch, non_blocking=True)
-                with torch.inference_mode(), self.autocast():
-                    results.append(function(batch).float())
-                start += len(batch)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                full = str(error)  # not the error: its traceback holds what the network had allocated
-            else:
-                continue
-            batch = None
-            if share > 1 and self.batch == 1:
-                share = 1
-            else:
-                self.halve_batch(cause, full)
-        return finite(torch.cat(results), cause)
-
-    def halve_batch(self, cause: str, error: str) -> None:
-        if self.torch.type == "cuda":
-            torch.cuda.empty_cache()
-        if self.batch == 1:
-            raise DeviceMemoryError(f"{cause}: one image does not fit on {self.torch}: {error}")
-        self.batch //= 2
-        if cause not in self.causes:
-            self.causes.add(cause)
-            logger.warning("%s: out of memory on %s; batch halved to %d", cause, self.torch, self.batch)
 
 
 def keep_freed_memory() -> None:

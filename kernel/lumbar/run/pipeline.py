@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
-from lumbar.bundle.loading import Bundle
 from lumbar.bundle.manifest import read_manifest
 from lumbar.faults import Fault
 from lumbar.grading.plausibility import Flag, flags
-from lumbar.grading.study_grading import GradedStudy, grade_study, ready_bundle
+from lumbar.grading.study_grading import GradedStudy, Grader, ready_bundle
 from lumbar.grading.time_limit import Budget, Plan
-from lumbar.networks.device import Device, choose_device, is_out_of_memory, keep_freed_memory, try_cuda
+from lumbar.networks.device import choose_device, is_out_of_memory, keep_freed_memory, try_cuda
 from lumbar.outputs.findings import study_findings
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import Study
@@ -57,17 +56,18 @@ def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Sum
     complete = False
     with end_before(budget, state):
         # One that can't be loaded leaves the prior, and what an earlier run saw.
-        bundle = ready_bundle(options.bundle, device)
+        grader = Grader(ready_bundle(options.bundle, device), device)
         try:
-            grade_all(bundle, device, budget, state)
+            grade_all(grader, budget, state)
             complete = True
         finally:
             state.finish(complete)
     return state.summary
 
 
-def grade_all(bundle: Bundle, device: Device, budget: Budget, state: Run) -> None:
+def grade_all(grader: Grader, budget: Budget, state: Run) -> None:
     """Grade the studies as the readers bring them, each with the members that the time allows."""
+    bundle = grader.bundle
     names = [member.name for member in bundle.detectors], [member.name for member in bundle.classifiers]
     studies = read_ahead(list(state.pending.values()), state.options.workers)
     with (
@@ -85,12 +85,12 @@ def grade_all(bundle: Bundle, device: Device, budget: Budget, state: Run) -> Non
                 record = prior_record(ref.study_id, study.reason, study.message)
             else:
                 try:
-                    record = graded_or_prior(study, bundle, plan, device, budget, state)
+                    record = graded_or_prior(study, grader, plan, budget, state)
                 except DeviceLostError as error:
                     logger.error("%s; the CPU from here on", error)
                     device = choose_device("cpu", "fp32")
-                    bundle = ready_bundle(state.options.bundle, device)
-                    record = graded_or_prior(study, bundle, plan, device, budget, state)
+                    grader = Grader(ready_bundle(state.options.bundle, device), device)
+                    record = graded_or_prior(study, grader, plan, budget, state)
             state.add(record)
             bar.update()
             ended = budget.clock()
@@ -111,20 +111,19 @@ def implausible(study: Study, graded: GradedStudy) -> list[Flag]:
         return []
 
 
-def graded_or_prior(
-    study: Study, bundle: Bundle, plan: Plan, device: Device, budget: Budget, state: Run
-) -> dict:
+def graded_or_prior(study: Study, grader: Grader, plan: Plan, budget: Budget, state: Run) -> dict:
     """Return a study's record; what fails while it is graded costs this study alone.
 
     Raises DeviceLostError if the card computes no longer.
     """
     try:
-        graded = grade_study(study, bundle, plan, device, budget)
+        graded = grader.grade(study, plan, budget)
         found = implausible(study, graded)
         state.show(study, graded, found)
         findings = study_findings(study, graded) if state.options.dump else []
         return graded_record(graded, found, tables=state.options.dump is not None) | {"findings": findings}
     except Exception as error:
+        device = grader.runner.device
         if device.torch.type == "cuda" and not try_cuda()[0]:
             raise DeviceLostError(f"{device.torch}: computes no longer after {error}") from error
         reason = "out_of_memory" if is_out_of_memory(error) else "grading_failed"

@@ -10,6 +10,7 @@ from torch import Tensor
 from lumbar.atomic_files import atomic_path
 from lumbar.bundle.loading import Classifier
 from lumbar.grading.ensemble import classify
+from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.device import Device
 from lumbar.sites import CONDITION_SITES, MISSING, SITES
@@ -72,9 +73,9 @@ def read_run_predictions(file: Path) -> Predictions:
 def predict_studies(network: ClassifierNetwork, dataset: ClassifierDataset, device: Device) -> Predictions:
     """Grade the studies of a data set exactly as serving does, crop by crop and without augmentation."""
     network.eval()
-    member = Classifier("in training", 1.0, network)
+    member, runner = Classifier("in training", 1.0, network), BatchRunner(device)
     random = np.random.default_rng(0)  # serving has no jitter: nothing is drawn
-    found = [classify(member, dataset.windows(i, random)[None], device)[0] for i in range(len(dataset))]
+    found = [classify(member, dataset.windows(i, random)[None], runner)[0] for i in range(len(dataset))]
     empty = np.zeros((0, len(SITES), 3))
     return Predictions(tuple(dataset.study_ids), np.stack(found) if found else empty)
 

@@ -11,6 +11,7 @@ from lumbar.bundle.loading import POINT_KINDS
 from lumbar.grading.ensemble import stage1_grid
 from lumbar.grading.point_search import Points, find_points
 from lumbar.grids import CROP_GRID, CROP_OFFSETS, DETECTOR_GRID, MIDDLE, WINDOW
+from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.device import Device
 from lumbar.sites import class_count
@@ -68,12 +69,12 @@ def predict_points(
 ) -> FoundPoints:
     """Find the points of studies, by the very search that serving uses; studies without the description lack."""
     network.eval()
-    config, found = network.config, {}
+    config, runner, found = network.config, BatchRunner(device), {}
     for study in study_ids:
         volume = cache.volumes(study).get(config.description)
         if volume is not None:
             grid = torch.from_numpy(stage1_grid(volume, config.max_length))
-            found[study] = find_points(network, grid, POINT_KINDS, device)
+            found[study] = find_points(network, grid, POINT_KINDS, runner)
     return FoundPoints(config.description, found)
 
 
