@@ -18,16 +18,10 @@ from lumbar.faults import DataNotFoundError
 from lumbar.outputs.submission import SubmissionError
 from lumbar.reading.listing import find_dataset
 from training.data.cache import build_cache
-from training.data.labels import (
-    COORDINATES_FILE,
-    GRADES_FILE,
-    LabelError,
-    read_coordinates,
-    read_grades,
-    report_faults,
-)
+from training.data.labels import COORDINATES_FILE, GRADES_FILE, read_coordinates, read_grades, report_faults
 from training.data.study_headers import read_study_headers
 from training.data.targets import place_targets
+from training.errors import LabelError
 from training.evaluation.grade_figures import grading_figures, read_submitted_grades
 from training.evaluation.member_weights import fit_weights, member_figures, members_mean, read_members
 from training.evaluation.phantom_bound import best_on_studies

@@ -28,13 +28,12 @@ from lumbar.bundle.weights import BundleError
 from lumbar.faults import DataNotFoundError
 from lumbar.networks.device import DeviceError, choose_device, keep_freed_memory
 from phantom import TRANSFER_SYNTAXES, write_phantoms
-from training.data.labels import LabelError
 from training.data.training_data import DataPaths, check_apart, read_training_data
+from training.errors import LabelError, TrainingError
 from training.evaluation.phantom_bound import describe_bound
 from training.fitting.closing_summary import closing, report
 from training.fitting.export_bundle import export_run
 from training.fitting.imagenet_start import convert_lite0
-from training.fitting.loop import TrainingError
 from training.fitting.run_recipe import run_recipe
 from training.fitting.train_detector import TrainingSetup
 from training.recipes.small import RECIPES
@@ -164,7 +163,7 @@ def train(options: argparse.Namespace) -> None:
         networks = named(networks, options.network, "--network") if options.network else networks
     elif options.command == "classifier":
         classifiers = named(classifiers, options.classifier, "--classifier")
-        networks = tuple(network for network in networks if network.points != "labels")
+        networks = tuple(network for network in networks if network.stage2_points != "labels")
     # --more is part of what a run is: each of a run's commands names it.
     for flag, users in (("pretraining", networks), ("more", recipe.networks)):
         if getattr(options, flag) and not any(getattr(network, flag) for network in users):

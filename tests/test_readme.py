@@ -82,7 +82,7 @@ def commands_like(pattern: str) -> list[str]:
 def walk(tmp_path_factory):
     """A folder in which the README's commands were run, from phantoms to what is to be uploaded."""
     folder = tmp_path_factory.mktemp("walk")
-    networks = tuple(replace(network, more=True) for network in tiny_recipe().networks)
+    networks = tuple(replace(network, extra_studies=True) for network in tiny_recipe().networks)
     recipe = replace(tiny_recipe(networks=networks, fold_count=2), name="small")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

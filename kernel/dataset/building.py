@@ -24,13 +24,8 @@ from lumbar.run.options import CHECKOUT
 
 logger = logging.getLogger(__name__)
 
-KERNEL_SUFFIXES = (
-    ".py",
-    ".typed",
-    ".css",
-    ".js",
-    ".md",
-)  # no .csv or .json: those are what a run leaves behind
+# No .csv or .json: those are what a run leaves behind.
+KERNEL_SUFFIXES = (".py", ".typed", ".css", ".js", ".toml", ".md")
 # Weights come as the manifest names them; building a wheel leaves the egg-info behind.
 KERNEL_LEFT_OUT = ("__pycache__", "weights", "lumbar.egg-info")
 TOP_LEVEL_FILES = ("LICENSE", "requirements.txt")

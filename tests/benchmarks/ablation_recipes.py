@@ -8,15 +8,12 @@ from lumbar.networks.classifier import ClassifierConfig
 from lumbar.networks.device import choose_device
 from lumbar.sites import SAGITTAL_T2
 from tests.benchmarks.true_points import true_points
-from training.data.crop_augmentation import NO_AFFINE
 from training.data.training_data import DataPaths, read_training_data
-from training.data.volume_augmentation import DetectorAugmentation
-from training.fitting.loop import Schedule
 from training.fitting.run_recipe import RUN_FILE, check_same_run
 from training.fitting.train_classifier import PointsByStudy, train_classifier
 from training.fitting.train_detector import TrainingSetup, train_network
 from training.json_files import write_strict_json
-from training.recipes.families import ClassifierRecipe
+from training.recipes.schema import NO_AFFINE, ClassifierRecipe, DetectorAugmentation, Schedule
 from training.recipes.small import MILD, MILD_CROPS, small_network
 
 STUDIES, HELD_OUT = 160, 4  # every fourth

@@ -14,7 +14,7 @@ from training.fitting.classifier_step import grade_figures, predict_studies
 from training.fitting.loop import BEST, load_tensors
 from training.fitting.out_of_fold_points import FoundPoints, error_figures, point_errors, predict_points
 from training.fitting.train_classifier import classifier_dataset
-from training.recipes.families import ClassifierRecipe, NetworkRecipe
+from training.recipes.schema import ClassifierRecipe, NetworkRecipe
 
 
 def average(

@@ -30,7 +30,7 @@ from training.fitting.losses import weight_means
 from training.fitting.train_classifier import PointsByStudy, classifier_dataset, on_device, study_batches
 from training.fitting.train_detector import TrainingSetup, network_dataset, recipe_losses, training_parts
 from training.json_files import write_strict_json
-from training.recipes.families import ClassifierRecipe, NetworkRecipe
+from training.recipes.schema import ClassifierRecipe, NetworkRecipe
 from training.recipes.small import RECIPES
 
 STUDIES = 16  # the first so many

@@ -18,9 +18,8 @@ from pathlib import Path
 from lumbar.grids import CROP_GRID, CROP_OFFSETS, DETECTOR_GRID
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SITES
 from tests.benchmarks.training_flops import classifier_passes, detector_passes
-from training.fitting.loop import Schedule
 from training.json_files import write_strict_json
-from training.recipes.families import ClassifierRecipe, NetworkRecipe, Recipe
+from training.recipes.schema import ClassifierRecipe, NetworkRecipe, Recipe, Schedule
 from training.recipes.small import RECIPES
 
 NAMES = ("small", "family_a", "family_b")

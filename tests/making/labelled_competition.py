@@ -12,12 +12,19 @@ from lumbar.networks.detector import DetectorConfig
 from lumbar.networks.device import choose_device
 from lumbar.sites import AXIAL_T2, DESCRIPTION_KEYS, DESCRIPTIONS, SEVERITY_LABELS, SITES
 from tests.making.dicom_writer import AXIAL, SAGITTAL, write_slice
-from training.data.crop_augmentation import CropAugmentation
 from training.data.training_data import DataPaths, TrainingData, read_training_data
-from training.data.volume_augmentation import Affine, Brightness, DetectorAugmentation
-from training.fitting.loop import Schedule
 from training.fitting.train_detector import TrainingSetup
-from training.recipes.families import ClassifierRecipe, DetectorRecipe, NetworkRecipe, Recipe
+from training.recipes.schema import (
+    Affine,
+    Brightness,
+    ClassifierRecipe,
+    CropAugmentation,
+    DetectorAugmentation,
+    DetectorRecipe,
+    NetworkRecipe,
+    Recipe,
+    Schedule,
+)
 
 ROWS, COLUMNS, SLICES = 48, 40, 6
 AUGMENTATION = DetectorAugmentation(Affine(0.06, 0.1, 20, 0.75), Brightness(0.2, 0.2, 0.75))
@@ -99,7 +106,7 @@ def tiny_recipe(**changes) -> Recipe:
             schedule=SCHEDULE,
             augmentation=AUGMENTATION,
             xy_target="union_of_levels" if description == AXIAL_T2 else "own",
-            points="middle_epoch",
+            stage2_points="middle_epoch",
             slices_per_step=2,
             imagenet=False,
         )

@@ -8,7 +8,6 @@ from torch.nn import functional as F
 from lumbar.networks.detector import present_slices
 from lumbar.sites import CONDITION_SITES, SITES
 from training.data.crop_augmentation import (
-    CropAugmentation,
     augment_crops,
     jitter_points,
     mirror_patient,
@@ -16,14 +15,7 @@ from training.data.crop_augmentation import (
     mix_studies,
 )
 from training.data.detector_dataset import class_planes, sample_slices
-from training.data.volume_augmentation import (
-    Affine,
-    Brightness,
-    DetectorAugmentation,
-    augment_volume,
-    random_affine,
-    warp,
-)
+from training.data.volume_augmentation import augment_volume, random_affine, warp
 from training.evaluation.metric import any_severe_log_loss, score
 from training.fitting.losses import (
     any_severe_loss,
@@ -35,6 +27,7 @@ from training.fitting.losses import (
     slice_target,
     weight_means,
 )
+from training.recipes.schema import Affine, Brightness, CropAugmentation, DetectorAugmentation
 
 STRONG = Affine(shift=0.0625, scale=0.1, rotate=45, p=1.0)
 

@@ -11,9 +11,10 @@ from lumbar.reading.study import read_study
 from lumbar.sites import DESCRIPTIONS
 from tests.making.labelled_competition import write_competition
 from training.data import cache
-from training.data.labels import COORDINATES_FILE, LabelError, read_coordinates
+from training.data.labels import COORDINATES_FILE, read_coordinates
 from training.data.study_headers import read_study_headers
 from training.data.targets import place_targets
+from training.errors import LabelError
 
 
 @pytest.fixture(scope="module")

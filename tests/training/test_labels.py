@@ -15,8 +15,9 @@ from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_
 from tests.making.labelled_competition import join_axial_series, training_data_of, write_competition
 from training.data.detector_dataset import PretrainingDataset, class_planes, join_volumes
 from training.data.external_labels import improved_group, read_improved_coordinates, read_pretraining_images
-from training.data.labels import LabelError, read_coordinates, read_grades, study_folds
+from training.data.labels import read_coordinates, read_grades, study_folds
 from training.data.targets import FADED, Target, faded_by_distance, squeezed_target
+from training.errors import LabelError
 
 TABLE = "train_label_coordinates.csv"
 

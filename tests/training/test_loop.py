@@ -15,10 +15,11 @@ from lumbar.sites import AXIAL_T2, SAGITTAL_T2
 from tests.making.labelled_competition import SCHEDULE, tiny_detector
 from training.data.classifier_dataset import ClassifierBatch
 from training.data.detector_dataset import DetectorBatch
+from training.errors import TrainingError
 from training.evaluation.metric import best_constant, grade_log_loss
 from training.fitting.classifier_step import METRIC, PLAIN, classifier_losses, study_logits
 from training.fitting.detector_step import detector_losses
-from training.fitting.loop import BEST, Task, TrainingError, best_epoch, fit, rate
+from training.fitting.loop import BEST, Task, best_epoch, fit, rate
 from training.fitting.losses import segmenter_loss, slice_mask, slice_target, weight_means
 
 SIDE = 64  # of the small grids that the fully convolutional detectors are tested on

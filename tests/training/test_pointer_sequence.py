@@ -31,7 +31,7 @@ def setup(tmp_path_factory):
 @pytest.fixture(scope="module")
 def recipe():
     (recipe,) = [r for r in tiny_recipe().networks if r.config.description == SAGITTAL_T1]
-    return replace(recipe, augmentation=None, sequence_alone=True, half=2.5)
+    return replace(recipe, augmentation=None, sequence_alone=True, label_half_mm=2.5)
 
 
 def test_a_sequence_learns_on_features_what_it_would_learn_on_the_slices(setup, recipe):
@@ -55,8 +55,8 @@ def test_a_sequence_learns_on_features_what_it_would_learn_on_the_slices(setup, 
 def test_the_recipe_s_labels_fade_by_distance(setup, recipe):
     volumes, key = network_dataset(recipe, ["100"], setup), ("100", SAGITTAL_T1)
     volume = setup.data.cache.volumes("100")[SAGITTAL_T1]
-    expected = faded_by_distance(setup.data.targets[key], volume, recipe.half).amplitude
-    plain = network_dataset(replace(recipe, half=None), ["100"], setup)[0].amplitude
+    expected = faded_by_distance(setup.data.targets[key], volume, recipe.label_half_mm).amplitude
+    plain = network_dataset(replace(recipe, label_half_mm=None), ["100"], setup)[0].amplitude
     given = volumes[0].amplitude
     np.testing.assert_array_equal(given[:, : len(volume)], expected)
     assert not torch.equal(given, plain) and not given[:, len(volume) :].any()

@@ -25,7 +25,7 @@ from tests.making.labelled_competition import (
     write_competition,
 )
 from training.data.classifier_dataset import ClassifierDataset
-from training.data.labels import LabelError
+from training.errors import LabelError
 from training.fitting.closing_summary import closing
 from training.fitting.export_bundle import export_run
 from training.fitting.out_of_fold_points import read_points
@@ -117,7 +117,7 @@ def test_the_bundle_carries_figures_and_prior(finished, tmp_path):
 
 def test_points_out_of_fold_need_every_fold(finished, tmp_path):
     recipe, setup, _, _ = finished
-    network = replace(recipe.networks[0], points="out_of_fold", schedule=replace(SCHEDULE, epochs=1))
+    network = replace(recipe.networks[0], stage2_points="out_of_fold", schedule=replace(SCHEDULE, epochs=1))
     with pytest.raises(LabelError, match="out of fold"):
         run_recipe(replace(recipe, networks=(network,)), setup, tmp_path / "run", (network,), ())
 

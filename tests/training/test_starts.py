@@ -22,7 +22,7 @@ from tests.making.labelled_competition import (
     training_setup,
     write_competition,
 )
-from training.data.labels import LabelError
+from training.errors import LabelError
 from training.fitting import train_detector as stage1
 from training.fitting.imagenet_start import LITE0, convert_lite0, start_classifier, start_detector
 from training.fitting.loop import BEST, CHECKPOINT, RESULT

@@ -17,8 +17,8 @@ from tests.making.labelled_competition import (
     write_competition,
 )
 from training.data.detector_dataset import join_volumes
-from training.data.labels import LabelError
 from training.data.training_data import check_apart
+from training.errors import LabelError
 from training.fitting import detector_step as detector_training
 from training.fitting.detector_step import PEAKS, detector_losses, epoch_batches
 from training.fitting.out_of_fold_points import labelled_points
@@ -73,8 +73,10 @@ def test_more_studies_are_learnt_from_where_the_recipe_takes_them(training_data,
     check_apart(training_data, other)
     setup, recipe = replace(training_setup(training_data), extra_data=other), tiny_recipe().networks[0]
     assert len(network_dataset(recipe, ["101"], setup)) == 1
-    assert len(network_dataset(replace(recipe, more=True), ["101"], training_setup(training_data))) == 1
-    recipe = replace(recipe, more=True)
+    assert (
+        len(network_dataset(replace(recipe, extra_studies=True), ["101"], training_setup(training_data))) == 1
+    )
+    recipe = replace(recipe, extra_studies=True)
     dataset = network_dataset(recipe, ["101"], setup)
     alone = network_dataset(recipe, other.study_ids, training_setup(other))
     batches = epoch_batches(dataset, 4, 0, setup.device, 0, join_volumes)

@@ -7,7 +7,7 @@ import pytest
 import train
 from lumbar.networks import device
 from tests.making.labelled_competition import tiny_recipe, write_competition
-from training.data.labels import LabelError
+from training.errors import LabelError
 from training.recipes.small import RECIPES
 
 TRAINING = "--data D --out R"

@@ -25,7 +25,8 @@ from lumbar.reading.references import Dataset, StudyRef
 from lumbar.reading.study import Study, read_study
 from lumbar.reading.volume import SliceHeader, Volume
 from lumbar.sites import DESCRIPTION_KEYS, DESCRIPTIONS
-from training.data.labels import LabelError, LabelFault
+from training.data.labels import LabelFault
+from training.errors import LabelError
 
 log = logging.getLogger(__name__)
 

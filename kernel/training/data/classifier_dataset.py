@@ -13,7 +13,8 @@ from lumbar.grading.point_search import Points
 from lumbar.grids import squeeze
 from lumbar.sites import DESCRIPTION_SITES, MISSING
 from training.data.cache import Cache
-from training.data.crop_augmentation import CropAugmentation, augment_crops, jitter_points, mix_studies
+from training.data.crop_augmentation import augment_crops, jitter_points, mix_studies
+from training.recipes.schema import CropAugmentation
 
 
 @dataclass(frozen=True)

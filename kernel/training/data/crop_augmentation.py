@@ -4,8 +4,6 @@ Geometry and brightness are the same for the whole stack of one description; sit
 missing, and black slices, stay zero. Source: solution, training stage 2.
 """
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import torch
@@ -13,33 +11,10 @@ from torch import Tensor
 
 from lumbar.grids import DETECTOR_GRID
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, GROUPS, LEVELS
-from training.data.volume_augmentation import Affine, Brightness, random_affine, random_brightness, warp
+from training.data.volume_augmentation import random_affine, random_brightness, warp
+from training.recipes.schema import CropAugmentation
 
 CUTMIX_ALPHA = 4.0  # both parameters of the Beta distribution
-NO_AFFINE = Affine(0, 0, 0, 0)
-NO_BRIGHTNESS = Brightness(0, 0, 0)
-
-
-@dataclass(frozen=True)
-class CropAugmentation:
-    """Chances and ranges; all off by default.
-
-    flip_horizontal, flip_vertical: chance, labels stay (what the authors do). mirror: chance of seeing the
-    whole patient in a mirror: axial images are flipped, sagittal stacks reversed, left and right sites
-    change places with their labels. blur: chance of a 3x3 or 5x5 gaussian. z_jitter: slices, xy_jitter:
-    pixels of the 256 grid, largest random move of every point. cutmix, mixup: chance a batch.
-    """
-
-    flip_horizontal: float = 0.0
-    flip_vertical: float = 0.0
-    mirror: float = 0.0
-    affine: Affine = NO_AFFINE
-    brightness: Brightness = NO_BRIGHTNESS
-    blur: float = 0.0
-    z_jitter: int = 0
-    xy_jitter: int = 0
-    cutmix: float = 0.0
-    mixup: float = 0.0
 
 
 def jitter_points(points: np.ndarray, random: np.random.Generator, options: CropAugmentation) -> np.ndarray:

@@ -14,7 +14,8 @@ from lumbar.networks.heatmap import SIGMA, points_to_heatmap
 from training.data.cache import Cache
 from training.data.external_labels import LabelledImage
 from training.data.targets import Target, squeezed_target
-from training.data.volume_augmentation import DetectorAugmentation, augment_volume
+from training.data.volume_augmentation import augment_volume
+from training.recipes.schema import DetectorAugmentation
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from sklearn.model_selection import KFold
 
 from lumbar.sites import GROUPS, LEVELS, MISSING, SEVERITY_LABELS, SITE_NAMES
 from lumbar.table_columns import COORDINATE_COLUMNS, GRADE_COLUMNS
+from training.errors import LabelError
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +29,6 @@ LABELLED_POINT_COLUMNS = (
     "y",
     "unit",
 )  # as read here
-
-
-class LabelError(Exception):
-    """A label table that can't be used: where, what was found, what was expected, what to do."""
 
 
 @dataclass(frozen=True)

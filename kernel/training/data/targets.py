@@ -116,11 +116,11 @@ def squeezed_target(target: Target, length: int) -> Target:
     return Target(points, np.ascontiguousarray(amplitude))
 
 
-def faded_by_distance(target: Target, volume: Volume, half: float) -> Target:
+def faded_by_distance(target: Target, volume: Volume, half_mm: float) -> Target:
     """Return the target with an amplitude that fades with a slice's distance from the point, whatever its series.
 
-    half: mm off the slice's plane at which it is 1/2; below ``FADED``, or where the slice does not show the place, it
-    is 0. Of several series that show a place one is labelled, the nearest by a millimetre or less: which one is a
+    half_mm: mm off the slice's plane at which it is 1/2; below ``FADED``, or where the slice does not show the place,
+    it is 0. Of several series that show a place one is labelled, the nearest by a millimetre or less: which one is a
     single bit a point, and all but a coin's at first, but every slice can teach how far it is. A class whose slice
     does not say where it lies stays as it is, as does the amplitude on another such slice.
     """
@@ -131,7 +131,7 @@ def faded_by_distance(target: Target, volume: Volume, half: float) -> Target:
             place = volume.patient_to_grid(s, point)
             if place is None:
                 continue
-            peak = 0.5 ** (math.dist(point, volume.grid_to_patient(s, *place)) / half)
+            peak = 0.5 ** (math.dist(point, volume.grid_to_patient(s, *place)) / half_mm)
             shown = all(-0.5 <= coordinate < DETECTOR_GRID - 0.5 for coordinate in place)
             amplitude[c, s] = peak if shown and peak >= FADED else 0
     return Target(target.points, amplitude)

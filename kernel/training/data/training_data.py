@@ -23,7 +23,6 @@ from training.data.labels import (
     COORDINATES_FILE,
     GRADES_FILE,
     Grades,
-    LabelError,
     LabelFault,
     read_coordinates,
     read_grades,
@@ -31,6 +30,7 @@ from training.data.labels import (
     study_folds,
 )
 from training.data.targets import Target, faded_by_distance, place_targets
+from training.errors import LabelError
 
 
 @dataclass(frozen=True)
@@ -79,17 +79,17 @@ class TrainingData:
     fingerprint: str
 
     def targets_of(
-        self, description: str, decay: float, reach: int, half: float | None
+        self, description: str, decay: float, reach: int, half_mm: float | None
     ) -> dict[tuple[str, str], Target]:
         """Return a description's targets with labels that fade so over the neighbouring slices, or by distance."""
         targets = self.targets
         if (decay, reach) != (DECAY, REACH):
             targets = place_targets(self.coordinates, self.cache, decay, reach)[0]
         targets = {key: target for key, target in targets.items() if key[1] == description}
-        if half is None:
+        if half_mm is None:
             return targets
         return {
-            (study, description): faded_by_distance(target, self.cache.volumes(study)[description], half)
+            (study, description): faded_by_distance(target, self.cache.volumes(study)[description], half_mm)
             for (study, _), target in targets.items()
         }
 

@@ -5,37 +5,10 @@ so a resumed run sees what an unbroken one would have seen. Affine maps are 2 x 
 OpenCV has it, from the old place to the new.
 """
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Affine:
-    """Ranges of a random shift (fraction of the side), scale (fraction) and rotation (degrees), and its chance."""
-
-    shift: float
-    scale: float
-    rotate: float
-    p: float
-
-
-@dataclass(frozen=True)
-class Brightness:
-    """Ranges of random brightness and contrast (fractions of the full range), and their chance."""
-
-    brightness: float
-    contrast: float
-    p: float
-
-
-@dataclass(frozen=True)
-class DetectorAugmentation:
-    """What stage 1's training does to a volume and its labels; the whole volume gets one draw."""
-
-    affine: Affine
-    brightness: Brightness
+from training.recipes.schema import Affine, Brightness, DetectorAugmentation
 
 
 def random_affine(random: np.random.Generator, ranges: Affine, size: int) -> np.ndarray | None:

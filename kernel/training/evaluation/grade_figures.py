@@ -6,7 +6,8 @@ import numpy as np
 
 from lumbar.outputs.submission import read_submission
 from lumbar.sites import CONDITION_SITES, MISSING, SEVERITIES, SITE_NAMES, SITES
-from training.data.labels import Grades, LabelError
+from training.data.labels import Grades
+from training.errors import LabelError
 from training.evaluation.metric import (
     best_constant,
     calibration,

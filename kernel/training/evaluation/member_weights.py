@@ -8,7 +8,8 @@ from scipy.optimize import minimize
 
 from lumbar.grading.ensemble import weighted_mean
 from lumbar.sites import SEVERITIES, SITE_NAMES, SITES
-from training.data.labels import Grades, LabelError, read_table
+from training.data.labels import Grades, read_table
+from training.errors import LabelError
 from training.evaluation.metric import TERMS, score
 
 KEYS = ["study_id", "detector", "classifier", "site"]

@@ -9,7 +9,7 @@ from lumbar.bundle.loading import Bundle, Classifier, Detector
 from lumbar.bundle.writing import write_bundle
 from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
 from lumbar.networks.detector import DetectorConfig, DetectorNetwork
-from training.data.labels import LabelError
+from training.errors import LabelError
 from training.fitting.loop import BEST, RESULT, load_tensors
 from training.fitting.run_recipe import RUN_FILE
 
@@ -38,7 +38,7 @@ def export_run(run: Path, folder: Path, name: str, trained_on: str, weights: str
         for entry in recipe["detectors"]:
             own = [networks[network, fold] for network in entry["networks"]]
             member = Detector(
-                entry["name"] + suffix[fold], entry["xy"], {n.config.description: n for n in own}
+                entry["name"] + suffix[fold], entry["point_kind"], {n.config.description: n for n in own}
             )
             detectors.append(member)
             figures[member.name] = {

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lumbar.atomic_files import atomic_path
 from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
 from lumbar.networks.detector import DetectorConfig, DetectorNetwork
-from training.data.labels import LabelError
+from training.errors import LabelError
 
 log = logging.getLogger(__name__)
 Network = TypeVar("Network", bound=nn.Module)

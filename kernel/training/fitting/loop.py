@@ -21,31 +21,14 @@ from tqdm import tqdm
 
 from lumbar.atomic_files import atomic_path, write_atomically
 from lumbar.networks.device import Device
+from training.errors import TrainingError
 from training.json_files import known_only, write_strict_json
 from training.plots import draw_curves
+from training.recipes.schema import Schedule
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT, BEST, RESULT, EPOCHS = "checkpoint.pt", "best.safetensors", "result.json", "epochs.csv"
-
-
-class TrainingError(Exception):
-    """A training that can't go on: where, what happened, what to do."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """AdamW with linear warm-up over a share of the steps, then cosine to 0.
-
-    batch: studies a step. evaluate_every: epochs between evaluations; the last is always evaluated.
-    """
-
-    epochs: int
-    batch: int
-    lr: float
-    weight_decay: float
-    warmup: float
-    evaluate_every: int
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from lumbar.networks.detector import DetectorNetwork, present_slices
 from lumbar.networks.device import Device
 from training.data.detector_dataset import join_volumes
 from training.fitting.detector_step import counted, epoch_batches, pointer_features, pointer_target, to_device
-from training.fitting.loop import Schedule
 from training.fitting.losses import pointer_loss
+from training.recipes.schema import Schedule
 
 
 def sequence_task(

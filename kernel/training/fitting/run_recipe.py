@@ -20,14 +20,14 @@ from lumbar.networks.device import give_back_freed_memory
 from lumbar.run.summary import MEMBER_COLUMNS, versions
 from lumbar.sites import SITE_NAMES
 from training.data.classifier_dataset import SitePoints
-from training.data.labels import LabelError
+from training.errors import LabelError
 from training.evaluation.metric import best_constant
 from training.fitting.classifier_step import Predictions, grade_figures
 from training.fitting.out_of_fold_points import FoundPoints
 from training.fitting.train_classifier import PointsByStudy, finished_predictions, train_classifier
 from training.fitting.train_detector import TrainingSetup, collect_points, train_network
 from training.json_files import known_only, write_strict_json
-from training.recipes.families import ClassifierRecipe, DetectorRecipe, NetworkRecipe, Recipe
+from training.recipes.schema import ClassifierRecipe, DetectorRecipe, NetworkRecipe, Recipe
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def detector_points(
     points: PointsByStudy = {}
     for name in detector.networks:
         for study, kinds in found[name].studies.items():
-            site = SitePoints(kinds[detector.xy], lengths[name])
+            site = SitePoints(kinds[detector.point_kind], lengths[name])
             points.setdefault(study, {})[found[name].description] = site
     return points
 

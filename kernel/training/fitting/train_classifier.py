@@ -27,12 +27,12 @@ from training.fitting.classifier_step import (
 )
 from training.fitting.detector_step import epoch_batches
 from training.fitting.imagenet_start import start_classifier
-from training.fitting.loop import RESULT, Schedule, Task, fit
+from training.fitting.loop import RESULT, Task, fit
 from training.fitting.losses import WeightMeans, weight_means
 from training.fitting.train_detector import TrainingSetup
 from training.json_files import write_strict_json
 from training.plots import draw_crops
-from training.recipes.families import ClassifierRecipe
+from training.recipes.schema import ClassifierRecipe, Schedule
 
 log = logging.getLogger(__name__)
 PREDICTIONS = "predictions.npz"  # of the validation studies

@@ -16,11 +16,11 @@ from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.device import Device
 from lumbar.sites import class_count
 from training.data.detector_dataset import DetectorBatch, DetectorDataset, PretrainingDataset, join_volumes
-from training.data.labels import LabelError
 from training.data.training_data import TrainingData
+from training.errors import LabelError
 from training.fitting.detector_step import detector_losses, epoch_batches, pretraining_losses, to_device
 from training.fitting.imagenet_start import start_detector
-from training.fitting.loop import BEST, RESULT, Schedule, Task, fit, load_tensors
+from training.fitting.loop import BEST, RESULT, Task, fit, load_tensors
 from training.fitting.out_of_fold_points import (
     FoundPoints,
     draw_sample_slices,
@@ -31,7 +31,7 @@ from training.fitting.out_of_fold_points import (
     read_points,
 )
 from training.fitting.pointer_sequence import sequence_task
-from training.recipes.families import NetworkRecipe
+from training.recipes.schema import NetworkRecipe, Schedule
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ def network_dataset(recipe: NetworkRecipe, studies: list[str], setup: TrainingSe
         return DetectorDataset(
             data.cache,
             study_ids,
-            data.targets_of(recipe.config.description, recipe.decay, recipe.reach, recipe.half),
+            data.targets_of(recipe.config.description, recipe.decay, recipe.reach, recipe.label_half_mm),
             recipe.config.description,
             recipe.config.max_length,
             recipe.augmentation,
@@ -142,7 +142,7 @@ def network_dataset(recipe: NetworkRecipe, studies: list[str], setup: TrainingSe
         )
 
     own = volumes(setup.data, studies)
-    if not (recipe.more and setup.extra_data):
+    if not (recipe.extra_studies and setup.extra_data):
         return own
     return ConcatDataset([own, volumes(setup.extra_data, setup.extra_data.study_ids)])
 
@@ -212,7 +212,7 @@ def collect_points(
     """
     if file.is_file():
         return read_points(file, recipe.config.description)
-    if recipe.points == "labels":
+    if recipe.stage2_points == "labels":
         found = labelled_points(setup.data.targets, recipe.config.description, recipe.config.max_length)
         found.write(file)
         return found
@@ -220,14 +220,14 @@ def collect_points(
     first = min(folders)
     for fold, folder in folders.items():
         training, validation = setup.split(fold, folds)
-        if recipe.points == "out_of_fold":
+        if recipe.stage2_points == "out_of_fold":
             jobs.append((folder / BEST, validation))
-        elif fold == first and recipe.points == "middle_epoch":
+        elif fold == first and recipe.stage2_points == "middle_epoch":
             kept = folder / f"epoch_{middle_epoch(recipe)}.safetensors"
             jobs += [(kept, training), (folder / BEST, validation)]
         elif fold == first:
             jobs.append((folder / BEST, training + validation))
-    if recipe.points == "out_of_fold" and set(folds.values()) != folders.keys():
+    if recipe.stage2_points == "out_of_fold" and set(folds.values()) != folders.keys():
         raise LabelError(
             f"{recipe.name}: got networks of folds {sorted(folders)}, expected all of "
             f"{sorted(set(folds.values()))} for points out of fold; train them, or take points='middle_epoch'"

@@ -4,104 +4,23 @@ Numbers are of the solution's sections 3 and 5 where it has them; what the small
 beside it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lumbar.networks.classifier import ClassifierConfig
 from lumbar.networks.detector import DetectorConfig
 from lumbar.networks.families import FAMILY_A, FAMILY_B
-from lumbar.networks.heatmap import DECAY, REACH, SIGMA
 from lumbar.sites import AXIAL_T2, DESCRIPTION_KEYS, DESCRIPTIONS
-from training.data.crop_augmentation import CropAugmentation
-from training.data.volume_augmentation import Affine, Brightness, DetectorAugmentation
-from training.fitting.loop import Schedule
-
-
-@dataclass(frozen=True)
-class NetworkRecipe:
-    """One network of stage 1, trained once a fold.
-
-    xy_target: ``"own"`` or ``"union_of_levels"``. slices_per_step: slices of a volume from which the
-    segmenter's loss is estimated, None for all. segmented: ``"all"`` slices or the ``"peaks"``, those that hold
-    a point. pointer_share: the share of the steps from which the pointer, which reads every slice, learns.
-    start_from: a network of the same recipe and make, named before it, whose weights it starts with (heads for
-    another number of classes are its own). start_bias: the segmenter head's first bias, None for torch's. Take
-    the logit of the share of marked pixels: from one much above it all of the last features first learn to
-    push down, and none is left to rise at the points. pretraining: epochs on external images, where there
-    are some. more: whether it learns from the volumes of ``--more`` too, where there are some. sequence_alone: only
-    what reads the slices in order learns, on features of volumes that are not augmented.
-    points: where stage 2's training points come from: ``"out_of_fold"``; ``"middle_epoch"``, the first fold's
-    network, a middle epoch for its training studies and the chosen one for the others (family A);
-    ``"first_fold"``, its chosen epoch for all (family B's axial); ``"labels"``, the labelled points, to which the
-    crops' jitter adds the errors. sigma: of the labels' gaussian, pixels of the 256 grid; decay, reach: how it
-    fades a slice away, and over how many slices. half: mm off the point at which it is half instead, on slices of
-    all series that show the place.
-    """
-
-    name: str
-    config: DetectorConfig
-    schedule: Schedule
-    augmentation: DetectorAugmentation | None
-    xy_target: str
-    points: str
-    slices_per_step: int | None = None
-    segmented: str = "all"
-    pointer_share: float = 1.0
-    start_from: str | None = None
-    start_bias: float | None = None
-    pretraining: int = 0
-    more: bool = False
-    sequence_alone: bool = False
-    imagenet: bool = True
-    seed: int = 42
-    sigma: float = SIGMA
-    decay: float = DECAY
-    reach: int = REACH
-    half: float | None = None
-
-
-@dataclass(frozen=True)
-class DetectorRecipe:
-    """One detector: how its heatmaps become points, and the names of its networks."""
-
-    name: str
-    xy: str
-    networks: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ClassifierRecipe:
-    """One classifier, trained once a fold on one detector's points.
-
-    step1 trains everything, step2 only fresh heads, for the metric; None leaves step 2 out. class_weights:
-    step 1 with the metric's weights. augmentation2 None lets step 2 run on cached features.
-    """
-
-    name: str
-    config: ClassifierConfig
-    detector: str
-    step1: Schedule
-    step2: Schedule | None
-    augmentation: CropAugmentation | None
-    augmentation2: CropAugmentation | None
-    class_weights: bool = False
-    any_severe: bool = True
-    imagenet: bool = True
-    seed: int = 42
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A whole ensemble. fold_count, fold_seed: the split by study; folds: which are trained."""
-
-    name: str
-    purpose: str
-    networks: tuple[NetworkRecipe, ...]
-    detectors: tuple[DetectorRecipe, ...]
-    classifiers: tuple[ClassifierRecipe, ...]
-    folds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    fold_count: int = 5
-    fold_seed: int = 42
-
+from training.recipes.schema import (
+    Affine,
+    Brightness,
+    ClassifierRecipe,
+    CropAugmentation,
+    DetectorAugmentation,
+    DetectorRecipe,
+    NetworkRecipe,
+    Recipe,
+    Schedule,
+)
 
 PAPER_DETECTOR_AUGMENTATION = DetectorAugmentation(
     affine=Affine(shift=0.0625, scale=0.1, rotate=45, p=0.75),
@@ -143,7 +62,7 @@ def family_a() -> Recipe:
             schedule=DETECTOR_SCHEDULE,
             augmentation=PAPER_DETECTOR_AUGMENTATION,
             xy_target="own",
-            points="middle_epoch",
+            stage2_points="middle_epoch",
             pretraining=0 if d == AXIAL_T2 else PRETRAINING,
         )
         for d in DESCRIPTIONS
@@ -181,7 +100,7 @@ def family_b() -> Recipe:
                 schedule=replace(DETECTOR_SCHEDULE, batch=2),
                 augmentation=PAPER_DETECTOR_AUGMENTATION,
                 xy_target="union_of_levels" if d == AXIAL_T2 else "own",
-                points="first_fold" if d == AXIAL_T2 else "out_of_fold",
+                stage2_points="first_fold" if d == AXIAL_T2 else "out_of_fold",
                 pretraining=0 if d == AXIAL_T2 else PRETRAINING,
             )
         )

@@ -11,16 +11,17 @@ from dataclasses import replace
 from lumbar.networks.classifier import ClassifierConfig
 from lumbar.networks.detector import DetectorConfig
 from lumbar.sites import AXIAL_T2, DESCRIPTION_KEYS, SAGITTAL_T1, SAGITTAL_T2
-from training.data.crop_augmentation import CropAugmentation
-from training.data.volume_augmentation import Affine, Brightness, DetectorAugmentation
-from training.fitting.loop import Schedule
-from training.recipes.families import (
+from training.recipes.families import family_a, family_b
+from training.recipes.schema import (
+    Affine,
+    Brightness,
     ClassifierRecipe,
+    CropAugmentation,
+    DetectorAugmentation,
     DetectorRecipe,
     NetworkRecipe,
     Recipe,
-    family_a,
-    family_b,
+    Schedule,
 )
 
 MILD = DetectorAugmentation(
@@ -52,7 +53,7 @@ def small_network(description: str, length: int, schedule: Schedule) -> NetworkR
         schedule=schedule,
         augmentation=MILDER,
         xy_target="own",
-        points="labels",
+        stage2_points="labels",
         segmented="peaks",
         start_bias=-6.5,
         imagenet=False,
@@ -99,7 +100,7 @@ def small() -> Recipe:
         name="small-axial_t2-joined",
         schedule=replace(pointer.schedule, epochs=5, evaluate_every=1),
         start_from=pointer.name,
-        more=True,
+        extra_studies=True,
     )
     sequence = replace(
         joined,
@@ -109,7 +110,7 @@ def small() -> Recipe:
         augmentation=None,
         start_from=joined.name,
         sequence_alone=True,
-        half=2.5,
+        label_half_mm=2.5,
     )
     axial = replace(
         joined,
@@ -117,7 +118,7 @@ def small() -> Recipe:
         config=sequence.config,
         schedule=replace(pointer.schedule, epochs=12, lr=1e-3, evaluate_every=12),
         start_from=sequence.name,
-        half=sequence.half,
+        label_half_mm=sequence.label_half_mm,
     )
     networks = (sagittal_t2, sagittal_t1, axial_start, pointer, joined, sequence, axial)
     names = (sagittal_t2.name, sagittal_t1.name, axial.name)

@@ -1,0 +1,125 @@
+"""What a whole recipe must keep beyond the types of its fields: names, references, and networks that can be built."""
+
+import difflib
+import re
+
+import timm
+import torch
+
+from lumbar.networks.classifier import ClassifierNetwork
+from lumbar.networks.detector import DetectorNetwork
+from lumbar.sites import DESCRIPTIONS
+from training.errors import RecipeError
+from training.recipes.schema import Recipe
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")  # of members: they name folders and files
+TIMM_NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)  # "hf-hub:..." and "local-dir:..." are no recipe's
+
+
+def check_recipe(recipe: Recipe, file: str) -> None:
+    """Check names, references, folds and architectures.
+
+    Raises:
+        RecipeError: With the file, the member and its field.
+    """
+    check_names(recipe, file)
+    check_folds(recipe, file)
+    check_references(recipe, file)
+    for network in recipe.networks:
+        where = f"{file}: networks {network.name!r}, config"
+        if network.config.description not in DESCRIPTIONS:
+            raise RecipeError(
+                f"{where}, description: got {network.config.description!r}, expected one of {DESCRIPTIONS}."
+            )
+        for field in ("encoder", "pointer_encoder"):
+            check_backbone(getattr(network.config, field), network.imagenet, f"{where}, {field}")
+    for classifier in recipe.classifiers:
+        where = f"{file}: classifiers {classifier.name!r}, config, backbone"
+        check_backbone(classifier.config.backbone, classifier.imagenet, where)
+    check_architectures(recipe, file)
+
+
+def check_names(recipe: Recipe, file: str) -> None:
+    for kind in ("networks", "detectors", "classifiers"):
+        names = [member.name for member in getattr(recipe, kind)]
+        for name in names:
+            if not NAME.fullmatch(name):
+                raise RecipeError(
+                    f"{file}: {kind}: got the name {name!r}, expected letters, digits, '_', '.', '+' and '-'."
+                )
+            if names.count(name) > 1:
+                raise RecipeError(f"{file}: {kind}: got {name!r} twice, expected a name of its own for each.")
+
+
+def check_folds(recipe: Recipe, file: str) -> None:
+    """Check the folds; points out of fold for a classifier need all of them."""
+    folds, count = recipe.folds, recipe.fold_count
+    if not folds or len(set(folds)) < len(folds) or max(folds) >= count:
+        raise RecipeError(f"{file}: folds: got {list(folds)}, expected some of 0 to {count - 1}, each once.")
+    read = {classifier.detector for classifier in recipe.classifiers}
+    networks = {name for detector in recipe.detectors if detector.name in read for name in detector.networks}
+    for network in recipe.networks:
+        if network.name in networks and network.stage2_points == "out_of_fold" and len(folds) < count:
+            raise RecipeError(
+                f"{file}: networks {network.name!r}, stage2_points: 'out_of_fold' needs the networks of all {count} "
+                f"folds, got the folds {list(folds)}. Train them all, or take 'middle_epoch'."
+            )
+
+
+def check_references(recipe: Recipe, file: str) -> None:
+    """Check that networks start from earlier ones, and that detectors' and classifiers' parts are there."""
+    names = [network.name for network in recipe.networks]
+    for number, network in enumerate(recipe.networks):
+        if network.start_from in names[number:]:
+            raise RecipeError(
+                f"{file}: networks {network.name!r}, start_from: got {network.start_from!r}, which is not trained "
+                "before it. Expected an earlier network."
+            )
+    descriptions = {network.name: network.config.description for network in recipe.networks}
+    for detector in recipe.detectors:
+        where = f"{file}: detectors {detector.name!r}, networks"
+        if unknown := [name for name in detector.networks if name not in names]:
+            raise RecipeError(f"{where}: got {unknown[0]!r}, expected some of {', '.join(names)}.")
+        read = [descriptions[name] for name in detector.networks]
+        if not read or len(set(read)) < len(read):
+            raise RecipeError(f"{where}: got networks of {read}, expected one per description.")
+    detectors = [detector.name for detector in recipe.detectors]
+    for classifier in recipe.classifiers:
+        if classifier.detector not in detectors:
+            raise RecipeError(
+                f"{file}: classifiers {classifier.name!r}, detector: got {classifier.detector!r}, "
+                f"expected one of {', '.join(detectors)}."
+            )
+
+
+def check_backbone(name: str, imagenet: bool, where: str) -> None:
+    """Check that timm has a network of this name and, where it starts from ImageNet, weights of its tag."""
+    architecture, _, tag = name.partition(".")
+    if not TIMM_NAME.fullmatch(name) or not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise RecipeError(
+            f"{where}: timm {timm.__version__} has no network {name!r}.{hint} timm.list_models() lists all."
+        )
+    if tag and imagenet and not timm.is_model_pretrained(name):
+        known = timm.list_pretrained(f"{architecture}.*")
+        raise RecipeError(
+            f"{where}: timm {timm.__version__} has no weights {name!r}, but {', '.join(known)}."
+        )
+
+
+def check_architectures(recipe: Recipe, file: str) -> None:
+    """Build every architecture once; random numbers drawn afterwards stay the same."""
+    members = [(f"networks {n.name!r}", DetectorNetwork, n.config) for n in recipe.networks]
+    members += [(f"classifiers {c.name!r}", ClassifierNetwork, c.config) for c in recipe.classifiers]
+    built = set()
+    for where, network, config in members:
+        if config in built:
+            continue
+        built.add(config)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                network(config)
+        except Exception as error:  # timm and torch raise errors of many kinds, according to the values
+            cause = " ".join(f"{type(error).__name__}: {error}".split())
+            raise RecipeError(f"{file}: {where}, config: this network can't be built ({cause}).") from error
