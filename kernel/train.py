@@ -115,7 +115,11 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--improved", type=Path, metavar="FILE", help="coords_rsna_improved.csv")
     parser.add_argument("--pretraining", type=Path, metavar="FOLDER", help="folder of coords_pretrain.csv")
     parser.add_argument(
-        "--more", type=Path, metavar="DIR", help="more studies, as in --data, for the networks that take them"
+        "--extra-studies",
+        "--more",
+        type=Path,
+        metavar="DIR",
+        help="further studies, as in --data, for the networks of the recipe that take them",
     )
     parser.add_argument("--strict", action="store_true", help="stop at labels that can't be used")
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
@@ -164,16 +168,16 @@ def train(options: argparse.Namespace) -> None:
     elif options.command == "classifier":
         classifiers = named(classifiers, options.classifier, "--classifier")
         networks = tuple(network for network in networks if network.stage2_points != "labels")
-    # --more is part of what a run is: each of a run's commands names it.
-    for flag, users in (("pretraining", networks), ("more", recipe.networks)):
+    # The extra studies are part of a run's identity: each of its commands names them.
+    for flag, users in (("pretraining", networks), ("extra_studies", recipe.networks)):
         if getattr(options, flag) and not any(getattr(network, flag) for network in users):
             raise LabelError(
-                f"--{flag}: no network of {recipe.name} that is to be trained uses it; leave it out"
+                f"--{flag.replace('_', '-')}: no network of {recipe.name} that is to be trained uses it; leave it out"
             )
     data, extra_data = read_training_data(paths, options.out), None
-    if options.more:
-        paths = replace(paths, data=options.more, cache=cache / "more", improved=None, pretraining=None)
-        extra_data = read_training_data(paths, options.out / "more")
+    if options.extra_studies:
+        paths = replace(paths, data=options.extra_studies, cache=cache / "extra_studies", improved=None, pretraining=None)
+        extra_data = read_training_data(paths, options.out / "extra_studies")
         check_apart(data, extra_data)
     setup = TrainingSetup(data, device, workers, options.imagenet, extra_data)
     started = time.monotonic()

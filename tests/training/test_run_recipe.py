@@ -71,7 +71,7 @@ def test_another_recipe_in_the_same_folder_is_refused(finished):
 
 def test_further_studies_that_the_run_did_not_have_are_refused(finished):
     recipe, setup, run, _ = finished
-    with pytest.raises(LabelError, match="other more"):
+    with pytest.raises(LabelError, match="other extra_studies"):
         run_recipe(recipe, replace(setup, extra_data=setup.data), run, (), ())
 
 
@@ -178,10 +178,10 @@ def test_a_finished_run_given_again_prints_its_figures(finished, command):
 
 
 def test_the_closing_words_count_the_faults_of_further_studies_too(finished, tmp_path):
-    for folder, faults in ((tmp_path, 1), (tmp_path / "more", 2)):
+    for folder, faults in ((tmp_path, 1), (tmp_path / "extra_studies", 2)):
         folder.mkdir(exist_ok=True)
         (folder / "faults.csv").write_text("reason,where,message\n" + "no_slice,here,a label\n" * faults)
-    expected = f"faults: 3, see {tmp_path / 'faults.csv'}, {tmp_path / 'more/faults.csv'}"
+    expected = f"faults: 3, see {tmp_path / 'faults.csv'}, {tmp_path / 'extra_studies/faults.csv'}"
     assert expected in closing(finished[3], tmp_path, 1.0).splitlines()
 
 

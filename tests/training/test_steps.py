@@ -85,7 +85,7 @@ def test_more_studies_are_learnt_from_where_the_recipe_takes_them(training_data,
         alone.epoch = epoch
         for item in alone:  # augmented for this epoch
             assert (batch.grid == item.grid).flatten(1).all(dim=1).sum() == 1
-    with pytest.raises(LabelError, match="--more: got 2 studies that --data has too"):
+    with pytest.raises(LabelError, match="--extra-studies: got 2 studies that --data has too"):
         check_apart(training_data, training_data)
 
 

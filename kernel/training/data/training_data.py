@@ -138,11 +138,11 @@ def read_training_data(paths: DataPaths, out: Path) -> TrainingData:
     )
 
 
-def check_apart(data: TrainingData, more: TrainingData) -> None:
+def check_apart(data: TrainingData, extra: TrainingData) -> None:
     """Raise LabelError if a study is in both: it would be trained on where it is to be validated."""
-    if both := set(data.study_ids) & set(more.study_ids):
+    if both := set(data.study_ids) & set(extra.study_ids):
         raise LabelError(
-            f"--more: got {len(both)} studies that --data has too ({min(both)}, ...), expected others; leave them out"
+            f"--extra-studies: got {len(both)} studies that --data has too ({min(both)}, ...), expected others; leave them out"
         )
 
 

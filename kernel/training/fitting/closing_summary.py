@@ -22,7 +22,7 @@ def closing(about: dict, out: Path, seconds: float) -> str:
         f"{entry['name']}/fold" in name for entry in about["recipe"]["networks"] for name in figures
     )
     classifiers = len(figures) - networks - ("ensemble" in figures)
-    tables = [file for file in (out / "faults.csv", out / "more" / "faults.csv") if file.is_file()]
+    tables = [file for file in (out / "faults.csv", out / "extra_studies" / "faults.csv") if file.is_file()]
     faults = {file: max(0, len(file.read_text("utf-8").splitlines()) - 1) for file in tables}
     where = ", ".join(str(file) for file, number in faults.items() if number)
     minutes = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

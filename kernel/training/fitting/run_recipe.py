@@ -1,7 +1,7 @@
 """A whole recipe, member after member: networks, points, classifiers, figures. What is done is skipped.
 
 A run's folder: ``networks/NAME/foldK``, ``points/NAME.npz``, ``classifiers/NAME/foldK``, ``members.csv``,
-``faults.csv``, ``more/faults.csv``, ``run.json``.
+``faults.csv``, ``extra_studies/faults.csv``, ``run.json``.
 """
 
 import csv
@@ -50,13 +50,13 @@ def run_recipe(
     identity = {
         "recipe": as_json(recipe),
         "data": setup.data.fingerprint,
-        "more": setup.extra_data.fingerprint if setup.extra_data else None,
+        "extra_studies": setup.extra_data.fingerprint if setup.extra_data else None,
     }
     check_same_run(out / RUN_FILE, identity)
     folds = setup.data.folds(recipe.fold_count, recipe.fold_seed)
     about = identity | environment(setup) | {"counts": setup.data.counts()}
     if setup.extra_data:
-        about["more_counts"] = setup.extra_data.counts()
+        about["extra_counts"] = setup.extra_data.counts()
     about["figures"] = (
         json.loads((out / RUN_FILE).read_text())["figures"] if (out / RUN_FILE).is_file() else {}
     )
