@@ -1,9 +1,17 @@
 """Grade lumbar spine MR studies: 25 sites per study, each with the probabilities of three severities.
 
-The rooms are listed in the order in which the data pass them: ``reading`` (files to volumes), ``networks``,
-``bundle`` (weights to networks), ``grading`` (one study), ``run`` (many studies), ``outputs`` (what is written).
+The rooms, in the order in which the data pass them:
 
-Importing this package imports neither torch nor any other library: a process that only reads needs none of them.
+| room | content |
+|---|---|
+| reading | DICOM files to volumes |
+| networks | detectors and classifiers, and the device that they run on |
+| bundle | a manifest and weights to networks |
+| grading | one study |
+| run | many studies |
+| outputs | all files that are written |
+
+``import lumbar`` imports neither torch nor any other library: a process that only reads needs none of them.
 """
 
 from importlib import import_module
@@ -31,3 +39,8 @@ def __getattr__(name: str) -> object:
     if name not in MODULE_OF:
         raise AttributeError(f"module 'lumbar' has no attribute {name!r}")
     return getattr(import_module(MODULE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, also those that are not imported yet."""
+    return __all__

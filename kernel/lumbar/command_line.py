@@ -1,4 +1,4 @@
-"""What the four entry scripts share, and the console scripts that an installation adds for them."""
+"""The flags and the logging of all four entry scripts, and the console scripts that an installation adds."""
 
 import argparse
 import importlib

@@ -88,7 +88,7 @@ def serve_reference(connection, bundle: Path, device: str, precision: str) -> No
 
 
 def serve_kernel(connection, bundle: Path, device: str, precision: str) -> None:
-    from lumbar.grading.study_grading import Grader, ready_bundle
+    from lumbar.grading.study_grading import StudyGrader, ready_bundle
     from lumbar.grading.time_limit import Budget, Plan
     from lumbar.networks.device import choose_device, keep_freed_memory
     from lumbar.reading.listing import find_dataset
@@ -98,7 +98,7 @@ def serve_kernel(connection, bundle: Path, device: str, precision: str) -> None:
     keep_freed_memory()  # as the command does
     chosen = choose_device(device, precision)
     members = ready_bundle(bundle, chosen)
-    grader = Grader(members, chosen)
+    grader = StudyGrader(members, chosen)
     plan = Plan(len(members.detectors), len(members.classifiers))
     for root, study_id in requests(connection):
         (ref,) = [study for study in find_dataset(root).studies if study.study_id == study_id]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lumbar.grading.study_grading import GradedStudy, Grader, ready_bundle
+from lumbar.grading.study_grading import GradedStudy, StudyGrader, ready_bundle
 from lumbar.grading.time_limit import Budget, Plan
 from lumbar.networks.classifier import SEQUENCES
 from lumbar.networks.device import choose_device
@@ -63,7 +63,7 @@ def bundle(tmp_path_factory) -> Path:
 def grade_fast(root: Path, study_id: str, bundle: Path, plan: Plan) -> GradedStudy:
     (ref,) = [study for study in find_dataset(root).studies if study.study_id == study_id]
     device = choose_device("cpu", "fp32")
-    grader = Grader(ready_bundle(bundle, device), device)
+    grader = StudyGrader(ready_bundle(bundle, device), device)
     return grader.grade(read_study(ref), plan, Budget(None, time.monotonic()))
 
 

@@ -91,3 +91,19 @@ def test_the_second_try_has_float32_weights_and_the_next_study_half_ones_again(h
     assert seen == [(torch.bfloat16, torch.bfloat16), (None, torch.float32)]
     assert network[0].weight.dtype == torch.bfloat16
     assert len(graded.faults) == (0 if helps else 1)
+
+
+def test_float32_is_not_rounded_to_tf32_inside_the_context_alone():
+    backends = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        for backend in backends:
+            backend.allow_tf32 = True
+        card = Device(torch.device("cuda"), None, "test", batch=1)
+        with pytest.raises(RuntimeError, match="inside"), card.autocast():
+            assert [backend.allow_tf32 for backend in backends] == [False, False]
+            raise RuntimeError("inside")
+        assert [backend.allow_tf32 for backend in backends] == [True, True]
+    finally:
+        for backend, allowed in zip(backends, before, strict=True):
+            backend.allow_tf32 = allowed

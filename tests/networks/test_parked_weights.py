@@ -10,7 +10,7 @@ import torch
 
 from lumbar.grading import study_grading as grading
 from lumbar.grading.ensemble import classify
-from lumbar.grading.study_grading import Grader, ready_bundle
+from lumbar.grading.study_grading import StudyGrader, ready_bundle
 from lumbar.grading.time_limit import Budget, Plan
 from lumbar.networks import parked_weights as scratch
 from lumbar.networks.batch_runner import BatchRunner
@@ -71,7 +71,7 @@ def test_a_graded_study_leaves_no_waiting_network_in_memory(tmp_path, monkeypatc
     device = choose_device("cpu", "fp32")
     bundle = ready_bundle(write_tiny_bundle(tmp_path / "bundle"), device)
     (ref, *_) = find_dataset(write_studies(tmp_path / "data")).studies
-    graded = Grader(bundle, device).grade(read_study(ref), Plan(1, 1), Budget(None, time.monotonic()))
+    graded = StudyGrader(bundle, device).grade(read_study(ref), Plan(1, 1), Budget(None, time.monotonic()))
     assert len(graded.members) == 1
     assert resident_kb(bundle.classifiers[0].network) == [0]
 

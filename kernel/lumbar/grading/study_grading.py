@@ -46,7 +46,7 @@ class GradedStudy:
     plan: Plan = field(default_factory=lambda: Plan(0, 0))
 
 
-class Grader:
+class StudyGrader:
     """One consumer of studies: a bundle on a device, and what its passes have learnt about the memory.
 
     Attributes:
@@ -200,10 +200,8 @@ def twice(
 def ready_bundle(folder: Path, device: Device) -> Bundle:
     """Load a bundle's networks, each rewritten and placed before the next: in float32 there is never more than one.
 
-    On a CPU only the first classifiers' weights stay in memory, ``ROOM`` bytes. From here on float32 is float32 on
-    cards, too, whose convolutions would round to TF32 in this process. Raises BundleError.
+    On a CPU only the first classifiers' weights stay in memory, ``ROOM`` bytes. Raises BundleError.
     """
-    torch.backends.cudnn.allow_tf32 = False
     scratch = Scratch(ROOM)
 
     def ready(network: nn.Module) -> nn.Module:

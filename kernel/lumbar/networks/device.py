@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,11 +52,18 @@ class Device:
     def precision(self) -> str:
         return "fp32" if self.autocast_type is None else str(self.autocast_type).removeprefix("torch.")
 
-    def autocast(self) -> contextlib.AbstractContextManager:
-        """Return the context to compute in; weights are cast once within the outermost one."""
-        if self.autocast_type is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.torch.type, dtype=self.autocast_type)
+    @contextlib.contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Compute in the autocast type, or in float32 without TF32, inside a ``with`` block.
+
+        Weights are cast once within the outermost block. The process's settings are as before when it ends.
+        """
+        with contextlib.ExitStack() as stack:
+            if self.torch.type == "cuda":
+                stack.enter_context(without_tf32())
+            if self.autocast_type is not None:
+                stack.enter_context(torch.autocast(self.torch.type, dtype=self.autocast_type))
+            yield
 
     @torch.inference_mode()
     def place(self, network: nn.Module) -> None:
@@ -73,6 +81,20 @@ class Device:
                 continue
             if module.weight.abs().max() <= torch.finfo(kind).max:
                 module.to(kind)
+
+
+@contextlib.contextmanager
+def without_tf32() -> Iterator[None]:
+    """Keep float32 exact on cards inside a ``with`` block: their convolutions round it to TF32 by default."""
+    backends = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        for backend in backends:
+            backend.allow_tf32 = False
+        yield
+    finally:
+        for backend, allowed in zip(backends, before, strict=True):
+            backend.allow_tf32 = allowed
 
 
 def keep_freed_memory() -> None:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from lumbar.bundle.manifest import read_manifest
 from lumbar.faults import Fault
 from lumbar.grading.plausibility import Flag, flags
-from lumbar.grading.study_grading import GradedStudy, Grader, ready_bundle
+from lumbar.grading.study_grading import GradedStudy, StudyGrader, ready_bundle
 from lumbar.grading.time_limit import Budget, Plan
 from lumbar.networks.device import choose_device, is_out_of_memory, keep_freed_memory, try_cuda
 from lumbar.outputs.findings import study_findings
@@ -56,7 +56,7 @@ def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Sum
     complete = False
     with end_before(budget, state):
         # One that can't be loaded leaves the prior, and what an earlier run saw.
-        grader = Grader(ready_bundle(options.bundle, device), device)
+        grader = StudyGrader(ready_bundle(options.bundle, device), device)
         try:
             grade_all(grader, budget, state)
             complete = True
@@ -65,7 +65,7 @@ def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Sum
     return state.summary
 
 
-def grade_all(grader: Grader, budget: Budget, state: Run) -> None:
+def grade_all(grader: StudyGrader, budget: Budget, state: Run) -> None:
     """Grade the studies as the readers bring them, each with the members that the time allows."""
     bundle = grader.bundle
     names = [member.name for member in bundle.detectors], [member.name for member in bundle.classifiers]
@@ -89,7 +89,7 @@ def grade_all(grader: Grader, budget: Budget, state: Run) -> None:
                 except DeviceLostError as error:
                     logger.error("%s; the CPU from here on", error)
                     device = choose_device("cpu", "fp32")
-                    grader = Grader(ready_bundle(state.options.bundle, device), device)
+                    grader = StudyGrader(ready_bundle(state.options.bundle, device), device)
                     record = graded_or_prior(study, grader, plan, budget, state)
             state.add(record)
             bar.update()
@@ -111,7 +111,7 @@ def implausible(study: Study, graded: GradedStudy) -> list[Flag]:
         return []
 
 
-def graded_or_prior(study: Study, grader: Grader, plan: Plan, budget: Budget, state: Run) -> dict:
+def graded_or_prior(study: Study, grader: StudyGrader, plan: Plan, budget: Budget, state: Run) -> dict:
     """Return a study's record; what fails while it is graded costs this study alone.
 
     Raises DeviceLostError if the card computes no longer.
