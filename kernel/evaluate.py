@@ -2,7 +2,7 @@
 
     python kernel/evaluate.py --data DIR --submission submission.csv
     python kernel/evaluate.py --data DIR --submission submission.csv --points dump/points.csv \\
-        --members dump/members.csv --bundle . --fit-weights --json figures.json --png figures.png
+        --members dump/members.csv --fit-weights --json figures.json --png figures.png
     python kernel/evaluate.py --data DIR --members RUN/members.csv --fit-weights
 
 The official score is the mean of three weighted log losses and the any-severe term; "score" in the JSON. A
@@ -13,7 +13,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from lumbar.bundle.weights import BundleError
 from lumbar.faults import DataNotFoundError
 from lumbar.outputs.submission import SubmissionError
 from lumbar.reading.listing import find_dataset
@@ -25,7 +24,7 @@ from training.errors import LabelError
 from training.evaluation.grade_figures import grading_figures, read_submitted_grades
 from training.evaluation.member_weights import fit_weights, member_figures, members_mean, read_members
 from training.evaluation.phantom_bound import best_on_studies
-from training.evaluation.point_figures import point_figures, point_table, squeezed_lengths
+from training.evaluation.point_figures import point_figures, point_table, read_found_points
 from training.evaluation.text_and_plots import draw_evaluation, evaluation_text
 from training.json_files import write_strict_json
 
@@ -56,11 +55,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--fit-weights",
         action="store_true",
         help="with --members: fit the weights of two or more classifiers, cross-checked",
-    )
-    add(
-        "--bundle",
-        type=Path,
-        help="with --points: the bundle that made them, to undo its squeezing of long volumes",
     )
     add(
         "--split",
@@ -99,13 +93,13 @@ def evaluate(options: argparse.Namespace) -> dict:
             figures["weights"] = fit_weights(labels, members)
     table = None
     if options.points:
-        lengths = squeezed_lengths(options.bundle)
+        found = read_found_points(options.points)  # first: decoding takes minutes
         source = find_dataset(options.data, split)
         decoded = build_cache(source, options.cache, 0) if options.cache else read_study_headers(source)
         coordinates, faults = read_coordinates(options.data / COORDINATES_FILE.replace("train", split))
         targets, more = place_targets(coordinates, decoded)
         report_faults([*decoded.faults, *faults, *more], strict=False)
-        table = point_table(options.points, targets, decoded, grades, lengths)
+        table = point_table(found, targets, decoded, grades)
         figures["points"] = point_figures(table)
     if options.json:
         write_strict_json(options.json, figures)
@@ -119,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     try:
         print(evaluation_text(evaluate(options)))
-    except (LabelError, SubmissionError, BundleError, DataNotFoundError, OSError) as error:
+    except (LabelError, SubmissionError, DataNotFoundError, OSError) as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 2
     return 0

@@ -44,7 +44,7 @@ def judge(data: Path, run: Path, scratch: Path, figures: Path | None) -> dict:
     call("train.py", "export", run, "--out", bundle, "--trained-on", data)
     call("infer.py", "--data", shown, "--bundle", bundle, "--out", submission, "--dump", dump)
     call(
-        *("evaluate.py", "--data", shown, "--submission", submission, "--bundle", bundle),
+        *("evaluate.py", "--data", shown, "--submission", submission),
         *("--points", dump / "points.csv", "--members", dump / "members.csv", "--json", figures),
     )
     return json.loads(figures.read_text())

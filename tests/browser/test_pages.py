@@ -8,7 +8,15 @@ from lumbar.grading.plausibility import Flag
 from lumbar.outputs.report import Report
 from lumbar.sites import SITE_NAMES
 from tests.browser.chromium import complaints, requests, set_view, start_chromium
-from tests.making.report_studies import ABOUT, HOSTILE, decisions_of, graded_study, unreadable, without_axial
+from tests.making.report_studies import (
+    ABOUT,
+    HOSTILE,
+    add_page,
+    decisions_of,
+    graded_study,
+    unreadable,
+    without_axial,
+)
 
 # Text against what lies behind it: colours as the browser computed them, mixed where it is translucent.
 CONTRAST = """
@@ -68,12 +76,12 @@ def studies(tmp_path_factory):
     flagged, flagged_graded = graded_study(1)
     series = decisions_of(flagged.study_id)
     report = Report(tmp_path_factory.mktemp("report"), ABOUT | {"series": series})
-    report.add_study(fine, fine_graded, [])
+    add_page(report, fine, fine_graded)
     found = [Flag("side_swapped", "left lies right", -20.0, "mm", "fixed", (SITE_NAMES[5], SITE_NAMES[10]))]
-    report.add_study(flagged, flagged_graded, found)
+    add_page(report, flagged, flagged_graded, found)
     partial, partial_graded = without_axial(*graded_study(2))
-    report.add_study(partial, partial_graded, [])
-    report.add_study(*unreadable(HOSTILE), [])
+    add_page(report, partial, partial_graded)
+    add_page(report, *unreadable(HOSTILE))
     report.finish({"seconds": {"total": 8.0}, "fewer_members": {}})
     ids = {
         "fine": fine.study_id,

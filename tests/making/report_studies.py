@@ -1,10 +1,15 @@
 """Graded studies without a network: phantom spines, what two detectors would find, what members might say."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lumbar.faults import Fault
+from lumbar.grading.plausibility import Flag
 from lumbar.grading.study_grading import GradedStudy
+from lumbar.grading.study_record import record_graded
 from lumbar.grading.time_limit import Plan
+from lumbar.outputs.report import Report
 from lumbar.reading.study import Study
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
 from tests.making.spine import detection_of, phantom_spine
@@ -87,6 +92,11 @@ def without_axial(study: Study, graded: GradedStudy) -> tuple[Study, GradedStudy
     graded.missing = [AXIAL_T2]
     graded.faults = [Fault("/data/1/2", "folder_missing", "series 2: got no folder, expected one")]
     return study, graded
+
+
+def add_page(report: Report, study: Study, graded: GradedStudy, flags: Sequence[Flag] = ()) -> None:
+    """Add a study's page as a run does that has just graded it."""
+    report.add_study(record_graded(study, graded, list(flags), []), study, graded.detections)
 
 
 def unreadable(study_id: str) -> tuple[Study, GradedStudy]:

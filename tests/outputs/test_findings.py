@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 import infer
+from lumbar.grading.study_record import record_graded, record_ungraded
 from lumbar.outputs.findings import study_findings, write_findings
-from lumbar.run.journal import Journal
-from lumbar.run.summary import graded_record, prior_record
 from lumbar.sites import AXIAL_T2, SITES
 from tests.making.report_studies import ABOUT, graded_study, unreadable, without_axial
 from tests.making.small_study import write_studies
@@ -51,16 +50,14 @@ def test_a_failure_is_a_fault_and_costs_no_grade():
     assert graded.faults[-1].reason == "no_findings" and graded.probabilities is not None
 
 
-def test_files_are_written_from_the_journal(tmp_path):
+def test_each_record_gives_a_file(tmp_path):
     study, graded = graded_study(0)
-    journal = Journal(tmp_path / "journal", {}, {study.study_id, "9"})
-    record = graded_record(graded, [], tables=True) | {"findings": study_findings(study, graded)}
-    journal.append(record)
-    journal.append(prior_record("9", "reader_died", "it died"))
-    write_findings(journal, ABOUT, tmp_path / "findings")
+    record = record_graded(study, graded, [], study_findings(study, graded))
+    records = [record, record_ungraded("9", "reader_died", "it died"), record_ungraded("../9", "odd", "")]
+    write_findings(records, ABOUT, tmp_path / "findings")
     assert {path.name for path in (tmp_path / "findings").iterdir()} == {f"{study.study_id}.json", "9.json"}
     content = json.loads((tmp_path / f"findings/{study.study_id}.json").read_text())
-    assert content["graded"] and content["findings"] == record["findings"]
+    assert content["graded"] and content["findings"] == record.findings
     assert not json.loads((tmp_path / "findings/9.json").read_text())["graded"]
 
 

@@ -2,16 +2,25 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from lumbar.grading.plausibility import Flag
+from lumbar.grading.study_record import StudyRecord, record_graded, record_ungraded
 from lumbar.outputs.report import Report
 from lumbar.outputs.report.folder import page_name
-from lumbar.run.summary import graded_record, prior_record
 from lumbar.sites import SITE_NAMES
 from tests.making.report_page import Page, page_of
-from tests.making.report_studies import ABOUT, HOSTILE, SUMMARY, graded_study, unreadable, without_axial
+from tests.making.report_studies import (
+    ABOUT,
+    HOSTILE,
+    SUMMARY,
+    add_page,
+    graded_study,
+    unreadable,
+    without_axial,
+)
 
 
 @pytest.fixture
@@ -20,8 +29,8 @@ def report(tmp_path):
 
 
 def test_hostile_names_stay_text(report):
-    report.add_study(
-        *unreadable(HOSTILE), [Flag("level_order", HOSTILE, -1.0, "mm", HOSTILE, (SITE_NAMES[0],))]
+    add_page(
+        report, *unreadable(HOSTILE), [Flag("level_order", HOSTILE, -1.0, "mm", HOSTILE, (SITE_NAMES[0],))]
     )
     report.finish(SUMMARY)
     files = sorted(p.relative_to(report.folder).as_posix() for p in report.folder.rglob("*") if p.is_file())
@@ -62,15 +71,15 @@ def test_page_names_are_plain_and_never_shared():
 
 def test_the_index_has_fallbacks_first_and_counts(report):
     fine, fine_graded = graded_study(0)
-    report.add_study(fine, fine_graded, [])
+    add_page(report, fine, fine_graded)
     flagged, flagged_graded = graded_study(1)
-    report.add_study(flagged, flagged_graded, [Flag("black_place", "in the air", 3.0, "of 255", "fixed", ())])
+    add_page(report, flagged, flagged_graded, [Flag("black_place", "in the air", 3.0, "of 255", "fixed", ())])
     partial, partial_graded = without_axial(*graded_study(2))
-    report.add_study(partial, partial_graded, [])
-    report.add_study(*unreadable("77"), [])
+    add_page(report, partial, partial_graded)
+    add_page(report, *unreadable("77"))
     fewer, fewer_graded = graded_study(3)
     fewer_graded.members.popitem()
-    report.add_study(fewer, fewer_graded, [])
+    add_page(report, fewer, fewer_graded)
     assert "The run goes on" in Page(report.folder / "index.html").text
     report.finish(SUMMARY)
     index = Page(report.folder / "index.html")
@@ -86,37 +95,40 @@ def test_the_index_has_fallbacks_first_and_counts(report):
     assert "3 of 4 had a say" in page_of(report, fewer.study_id).text
 
 
+def read_back(record: StudyRecord) -> StudyRecord:
+    """Return the record as a journal gives it back."""
+    return StudyRecord.from_json(json.loads(json.dumps(record.to_json())))
+
+
 def test_a_resumed_run_keeps_the_pages_that_still_hold(tmp_path):
     study, graded = graded_study(0)
     first = Report(tmp_path, ABOUT)
-    first.add_study(study, graded, [])
+    add_page(first, study, graded)
     page = tmp_path / "studies" / f"{page_name(study.study_id)}.html"
     with_pictures = page.read_bytes()
-    record = json.loads(json.dumps(graded_record(graded, [], tables=True)))
+    record = read_back(record_graded(study, graded, [], []))
 
     resumed = Report(tmp_path, ABOUT)  # a kill came between
-    resumed.add_study(None, record, [])
+    resumed.add_study(record)
     assert page.read_bytes() == with_pictures and resumed.entries == first.entries
 
-    record["probabilities"][0] = record["probabilities"][0][::-1]
-    resumed.add_study(None, record, [])
+    resumed.add_study(replace(record, probabilities=record.probabilities[:, ::-1]))
     assert "No pictures" in Page(page).text  # another result: the old page would be a lie
-    Report(tmp_path, ABOUT | {"bundle_sha256": "1" * 64}).add_study(study, graded, [])
+    add_page(Report(tmp_path, ABOUT | {"bundle_sha256": "1" * 64}), study, graded)
     assert page.read_bytes() != with_pictures or b"No pictures" not in page.read_bytes()
-    resumed.add_study(study, prior_record(study.study_id, "grading_failed", "a bug"), [])
+    resumed.add_study(record_ungraded(study.study_id, "grading_failed", "a bug"), study)
     text = Page(page).text  # the pictures are shown even so, without points
     assert "Not graded." in text and "No pictures" not in text
-    resumed.add_study(None, prior_record("5", "time_limit", "no time left"), [])
+    resumed.add_study(record_ungraded("5", "time_limit", "no time left"))
     assert "the time limit came first" in page_of(resumed, "5").text.lower()
 
 
 def test_a_record_tells_what_the_study_told(tmp_path):
     study, graded = graded_study(0)
     found = [Flag("side_swapped", "swapped", -12.0, "mm", "fixed", (SITE_NAMES[5], SITE_NAMES[10]))]
-    record = json.loads(json.dumps(graded_record(graded, [], tables=True)))
     live, journal = Report(tmp_path / "live", ABOUT), Report(tmp_path / "journal", ABOUT)
-    live.add_study(study, graded, found)
-    journal.add_study(None, record, json.loads(json.dumps([f._asdict() for f in found])))
+    add_page(live, study, graded, found)
+    journal.add_study(read_back(record_graded(study, graded, found, [])))
     (a,), (b,) = live.entries.values(), journal.entries.values()
     assert a | {"slices": {}} == b
     assert (
@@ -130,6 +142,6 @@ def test_a_full_disk_costs_the_page_not_the_run(report, monkeypatch):
 
     study, graded = graded_study(0)
     monkeypatch.setattr("lumbar.outputs.report.folder.write_atomically", fail)
-    report.add_study(study, graded, [])
+    add_page(report, study, graded)
     report.finish(SUMMARY)
     assert set(report.failures) == {study.study_id, "index"} and "No space left" in report.failures["index"]

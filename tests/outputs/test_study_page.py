@@ -17,7 +17,7 @@ from lumbar.outputs.report.pictures import Frame, draw_frame, fit_frame
 from lumbar.outputs.report.study_page import LIMIT
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SITE_NAMES
 from tests.making.report_page import page_of
-from tests.making.report_studies import ABOUT, HOSTILE, SUMMARY, decisions_of, graded_study
+from tests.making.report_studies import ABOUT, HOSTILE, SUMMARY, add_page, decisions_of, graded_study
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def report(tmp_path):
 
 def test_a_page_shows_every_site_and_asks_for_nothing(report):
     study, graded = graded_study(0)
-    report.add_study(study, graded, flags(study.volumes, graded.detections))
+    add_page(report, study, graded, flags(study.volumes, graded.detections))
     report.finish(SUMMARY)
     page = page_of(report, study.study_id)
     assert not report.failures and len(page.source.encode()) <= LIMIT
@@ -53,7 +53,7 @@ def test_marks_stand_where_the_points_are(report):
         for z, row, column in graded.detections["fixed"].points[description].points[:, 2]:
             cv2.circle(dark.grid512[z], (2 * int(column) + 1, 2 * int(row) + 1), 4, 255, -1)
         study.volumes[description] = dark
-    report.add_study(study, graded, [])
+    add_page(report, study, graded)
     figures = re.findall(r'<figure class="film.*?</figure>', page_of(report, study.study_id).source)
     found = 0
     for figure in figures:
@@ -100,7 +100,7 @@ def test_a_page_stays_small_whatever_the_pictures(report):
     graded.members = {
         (d, f"classifier {n}"): rows for d in names for n in range(9) for rows in [graded.probabilities]
     }
-    report.add_study(study, graded, [])
+    add_page(report, study, graded)
     page = page_of(report, study.study_id)
     assert len(page.source.encode()) <= LIMIT
     assert "are left out, to keep this page small" in page.text and "detector 9" in page.text
@@ -110,7 +110,7 @@ def test_a_plain_folder_s_series_are_listed_with_why(tmp_path):
     study, graded = graded_study(0)
     series = decisions_of(study.study_id)
     report = Report(tmp_path, ABOUT | {"series": [*series, *decisions_of("another")]})
-    report.add_study(study, graded, [])
+    add_page(report, study, graded)
     source = page_of(report, study.study_id).source
     table = re.search(r'<table class="series">.*?</table>', source)[0]
     rows = re.findall(r'<tr[^>]*><th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td></tr>', table)
@@ -130,7 +130,7 @@ def test_a_plain_folder_s_series_are_listed_with_why(tmp_path):
     assert HOSTILE not in source
 
     with_table = Report(tmp_path / "competition", ABOUT)
-    with_table.add_study(study, graded, [])
+    add_page(with_table, study, graded)
     assert 'class="series"' not in page_of(with_table, study.study_id).source
 
 
@@ -153,7 +153,7 @@ def test_every_description_has_its_films(report):
         detection = graded.detections["fixed"]
         graded.detections = {"fixed": replace(detection, points={kept: detection.points[kept]})}
         graded.missing = sorted(set(DESCRIPTIONS) - {kept})
-        report.add_study(study, graded, [])
+        add_page(report, study, graded)
         page = page_of(report, study.study_id)
         films = [a for tag, a in page.tags if tag == "figure" and "film" in a.get("class", "")]
         assert (

@@ -2,8 +2,10 @@
 
 import errno
 
+import numpy as np
 import pytest
 
+from lumbar.grading.study_record import StudyRecord
 from lumbar.run.journal import Journal, JournalError, decode, encode
 
 RUN = {"bundle": "b", "device": "cpu"}
@@ -14,17 +16,21 @@ def journal(path, run=RUN) -> Journal:
     return Journal(path / "s.journal", run, STUDIES)
 
 
+def record(study_id: str) -> StudyRecord:
+    return StudyRecord(study_id, probabilities=np.full((25, 3), 1 / 3))
+
+
 def write(path, *study_ids: str) -> bytes:
     one = journal(path)
     for study_id in study_ids:
-        one.append({"study_id": study_id, "probabilities": [0.1, 1 / 3]})
+        one.append(record(study_id))
     one.close()
     return one.path.read_bytes()
 
 
 def found(path) -> list[str]:
     one = journal(path)
-    ids = [record["study_id"] for record in one.records()]
+    ids = [found.study_id for found in one.records()]
     one.close()
     return ids
 
@@ -32,7 +38,7 @@ def found(path) -> list[str]:
 def test_records_come_back_exactly(tmp_path):
     write(tmp_path, "1", "2")
     one = journal(tmp_path)
-    assert [record["probabilities"] for record in one.records()] == [[0.1, 1 / 3]] * 2
+    assert [found.to_json() for found in one.records()] == [record("1").to_json(), record("2").to_json()]
     one.discard()
     assert not one.path.exists()
 
@@ -70,6 +76,23 @@ def test_another_run_is_refused_by_name(tmp_path):
     assert (tmp_path / "s.journal").read_bytes() == raw
 
 
+@pytest.mark.parametrize("version", [1, 99])
+def test_another_versions_journal_is_refused_by_name(tmp_path, version):
+    """Whatever else of the run has changed: the version says why."""
+    raw = write(tmp_path)
+    content = record("1").to_json() | {"version": version}
+    if version == 1:  # as it was before records had a version
+        del content["version"]
+    raw += encode(content)
+    (tmp_path / "s.journal").write_bytes(raw)
+    for run in (RUN, {"bundle": "c"}):
+        with pytest.raises(
+            JournalError, match=f"got a record of version {version}, expected version 2; delete it"
+        ):
+            Journal(tmp_path / "s.journal", run, STUDIES)
+    assert (tmp_path / "s.journal").read_bytes() == raw
+
+
 def test_another_run_without_a_study_is_no_loss(tmp_path):
     write(tmp_path)
     journal(tmp_path, {"bundle": "c"}).close()
@@ -77,10 +100,10 @@ def test_another_run_without_a_study_is_no_loss(tmp_path):
         write(tmp_path, "1"), journal(tmp_path, {"bundle": "d"})
 
 
-@pytest.mark.parametrize("record", [{"study_id": "9"}, {"run": RUN}, {}, {"study_id": ["1"]}])
-def test_records_of_no_study_of_this_run_are_refused(tmp_path, record):
+@pytest.mark.parametrize("content", [record("9").to_json(), {"run": RUN}, {}, {"study_id": ["1"]}])
+def test_records_of_no_study_of_this_run_are_refused(tmp_path, content):
     raw = write(tmp_path, "1")
-    (tmp_path / "s.journal").write_bytes(raw + encode(record))
+    (tmp_path / "s.journal").write_bytes(raw + encode(content))
     with pytest.raises(JournalError, match="line 3 is no record"):
         journal(tmp_path)
 
@@ -113,14 +136,14 @@ class FullDisk:
 @pytest.mark.parametrize("room", [0, 1, 20])
 def test_a_full_disk_costs_the_record_and_is_said_once(tmp_path, caplog, room):
     one = journal(tmp_path)
-    one.append({"study_id": "1"})
+    one.append(record("1"))
     one.file, file = FullDisk(one.file, room), one.file
-    one.append({"study_id": "2"})
-    one.append({"study_id": "3"})
+    one.append(record("2"))
+    one.append(record("3"))
     assert len(caplog.records) == 1 and "No space left" in caplog.text
     assert not one.complete
     one.file = file
-    one.append({"study_id": "3"})
+    one.append(record("3"))
     one.close()
     assert found(tmp_path) == ["1", "3"]
 

@@ -11,13 +11,13 @@ import torch
 
 import infer
 from lumbar.bundle.manifest import Manifest
+from lumbar.grading.study_record import record_ungraded
 from lumbar.networks.device import Device
 from lumbar.outputs.submission import read_submission
 from lumbar.reading.references import Dataset, StudyRef
 from lumbar.run.journal import JournalError
 from lumbar.run.options import RunOptions
 from lumbar.run.run_state import Run
-from lumbar.run.summary import prior_record
 from tests.making.small_study import write_studies
 from tests.making.tiny_bundle import write_tiny_bundle
 
@@ -46,19 +46,19 @@ def run(tmp_path) -> Run:
 
 def finished(run: Run) -> dict:
     for study_id in list(run.pending):
-        run.add(prior_record(study_id, "grading_failed", "a bug"))
+        run.add(record_ungraded(study_id, "grading_failed", "a bug"))
     run.finish(complete=True)
     assert run.options.out.is_file() and not run.journal.path.exists()
     return json.loads((run.options.out.parent / "run.json").read_text())
 
 
 def test_a_run_taken_up_again_does_not_count_what_was_there(run, tmp_path):
-    run.add(prior_record("1", "grading_failed", "a bug"))
+    run.add(record_ungraded("1", "grading_failed", "a bug"))
     assert run.summary.text().startswith("1 studies in ")
     run.journal.close()
     again = start(tmp_path)
     assert again.summary.text().startswith("1 studies, 1 of them before in ")
-    again.add(prior_record("2", "grading_failed", "a bug"))
+    again.add(record_ungraded("2", "grading_failed", "a bug"))
     assert again.summary.text().startswith("2 studies, 1 of them before in ")
 
 
@@ -70,7 +70,7 @@ def test_a_run_without_a_failure_has_none(run):
     ("broken", "told"),
     [
         ("lumbar.outputs.report.folder.study_page", ["1: RuntimeError: broken", "2: RuntimeError: broken"]),
-        ("lumbar.outputs.report.folder.read_result", ["a study: RuntimeError: broken"] * 2),
+        ("lumbar.outputs.report.folder.read_result", ["1: RuntimeError: broken", "2: RuntimeError: broken"]),
         ("lumbar.outputs.report.Report.finish", ["index: RuntimeError: broken"]),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 
 import evaluate
 from lumbar.outputs.submission import Submission, study_rows
+from lumbar.outputs.tables import POINT_COLUMNS
 from lumbar.reading.volume import SliceHeader, Volume
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SEVERITIES, SITE_NAMES, SITES
 from tests.making.dicom_writer import AXIAL
@@ -15,7 +16,7 @@ from tests.making.labelled_competition import ROWS, training_data_of, write_comp
 from training.data.labels import read_grades
 from training.evaluation.member_weights import fit_weights, known_mean
 from training.evaluation.metric import score
-from training.evaluation.point_figures import COLUMNS, place_errors
+from training.evaluation.point_figures import place_errors
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +135,7 @@ def test_point_errors_in_slices_pixels_and_mm(data, tmp_path):
             z, y, x = point + np.array([1, 3, 4]) if description == "Sagittal T1" else point
             site = SITES[DESCRIPTION_SITES[description].start + c]
             rows.append([study, "d", site.name, 0, z, y, x, 0.5])
-    columns = ["study_id", "detector", "site", "offset", "slice", "row", "column", "value"]
-    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "points.csv", index=False)
+    pd.DataFrame(rows, columns=POINT_COLUMNS).to_csv(tmp_path / "points.csv", index=False)
     submission = write_submission(tmp_path / "s.csv", ["100"], predictions(1))
     options = evaluate.parse(
         ["--data", str(data), "--submission", str(submission), "--points", str(tmp_path / "points.csv")]
@@ -200,7 +200,7 @@ def test_fitted_weights_find_the_better_member():
     assert result["fitted"] <= min(known_mean(labels, good), known_mean(labels, bad)) + 5 * np.exp(-12)
 
 
-@pytest.mark.parametrize("spoil", ["no study", "row missing", "no labels", "no manifest"])
+@pytest.mark.parametrize("spoil", ["no study", "row missing", "no labels", "no point columns"])
 def test_bad_input_is_named_in_one_line(data, tmp_path, capsys, spoil):
     folder, studies = data, ["100", "101"]
     if spoil == "no study":
@@ -212,11 +212,10 @@ def test_bad_input_is_named_in_one_line(data, tmp_path, capsys, spoil):
     elif spoil == "no labels":
         folder = tmp_path
     arguments = ["--data", str(folder), "--submission", str(submission)]
-    if spoil == "no manifest":
-        (tmp_path / "weights_manifest.json").write_text("{}")
+    if spoil == "no point columns":
         points = tmp_path / "points.csv"
-        pd.DataFrame(columns=COLUMNS).to_csv(points, index=False)
-        arguments += ["--points", str(points), "--bundle", str(tmp_path)]
+        pd.DataFrame(columns=POINT_COLUMNS[:-1]).to_csv(points, index=False)
+        arguments += ["--points", str(points)]
     assert evaluate.main(arguments) == 2
     message = capsys.readouterr().err
     assert message.startswith("evaluate.py: ") and "expected" in message and message.count("\n") == 1

@@ -28,11 +28,25 @@ class Places:
         return np.rint(self.grid256[:, 0]).astype(int)
 
 
+def volume_slices(found: Points, length: int) -> np.ndarray:
+    """Return the slices (class, 5) of a detector's points in the volume as it was read: the inverse of a squeeze.
+
+    A slice beyond the ends is the end slice, whose place a dynamic detector takes there.
+
+    Args:
+        length: Slices of the volume.
+
+    Returns:
+        int64 0..length-1, or float64 where the detector read a squeezed volume.
+    """
+    inside = found.points[..., 0].clip(0, found.slices - 1)
+    return inside if found.slices == length else rescale(inside, found.slices, length)
+
+
 def find_places(volume: Volume, found: Points) -> Places:
     """Return where a detector's points lie in the volume that it read, squeezed or not."""
     places = found.points[:, MIDDLE].astype(float)
-    if found.slices != len(volume):  # the inverse of the squeeze: centres of equal shares
-        places[:, 0] = rescale(places[:, 0], found.slices, len(volume))
+    places[:, 0] = volume_slices(found, len(volume))[:, MIDDLE]
     patient = np.array([patient_place(volume, *place) for place in places]).reshape(-1, 3)
     return Places(places, patient, found.values[:, MIDDLE])
 

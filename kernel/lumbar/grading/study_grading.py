@@ -13,7 +13,7 @@ from torch import nn
 from lumbar.bundle.loading import Bundle, Detector, load_bundle
 from lumbar.faults import Fault
 from lumbar.grading.ensemble import Detection, classify, detect, site_windows, weighted_mean
-from lumbar.grading.time_limit import Budget, Plan
+from lumbar.grading.time_limit import NO_MEMBERS, Budget, Plan
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.device import BATCH_CPU, Device, DeviceMemoryError, NotFiniteError, is_out_of_memory
@@ -43,7 +43,7 @@ class GradedStudy:
     faults: list[Fault] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    plan: Plan = field(default_factory=lambda: Plan(0, 0))
+    plan: Plan = NO_MEMBERS
 
 
 class StudyGrader:

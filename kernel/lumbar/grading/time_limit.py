@@ -23,10 +23,13 @@ UNIT_SECONDS = {"h": 3600, "m": 60, "s": 1, "": 1}
 
 @dataclass(frozen=True)
 class Plan:
-    """How many detectors and classifiers, from the manifest's first on, grade a study; 0 and 0: the prior."""
+    """How many detectors and classifiers, from the manifest's first on, grade a study."""
 
     detectors: int
     classifiers: int
+
+
+NO_MEMBERS = Plan(0, 0)
 
 
 class Budget:
@@ -80,7 +83,7 @@ class Budget:
     def plan(self, studies_left: int, detectors: list[str], classifiers: list[str]) -> Plan:
         """Return the largest plan that lets all remaining studies finish, by what was measured so far.
 
-        Where none does, the smallest if there is time for one study by it; else ``Plan(0, 0)``.
+        Where none does, the smallest if there is time for one study by it; else ``NO_MEMBERS``.
         """
         left = self.left()
         self.study_ends = self.clock() + FAIR_SHARES * left / max(1, studies_left)
@@ -90,7 +93,7 @@ class Budget:
             if self.seconds(plan, detectors, classifiers) * studies_left <= left:
                 return plan
         fits = left > 0 and self.seconds(plans[-1], detectors, classifiers) <= left
-        return plans[-1] if fits else Plan(0, 0)
+        return plans[-1] if fits else NO_MEMBERS
 
     def allows_another(self) -> bool:
         """Tell whether the study in hand may take another member: a first one always runs."""

@@ -2,16 +2,17 @@
 
 import json
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from lumbar.atomic_files import write_atomically
 from lumbar.faults import Fault
 from lumbar.grading.patient_points import Places, find_places
 from lumbar.grading.study_grading import GradedStudy
+from lumbar.grading.study_record import StudyRecord
 from lumbar.reading.competition_tables import IDENTIFIER
 from lumbar.reading.study import Study
 from lumbar.reading.volume import Volume
-from lumbar.run.journal import Journal
 from lumbar.sites import DESCRIPTION_SITES, SEVERITIES, SITES
 
 logger = logging.getLogger(__name__)
@@ -80,14 +81,17 @@ def marked_point(volume: Volume, places: Places, number: int) -> dict:
     }
 
 
-def write_findings(journal: Journal, about: dict, folder: Path) -> None:
-    """Write ``<folder>/<study id>.json`` of every study in a journal."""
-    told = {key: about[key] for key in ("bundle", "bundle_sha256", "trained_on")}
-    for record in journal.records():
-        study_id = record["study_id"]
-        if not IDENTIFIER.fullmatch(study_id):
-            logger.error("study %r: can not name a file; its findings are not written", study_id)
+def write_findings(records: Iterable[StudyRecord], about: dict, folder: Path) -> None:
+    """Write ``<folder>/<study id>.json`` of every study.
+
+    Args:
+        about: As in run.json; the bundle's name, fingerprint and training are repeated in each file.
+    """
+    bundle = {key: about[key] for key in ("bundle", "bundle_sha256", "trained_on")}
+    for record in records:
+        if not IDENTIFIER.fullmatch(record.study_id):
+            logger.error("study %r: can not name a file; its findings are not written", record.study_id)
             continue
-        content = {"study_id": study_id, "note": NOTE, "frame": FRAME} | told
-        content |= {"graded": record["probabilities"] is not None, "findings": record["findings"]}
-        write_atomically(folder / f"{study_id}.json", json.dumps(content, indent=1) + "\n")
+        content = {"study_id": record.study_id, "note": NOTE, "frame": FRAME} | bundle
+        content |= {"graded": record.probabilities is not None, "findings": record.findings}
+        write_atomically(folder / f"{record.study_id}.json", json.dumps(content, indent=1) + "\n")

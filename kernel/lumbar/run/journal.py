@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from lumbar.grading.study_record import RecordError, StudyRecord
+
 logger = logging.getLogger(__name__)
 
 NO_LOCKS_HERE = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}  # some network file systems
@@ -26,8 +28,12 @@ class JournalError(Exception):
 class Journal:
     """Append-only records of finished studies; the file is locked while this object is open.
 
-    run: what must be equal for records to be reused. studies: the ids that a record may have. Raises
-    JournalError if the file is another run's, in use by one, or damaged before its last line.
+    Args:
+        run: What must be equal for records to be reused.
+        studies: The ids that a record may have.
+
+    Raises:
+        JournalError: The file is another run's or another version's, in use, or damaged before its last line.
     """
 
     def __init__(self, path: Path, run: dict, studies: set[str]):
@@ -45,7 +51,7 @@ class Journal:
         self.complete = True
         self.file.truncate(self.size)
         if not self.size:
-            self.append({"run": run})
+            self.write({"run": run})
 
     def lock(self) -> None:
         try:
@@ -66,32 +72,50 @@ class Journal:
                     raise JournalError(
                         f"{self.path}: line {damaged} is damaged; delete the file to start anew"
                     )
-                record = decode(line)
-                if record is None:
+                content = decode(line)
+                if content is None:
                     damaged = number  # the last line may be torn: a kill in the middle of a write
                     continue
-                if number == 1 and isinstance(found := record.get("run"), dict):
+                if number == 1 and isinstance(found := content.get("run"), dict):
                     changed = sorted(
                         key for key in run.keys() | found.keys() if run.get(key) != found.get(key)
                     )
-                elif changed:
-                    raise JournalError(
-                        f"{self.path}: belongs to a run with other {', '.join(changed)}; "
-                        "delete it to start anew, or give another --out"
-                    )
-                elif number == 1 or str(record.get("study_id")) not in self.studies:
-                    message = f"line {number} is no record of a study of this run"
-                    raise JournalError(f"{self.path}: {message}; delete the file to start anew")
+                else:
+                    self.check_record(number, content, changed)
                 size += len(line)
         return 0 if changed else size  # another run's that holds no study yet is no loss
 
-    def append(self, record: dict) -> None:
+    def check_record(self, number: int, content: dict, changed: list[str]) -> None:
+        """Raise JournalError if a line holds no record of this version, of this run and of its studies.
+
+        Args:
+            number: Of the line, from 1.
+            changed: What of the run is not as the journal's first line has it.
+        """
+        remedy = "delete it to start anew, or give another --out"
+        try:
+            record = StudyRecord.from_json(content)
+        except RecordError as error:
+            message = f"{self.path}: line {number} is no record that this version reads: {error}"
+            raise JournalError(f"{message}; {remedy}") from error
+        if changed:
+            message = f"{self.path}: belongs to a run with other {', '.join(changed)}"
+            raise JournalError(f"{message}; {remedy}")
+        if number == 1 or record.study_id not in self.studies:
+            message = f"{self.path}: line {number} is no record of a study of this run"
+            raise JournalError(f"{message}; {remedy}")
+
+    def append(self, record: StudyRecord) -> None:
         """Add a record, whole or not at all.
 
-        A disk that is full or fails costs the record, not the run: it is said once, and the file ends where
-        it did. ``complete`` is false from then on.
+        On a write error the record is lost, the run continues, and one error is logged. The file then ends where
+        it did, and ``complete`` is false.
         """
-        line = encode(record)
+        self.write(record.to_json())
+
+    def write(self, content: dict) -> None:
+        """Add a line as ``append`` does."""
+        line = encode(content)
         try:
             with memoryview(line) as rest:
                 self.file.seek(self.size)
@@ -106,13 +130,13 @@ class Journal:
             with contextlib.suppress(OSError):  # a torn last line is ignored at the next start too
                 self.file.truncate(self.size)
 
-    def records(self) -> Iterator[dict]:
+    def records(self) -> Iterator[StudyRecord]:
         """Yield the studies' records from the file, one in memory at a time."""
         with self.path.open("rb") as file:
             for number, line in enumerate(file):
-                record = decode(line)
-                if number and record is not None:
-                    yield record
+                content = decode(line)
+                if number and content is not None:
+                    yield StudyRecord.from_json(content)
 
     def close(self) -> None:
         self.file.close()
@@ -123,18 +147,18 @@ class Journal:
         self.close()
 
 
-def encode(record: dict) -> bytes:
-    body = json.dumps(record, allow_nan=False, sort_keys=True).encode()
+def encode(content: dict) -> bytes:
+    body = json.dumps(content, allow_nan=False, sort_keys=True).encode()
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
 
 def decode(line: bytes) -> dict | None:
-    """Return the record of a line with its newline; None if the line is torn or damaged."""
+    """Return the content of a line with its newline; None if the line is torn or damaged."""
     checksum, _, body = line.removesuffix(b"\n").partition(b" ")
     if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(body):
         return None
     try:
-        record = json.loads(body)
+        content = json.loads(body)
     except ValueError:
         return None
-    return record if isinstance(record, dict) else None
+    return content if isinstance(content, dict) else None

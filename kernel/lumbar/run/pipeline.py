@@ -19,6 +19,7 @@ from lumbar.bundle.manifest import read_manifest
 from lumbar.faults import Fault
 from lumbar.grading.plausibility import Flag, flags
 from lumbar.grading.study_grading import GradedStudy, StudyGrader, ready_bundle
+from lumbar.grading.study_record import StudyRecord, record_graded, record_ungraded
 from lumbar.grading.time_limit import Budget, Plan
 from lumbar.networks.device import choose_device, is_out_of_memory, keep_freed_memory, try_cuda
 from lumbar.outputs.findings import study_findings
@@ -27,7 +28,7 @@ from lumbar.reading.study import Study
 from lumbar.run.options import RunOptions
 from lumbar.run.read_ahead import Unreadable, read_ahead
 from lumbar.run.run_state import Run, TolerantStream
-from lumbar.run.summary import Summary, graded_record, prior_record
+from lumbar.run.summary import Summary
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def grade_all(grader: StudyGrader, budget: Budget, state: Run) -> None:
             if not plan.detectors:
                 break
             if isinstance(study, Unreadable):
-                record = prior_record(ref.study_id, study.reason, study.message)
+                record = record_ungraded(ref.study_id, study.reason, study.message)
             else:
                 try:
                     record = graded_or_prior(study, grader, plan, budget, state)
@@ -94,7 +95,7 @@ def grade_all(grader: StudyGrader, budget: Budget, state: Run) -> None:
             state.add(record)
             bar.update()
             ended = budget.clock()
-            budget.learn("other", max(0.0, ended - begun - sum(record["seconds"].values())))
+            budget.learn("other", max(0.0, ended - begun - sum(record.seconds.values())))
             begun = ended
     state.give_up_pending()
 
@@ -111,7 +112,7 @@ def implausible(study: Study, graded: GradedStudy) -> list[Flag]:
         return []
 
 
-def graded_or_prior(study: Study, grader: StudyGrader, plan: Plan, budget: Budget, state: Run) -> dict:
+def graded_or_prior(study: Study, grader: StudyGrader, plan: Plan, budget: Budget, state: Run) -> StudyRecord:
     """Return a study's record; what fails while it is graded costs this study alone.
 
     Raises DeviceLostError if the card computes no longer.
@@ -119,16 +120,17 @@ def graded_or_prior(study: Study, grader: StudyGrader, plan: Plan, budget: Budge
     try:
         graded = grader.grade(study, plan, budget)
         found = implausible(study, graded)
-        state.show(study, graded, found)
         findings = study_findings(study, graded) if state.options.dump else []
-        return graded_record(graded, found, tables=state.options.dump is not None) | {"findings": findings}
+        record = record_graded(study, graded, found, findings)
+        state.show(record, study, graded.detections)
+        return record
     except Exception as error:
         device = grader.runner.device
         if device.torch.type == "cuda" and not try_cuda()[0]:
             raise DeviceLostError(f"{device.torch}: computes no longer after {error}") from error
         reason = "out_of_memory" if is_out_of_memory(error) else "grading_failed"
         logger.exception("study %s: not graded", study.study_id)
-        return prior_record(study.study_id, reason, f"{type(error).__name__}: {error}")
+        return record_ungraded(study.study_id, reason, f"{type(error).__name__}: {error}")
 
 
 @contextlib.contextmanager

@@ -9,20 +9,22 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-import numpy as np
-
 from lumbar.atomic_files import remove_leftovers
 from lumbar.bundle.manifest import Manifest
+from lumbar.grading.ensemble import Detection
+from lumbar.grading.study_record import StudyRecord, record_ungraded
 from lumbar.grading.time_limit import Plan
 from lumbar.networks.device import Device
 from lumbar.outputs.findings import write_findings
 from lumbar.outputs.report import Report
 from lumbar.outputs.structured_report import write_structured_reports
 from lumbar.outputs.submission import Submission, study_rows
+from lumbar.outputs.tables import dump_tables
 from lumbar.reading.references import Dataset, StudyRef
+from lumbar.reading.study import Study
 from lumbar.run.journal import Journal, JournalError
 from lumbar.run.options import RunOptions
-from lumbar.run.summary import Summary, dump_tables, prior_record, versions
+from lumbar.run.summary import Summary, versions
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class Run:
         self.journal = Journal(path, identity, set(self.pending))  # before anything is written: it may refuse
         remove_leftovers(options.out)
         for record in self.journal.records():
-            if record["study_id"] in self.pending:
+            if record.study_id in self.pending:
                 self.take(record)
         self.summary.earlier = self.summary.studies
         if self.summary.studies:
@@ -67,13 +69,13 @@ class Run:
         self.submission.write(options.out)
         self.written = time.monotonic()
 
-    def add(self, record: dict) -> None:
+    def add(self, record: StudyRecord) -> None:
         """Take a study's record, write it to the journal, and the submission if the last write is old.
 
         A disk that is full stops neither: the last valid file stays, the end of the run tries again.
         """
         with self.lock:
-            self.journal.append(record)
+            self.journal.append(record if self.options.dump else record.without_details())
             self.take(record)
             if time.monotonic() - self.written > SECONDS_BETWEEN_WRITES:
                 try:
@@ -86,24 +88,29 @@ class Run:
         """Leave the prior to the studies that there was no time for."""
         with self.lock:
             for study_id in list(self.pending):
-                self.take(prior_record(study_id, "time_limit", "no time left for even one member"))
+                self.take(record_ungraded(study_id, "time_limit", "no time left for even one member"))
 
-    def take(self, record: dict) -> None:
-        del self.pending[record["study_id"]]
-        if record["probabilities"] is not None:
-            self.submission.set_study(record["study_id"], np.array(record["probabilities"]))
+    def take(self, record: StudyRecord) -> None:
+        del self.pending[record.study_id]
+        if record.probabilities is not None:
+            self.submission.set_study(record.study_id, record.probabilities)
         self.summary.add(record)
-        if self.report and record["study_id"] not in self.report.entries:  # from the journal, or not graded
-            self.show(None, record, record["flags"])
+        if self.report and record.study_id not in self.report.entries:  # from the journal, or not graded
+            self.show(record)
 
-    def show(self, *page: object) -> None:
+    def show(
+        self,
+        record: StudyRecord,
+        study: Study | None = None,
+        detections: dict[str, Detection] | None = None,
+    ) -> None:
         """Add a study's page to the report, if there is to be one; a page that fails costs no grade."""
         try:
             if self.report:
-                self.report.add_study(*page)
+                self.report.add_study(record, study, detections)
         except Exception as error:
-            logger.exception("report: a study has no page")
-            self.summary.report_failures.append(f"a study: {type(error).__name__}: {error}")
+            logger.exception("report: study %s has no page", record.study_id)
+            self.summary.report_failures.append(f"{record.study_id}: {type(error).__name__}: {error}")
 
     def finish_report(self) -> None:
         """Write the report's index; what failed of the report goes to the summary, before that is written."""
@@ -124,8 +131,9 @@ class Run:
         with self.lock:
             self.submission.write(self.options.out)
             if self.options.dump:
-                dump_tables(self.journal, self.options.dump)
-                write_findings(self.journal, self.summary.about, self.options.dump / "findings")
+                dump_tables(self.journal.records(), self.options.dump)
+                findings = self.options.dump / "findings"
+                write_findings(self.journal.records(), self.summary.about, findings)
             if self.options.structured_reports:
                 failures = write_structured_reports(self.studies, self.options.dump / "findings")
                 self.summary.report_failures += failures

@@ -1,13 +1,11 @@
-"""What a run knows of each study and of itself: journal records, ``run.json``, the dumped tables, the summary."""
+"""What a run says of itself: ``run.json`` and the closing summary."""
 
-import csv
 import json
 import platform
 import re
 import resource
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,16 +18,9 @@ import timm
 import torch
 
 from lumbar.atomic_files import write_atomically
-from lumbar.faults import Fault
-from lumbar.grading.plausibility import Flag
-from lumbar.grading.study_grading import GradedStudy
+from lumbar.grading.study_record import StudyRecord
 from lumbar.grading.time_limit import Plan
-from lumbar.grids import CROP_OFFSETS, MIDDLE
-from lumbar.run.journal import Journal
-from lumbar.sites import DESCRIPTION_SITES, SEVERITIES, SITE_NAMES
 
-POINT_COLUMNS = ("study_id", "detector", "site", "offset", "slice", "row", "column", "value")
-MEMBER_COLUMNS = ("study_id", "detector", "classifier", "site", *SEVERITIES)
 EXIT_FALLBACKS = 3
 MODULES = (
     torch,
@@ -40,71 +31,6 @@ MODULES = (
     cv2,
     safetensors,
 )  # not distributions: OpenCV comes as any of four
-
-
-def graded_record(graded: GradedStudy, flags: list[Flag], tables: bool) -> dict:
-    """Return a graded study as JSON: its probabilities, faults, plan, seconds, and its rows of the tables."""
-    return {
-        "study_id": graded.study_id,
-        "probabilities": None if graded.probabilities is None else graded.probabilities.tolist(),
-        "faults": [fault._asdict() for fault in graded.faults],
-        "missing": graded.missing,
-        "flags": [flag._asdict() for flag in flags],
-        "plan": asdict(graded.plan),
-        "seconds": graded.seconds,
-        "points": list(point_rows(graded)) if tables else [],
-        "members": list(member_rows(graded)) if tables else [],
-    }
-
-
-def prior_record(study_id: str, reason: str, message: str) -> dict:
-    """Return the record of a study that gets the prior because it could not be graded."""
-    return {
-        "study_id": study_id,
-        "probabilities": None,
-        "faults": [Fault(f"study {study_id}", reason, message)._asdict()],
-        "missing": [],
-        "flags": [],
-        "plan": asdict(Plan(0, 0)),
-        "seconds": {},
-        "points": [],
-        "members": [],
-        "findings": [],
-    }
-
-
-def point_rows(graded: GradedStudy) -> Iterator[list]:
-    """Yield rows of points.csv without the study: one a site of a fixed detector, five of a dynamic one.
-
-    Slices lie inside the real ones: beyond the ends a dynamic detector takes the end slice and its point.
-    """
-    for detector, detection in graded.detections.items():
-        for description, found in detection.points.items():
-            sites = SITE_NAMES[DESCRIPTION_SITES[description]]
-            offsets = range(len(CROP_OFFSETS)) if found.kind == "dynamic" else [MIDDLE]
-            for site, points, values in zip(sites, found.points, found.values, strict=True):
-                for offset in offsets:
-                    z, y, x = (int(v) for v in points[offset])
-                    z = min(max(z, 0), found.slices - 1)
-                    yield [detector, site, CROP_OFFSETS[offset], z, y, x, float(values[offset])]
-
-
-def member_rows(graded: GradedStudy) -> Iterator[list]:
-    """Yield rows of members.csv without the study."""
-    for (detector, classifier), probabilities in graded.members.items():
-        for site, row in zip(SITE_NAMES, probabilities, strict=True):
-            yield [detector, classifier, site, *map(float, row)]
-
-
-def dump_tables(journal: Journal, folder: Path) -> None:
-    """Write points.csv and members.csv of all studies in a journal, one study in memory at a time."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for key, columns in (("points", POINT_COLUMNS), ("members", MEMBER_COLUMNS)):
-        with (folder / f"{key}.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(columns)
-            for record in journal.records():
-                writer.writerows([record["study_id"], *row] for row in record[key])
 
 
 class Summary:
@@ -127,26 +53,23 @@ class Summary:
         self.report_failures: list[str] = []
         self.seconds: Counter[str] = Counter()
 
-    def add(self, record: dict) -> None:
+    def add(self, record: StudyRecord) -> None:
         """Count a study's record."""
-        study_id, reasons = record["study_id"], {f["reason"]: f["message"] for f in record["faults"]}
+        study, reasons = (
+            {"study_id": record.study_id},
+            {fault.reason: fault.message for fault in record.faults},
+        )
         self.studies += 1
-        self.faults += [{"study_id": study_id} | fault for fault in record["faults"]]
-        self.flags += [{"study_id": study_id} | flag for flag in record["flags"]]
-        self.seconds.update(record["seconds"])
-        if record["plan"] != asdict(self.members) and record["plan"]["detectors"]:
-            self.fewer_members[study_id] = record["plan"]
-        if record["probabilities"] is None and self.members.classifiers:
-            self.fallbacks.append({"study_id": study_id, "fallback": "prior", "reasons": reasons})
-        elif record["missing"]:
-            self.fallbacks.append(
-                {
-                    "study_id": study_id,
-                    "fallback": "zero crops",
-                    "descriptions": record["missing"],
-                    "reasons": reasons,
-                }
-            )
+        self.faults += [study | fault._asdict() for fault in record.faults]
+        self.flags += [study | flag._asdict() for flag in record.flags]
+        self.seconds.update(record.seconds)
+        if record.plan != self.members and record.plan.detectors:
+            self.fewer_members[record.study_id] = asdict(record.plan)
+        if record.probabilities is None and self.members.classifiers:
+            self.fallbacks.append(study | {"fallback": "prior", "reasons": reasons})
+        elif record.missing:
+            missing = {"descriptions": list(record.missing), "reasons": reasons}
+            self.fallbacks.append(study | {"fallback": "zero crops"} | missing)
 
     @property
     def fallback_share(self) -> float:

@@ -7,12 +7,13 @@ import pandas as pd
 from scipy.optimize import minimize
 
 from lumbar.grading.ensemble import weighted_mean
+from lumbar.outputs.tables import MEMBER_COLUMNS, MEMBER_KEYS
 from lumbar.sites import SEVERITIES, SITE_NAMES, SITES
 from training.data.labels import Grades, read_table
 from training.errors import LabelError
 from training.evaluation.metric import TERMS, score
 
-KEYS = ["study_id", "detector", "classifier", "site"]
+KEYS = list(MEMBER_KEYS)
 FOLD = r"/fold\d+$"  # how a run names a classifier's folds
 MAX_WEIGHT_STEPS = 200
 
@@ -50,7 +51,7 @@ def read_members(
 
 def member_table(file: Path) -> pd.DataFrame:
     """Read members.csv, the folds of a classifier as one; LabelError for a row twice or without probabilities."""
-    table = read_table(file, (*KEYS, *SEVERITIES))
+    table = read_table(file, MEMBER_COLUMNS)
     table["classifier"] = table["classifier"].str.replace(FOLD, "", regex=True)
     twice = table.duplicated(KEYS)
     if twice.any():

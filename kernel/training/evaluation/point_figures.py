@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lumbar.bundle.manifest import read_manifest
-from lumbar.grids import rescale
+from lumbar.outputs.tables import POINT_COLUMNS
 from lumbar.reading.volume import SliceHeader, Volume
 from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, GROUPS, LEVELS, SEVERITIES, SITE_NAMES, SITES
 from training.data.cache import Cache
@@ -14,54 +13,38 @@ from training.data.labels import Grades, read_table
 from training.data.study_headers import StudyHeaders
 from training.data.targets import Target
 
-COLUMNS = ("study_id", "detector", "site", "offset", "slice", "row", "column", "value")
 
-
-def squeezed_lengths(bundle: Path | None) -> dict[tuple[str, str], int]:
-    """Return the length volumes are squeezed to by (detector, description), from a bundle's manifest.
-
-    Raises BundleError for a manifest that can't be read.
-    """
-    if bundle is None:
-        return {}
-    return {
-        (detector["name"], description): network["config"]["max_length"]
-        for detector in read_manifest(bundle).detectors
-        for description, network in detector["networks"].items()
-    }
+def read_found_points(file: Path) -> pd.DataFrame:
+    """Return the sites' own points in ``points.csv``: one row per study, detector and site."""
+    table = read_table(file, POINT_COLUMNS)
+    return table[table["offset"] == 0]
 
 
 def point_table(
-    file: Path,
+    found: pd.DataFrame,
     targets: dict[tuple[str, str], Target],
     studies: Cache | StudyHeaders,
     grades: Grades,
-    lengths: dict[tuple[str, str], int],
 ) -> pd.DataFrame:
-    """Compare ``points.csv`` with the labels: one row a labelled site and detector.
+    """Compare the points of ``read_found_points`` with the labels: one row per labelled site and detector.
 
     Columns: study_id, detector, description, site, severity (-1 missing), slices (error), y and x (px on
     the 256 grid), place_slices, place_y and place_x (see ``place_errors``), mm (distance in the patient; NaN
     where the slices carry no geometry), level_right (whether the nearest labelled site of the same group is its
-    own), series (how many the volume is made of). lengths: see ``squeezed_lengths``; a slice of a squeezed
-    volume is taken back to the volume's own.
+    own), series (how many the volume is made of).
     """
-    table = read_table(file, COLUMNS)
-    table = table[table["offset"] == 0]
     number = {name: index for index, name in enumerate(SITE_NAMES)}
     rows = []
-    for (study, detector), found in table.groupby(["study_id", "detector"], sort=True):
+    for (study, detector), points in found.groupby(["study_id", "detector"], sort=True):
         severities = grades.of([study])[0]
-        predicted = {number[r.site]: (r.slice, r.row, r.column) for r in found.itertuples()}
+        predicted = {number[r.site]: (r.slice, r.row, r.column) for r in points.itertuples()}
         for description in DESCRIPTIONS:
             if (study, description) in targets:
                 volume = studies.volumes(study)[description]
                 target, start = targets[study, description], DESCRIPTION_SITES[description].start
-                length = min(len(volume), lengths.get((detector, description), len(volume)))
                 for c in np.flatnonzero(~np.isnan(target.points[:, 0])):
                     if start + c in predicted:
                         point = np.array(predicted[start + c], np.float64)
-                        point[0] = rescale(point[0], length, len(volume))
                         site, errors = start + c, site_errors(point, int(c), target.points, volume)
                         row = (study, detector, description, site, severities[site], *errors)
                         rows.append((*row, volume.series_count))

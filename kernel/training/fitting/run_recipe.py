@@ -4,9 +4,7 @@ A run's folder: ``networks/NAME/foldK``, ``points/NAME.npz``, ``classifiers/NAME
 ``faults.csv``, ``extra_studies/faults.csv``, ``run.json``.
 """
 
-import csv
 import dataclasses
-import io
 import json
 import logging
 import time
@@ -15,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lumbar.atomic_files import write_atomically
 from lumbar.networks.device import give_back_freed_memory
-from lumbar.run.summary import MEMBER_COLUMNS, versions
-from lumbar.sites import SITE_NAMES
+from lumbar.outputs.tables import MEMBER_COLUMNS, member_rows, open_table
+from lumbar.run.summary import versions
 from training.data.classifier_dataset import SitePoints
 from training.errors import LabelError
 from training.evaluation.metric import best_constant
@@ -142,14 +139,10 @@ def ensemble_figures(predictions: dict[tuple[str, str], Predictions], setup: Tra
 
 def write_members(file: Path, predictions: dict[tuple[str, str], Predictions]) -> None:
     """Write the out-of-fold probabilities in the columns of ``infer.py --dump``'s members.csv."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(MEMBER_COLUMNS)
-    for (detector, classifier), said in predictions.items():
-        for study, sites in zip(said.study_ids, said.probabilities, strict=True):
-            for site, row in zip(SITE_NAMES, sites, strict=True):
-                writer.writerow([study, detector, classifier, site, *(f"{p:.6f}" for p in row)])
-    write_atomically(file, text.getvalue())
+    with open_table(file, MEMBER_COLUMNS) as table:
+        for (detector, classifier), said in predictions.items():
+            for study, sites in zip(said.study_ids, said.probabilities.round(6), strict=True):
+                table.writerows(member_rows(study, detector, classifier, sites))
 
 
 def check_same_run(file: Path, identity: dict) -> None:

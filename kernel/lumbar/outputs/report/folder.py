@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from lumbar.atomic_files import write_atomically
-from lumbar.grading.study_grading import GradedStudy
+from lumbar.grading.ensemble import Detection
+from lumbar.grading.study_record import StudyRecord
 from lumbar.outputs.report.index_page import index_page
 from lumbar.outputs.report.result import read_result
 from lumbar.outputs.report.study_page import study_page
@@ -35,14 +36,21 @@ class Report:
         self.write_index(None)
         self.written = -SECONDS_BETWEEN_INDEXES  # the first study is shown at once
 
-    def add_study(self, study: Study | None, graded: GradedStudy | dict, flags: list) -> None:
-        """Write a study's page, then its row. flags: as Flag or as JSON.
+    def add_study(
+        self,
+        record: StudyRecord,
+        study: Study | None = None,
+        detections: dict[str, Detection] | None = None,
+    ) -> None:
+        """Write a study's page, then its row.
 
-        study: None where its pictures are gone (a journal's record) or never were. Then the page of an
-        earlier run stays if it tells the same result.
+        Args:
+            study: None where its pictures are gone (a journal's record) or never were. Then the page of an earlier
+                run stays if it tells the same result.
+            detections: By detector, of a study that was just graded.
         """
         planned = len(self.about.get("detectors", ())) * len(self.about.get("classifiers", ()))
-        result = read_result(graded, flags, planned)
+        result = read_result(record, detections or {}, planned)
         bundle = str(self.about.get("bundle_sha256", ""))
         page = f"studies/{page_name(result.study_id)}.html"
         row = (self.folder / page).with_suffix(".json")

@@ -9,25 +9,24 @@ import numpy as np
 from lumbar.faults import Fault
 from lumbar.grading.ensemble import Detection
 from lumbar.grading.plausibility import Flag
-from lumbar.grading.study_grading import GradedStudy
-from lumbar.sites import SITE_NAMES, SITES
+from lumbar.grading.study_record import StudyRecord
 
 STATUSES = ("prior", "zero crops", "warning", "fine")  # the worst first
 
 
 @dataclass(frozen=True)
 class Result:
-    """One study's outcome; arrays as in GradedStudy, ``detections`` empty when it comes from the journal."""
+    """One study's outcome; fields as in StudyRecord, ``detections`` empty when it comes from the journal."""
 
     study_id: str
     probabilities: np.ndarray | None
     members: dict[tuple[str, str], np.ndarray]
     detections: dict[str, Detection]
-    faults: list[Fault]
-    flags: list[Flag]
-    missing: list[str]
+    faults: tuple[Fault, ...]
+    flags: tuple[Flag, ...]
+    missing: tuple[str, ...]
     seconds: dict[str, float]
-    heard: int  # members that had a say
+    members_run: int  # members that graded the study
     planned: int  # members of the bundle: detectors x classifiers
 
     @property
@@ -37,7 +36,7 @@ class Result:
             return "prior"
         if self.missing:
             return "zero crops"
-        return "warning" if self.faults or self.flags or self.heard < self.planned else "fine"
+        return "warning" if self.faults or self.flags or self.members_run < self.planned else "fine"
 
     @property
     def disagreement(self) -> np.ndarray | None:
@@ -54,7 +53,7 @@ class Result:
     def digest(self, bundle: str) -> str:
         """Return a hash of what was submitted and why: equal when a page of an earlier run still tells it."""
         rows = None if self.probabilities is None else self.probabilities.tolist()
-        said = [self.study_id, rows, self.missing, [list(f) for f in self.faults], bundle]
+        said = [self.study_id, rows, list(self.missing), [list(f) for f in self.faults], bundle]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
     def entry(self, page: str, bundle: str, slices: dict[str, int]) -> dict:
@@ -65,7 +64,7 @@ class Result:
             "study_id": self.study_id,
             "page": page,
             "status": self.status,
-            "missing": self.missing,
+            "missing": list(self.missing),
             "reasons": list(
                 dict.fromkeys([*(f.reason for f in self.faults), *(f.reason for f in self.flags)])
             ),
@@ -81,40 +80,22 @@ class Result:
         }
 
 
-def read_result(graded: GradedStudy | dict, flags: list, planned: int) -> Result:
-    """Return the result of a graded study or of its journal record; flags as Flag or as JSON.
+def read_result(record: StudyRecord, detections: dict[str, Detection], planned: int) -> Result:
+    """Return what the pages show of a study.
 
-    planned: how many members the bundle has, detectors x classifiers.
+    Args:
+        detections: By detector; empty where the record comes from a journal.
+        planned: Members of the bundle, detectors x classifiers.
     """
-    flags = [
-        flag if isinstance(flag, Flag) else Flag(**flag | {"sites": tuple(flag["sites"])}) for flag in flags
-    ]
-    if isinstance(graded, GradedStudy):
-        return Result(
-            graded.study_id,
-            graded.probabilities,
-            graded.members,
-            graded.detections,
-            graded.faults,
-            flags,
-            graded.missing,
-            graded.seconds,
-            len(graded.members),
-            planned,
-        )
-    members: dict[tuple[str, str], np.ndarray] = {}
-    for detector, classifier, site, *row in graded["members"]:
-        rows = members.setdefault((detector, classifier), np.full((len(SITES), 3), np.nan))
-        rows[SITE_NAMES.index(site)] = row
     return Result(
-        graded["study_id"],
-        None if graded["probabilities"] is None else np.array(graded["probabilities"]),
-        members,
-        {},
-        [Fault(**fault) for fault in graded["faults"]],
-        flags,
-        graded["missing"],
-        graded["seconds"],
-        graded["plan"]["detectors"] * graded["plan"]["classifiers"],
-        planned,
+        study_id=record.study_id,
+        probabilities=record.probabilities,
+        members=record.members,
+        detections=detections,
+        faults=record.faults,
+        flags=record.flags,
+        missing=record.missing,
+        seconds=record.seconds,
+        members_run=record.members_run,
+        planned=planned,
     )

@@ -30,9 +30,9 @@ def fallback_items(result: Result) -> list[str]:
         f"<b>No {escape(description)}.</b> Its sites are graded from empty crops and from what the others show."
         for description in result.missing
     ]
-    if result.heard < result.planned:
+    if result.members_run < result.planned:
         items.append(
-            f"<b>Fewer members.</b> {result.heard} of {result.planned} had a say: time ran short, or some failed."
+            f"<b>Fewer members.</b> {result.members_run} of {result.planned} had a say: time ran short, or some failed."
         )
     return items
 
