@@ -9,7 +9,7 @@ from torch import nn
 
 from lumbar.grading.ensemble import classify
 from lumbar.grading.point_search import find_points
-from lumbar.grading.study_grading import GradedStudy, twice
+from lumbar.grading.study_grading import GradedStudy, retry_in_float32
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.device import Device, NotFiniteError
 from lumbar.networks.fusion import onednn
@@ -87,7 +87,7 @@ def test_the_second_try_has_float32_weights_and_the_next_study_half_ones_again(h
         return "said"
 
     graded = GradedStudy("1")
-    assert twice(run, [network], IN_HALF, "member", graded) == ("said" if helps else None)
+    assert retry_in_float32(run, [network], IN_HALF, "member", graded) == ("said" if helps else None)
     assert seen == [(torch.bfloat16, torch.bfloat16), (None, torch.float32)]
     assert network[0].weight.dtype == torch.bfloat16
     assert len(graded.faults) == (0 if helps else 1)

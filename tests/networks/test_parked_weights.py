@@ -42,7 +42,7 @@ def test_a_classifier_in_the_scratch_file_says_the_same(tmp_path, monkeypatch, p
     """With convolutions, linear layers, LSTMs, buffers; in the memory format that it had."""
     device, folder = choose_device("cpu", precision), write_tiny_bundle(tmp_path)
     (kept,) = ready_bundle(folder, device).classifiers
-    monkeypatch.setattr(grading, "ROOM", 0)
+    monkeypatch.setattr(grading, "RESIDENT_BYTES", 0)
     bundle = ready_bundle(folder, device)
     (waiting,) = bundle.classifiers
     assert list(bundle.scratch.maps) == [id(waiting.network)]
@@ -56,7 +56,7 @@ def test_a_classifier_in_the_scratch_file_says_the_same(tmp_path, monkeypatch, p
 
 def test_only_a_network_at_work_is_in_memory():
     device, waiting = choose_device("cpu", "fp32"), random_classifier("a", "test_convnext", "level", "shift")
-    store = Scratch(room=0)
+    store = Scratch(resident_bytes=0)
     store.keep(waiting.network)
     assert resident_kb(waiting.network) == [0]
     classify(waiting, WINDOWS, BatchRunner(device))
@@ -67,7 +67,7 @@ def test_only_a_network_at_work_is_in_memory():
 
 
 def test_a_graded_study_leaves_no_waiting_network_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(grading, "ROOM", 0)
+    monkeypatch.setattr(grading, "RESIDENT_BYTES", 0)
     device = choose_device("cpu", "fp32")
     bundle = ready_bundle(write_tiny_bundle(tmp_path / "bundle"), device)
     (ref, *_) = find_dataset(write_studies(tmp_path / "data")).studies
@@ -76,10 +76,10 @@ def test_a_graded_study_leaves_no_waiting_network_in_memory(tmp_path, monkeypatc
     assert resident_kb(bundle.classifiers[0].network) == [0]
 
 
-def test_the_first_networks_stay_where_there_is_room():
+def test_the_first_networks_stay_in_memory():
     members = [random_classifier(name, "test_convnext", "level", "shift") for name in "abc"]
     size = sum(scratch.aligned(t) for t in members[0].network.state_dict().values())
-    store = Scratch(room=2 * size)
+    store = Scratch(resident_bytes=2 * size)
     for member in members:
         store.keep(member.network)
     assert list(store.maps) == [id(members[2].network)]
@@ -91,7 +91,7 @@ def test_without_a_file_the_weights_stay_in_memory(monkeypatch, caplog):
 
     monkeypatch.setattr(scratch.os, "posix_fallocate", full)
     member = random_classifier("a", "test_convnext", "level", "shift")
-    store = Scratch(room=0)
+    store = Scratch(resident_bytes=0)
     store.keep(member.network)
     assert not store.maps and "No space left on device" in caplog.text
     store.release(member.network)

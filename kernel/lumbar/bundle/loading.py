@@ -62,7 +62,7 @@ class Bundle:
     classifiers: tuple[Classifier, ...]
     prior: np.ndarray
     fingerprint: str
-    scratch: Scratch = dataclasses.field(default_factory=lambda: Scratch(room=0))
+    scratch: Scratch = dataclasses.field(default_factory=lambda: Scratch(resident_bytes=0))
 
 
 def load_bundle(folder: Path, prepare: Callable[[nn.Module], nn.Module] = lambda network: network) -> Bundle:

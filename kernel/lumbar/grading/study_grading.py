@@ -22,7 +22,7 @@ from lumbar.networks.parked_weights import Scratch
 from lumbar.reading.study import Study
 
 logger = logging.getLogger(__name__)
-ROOM = 2**28  # bytes of classifiers' weights that stay in memory: two convnext_small in bfloat16
+RESIDENT_BYTES = 2**28  # bytes of classifiers' weights that stay in memory: two convnext_small in bfloat16
 T = TypeVar("T")
 
 
@@ -123,7 +123,7 @@ def run_members(
             break
         begun = budget.clock()
         name = " and ".join(detector.name for detector in group)
-        found = twice(
+        found = retry_in_float32(
             lambda on, group=group: detect(group, study.volumes, on),
             list(group[0].networks.values()),
             runner,
@@ -147,7 +147,7 @@ def run_members(
             break  # what the members before it said is enough to end in time
         begun = budget.clock()
         crops = windows[member.network.config.border]
-        said = twice(
+        said = retry_in_float32(
             lambda on, member=member, crops=crops: classify(member, crops, on),
             [member.network],
             runner,
@@ -170,14 +170,14 @@ def sharing_networks(detectors: tuple[Detector, ...]) -> list[tuple[Detector, ..
     return [tuple(group) for group in groups.values()]
 
 
-def twice(
+def retry_in_float32(
     run: Callable[[BatchRunner], T],
     networks: list[nn.Module],
     runner: BatchRunner,
     member: str,
     graded: GradedStudy,
 ) -> T | None:
-    """Run a member; if its numbers are not finite once more in float32; then leave it out, as a fault."""
+    """Run a member. If its numbers are not finite, run it once more in float32; then leave it out, as a fault."""
     device = runner.device
     try:
         return run(runner)
@@ -200,9 +200,9 @@ def twice(
 def ready_bundle(folder: Path, device: Device) -> Bundle:
     """Load a bundle's networks, each rewritten and placed before the next: in float32 there is never more than one.
 
-    On a CPU only the first classifiers' weights stay in memory, ``ROOM`` bytes. Raises BundleError.
+    On a CPU only the first classifiers' weights stay in memory, ``RESIDENT_BYTES`` bytes. Raises BundleError.
     """
-    scratch = Scratch(ROOM)
+    scratch = Scratch(RESIDENT_BYTES)
 
     def ready(network: nn.Module) -> nn.Module:
         network = fuse(network, device)

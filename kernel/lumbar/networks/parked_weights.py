@@ -23,23 +23,25 @@ class Scratch:
 
     The classifiers of a large ensemble take turns, and a turn is much longer than reading weights: from the
     system's cache of files where memory is free, else from the disk. A file goes with the process, however it ends.
-    room: bytes of weights that stay in memory all the same, those of the first networks that are kept.
+
+    Args:
+        resident_bytes: Weights of the first networks that are kept stay in memory, up to so many bytes.
     """
 
-    def __init__(self, room: int):
-        self.room = room
+    def __init__(self, resident_bytes: int):
+        self.resident_bytes = resident_bytes  # that are left
         self.maps: dict[int, mmap.mmap] = {}  # by the network's identity
 
     @torch.inference_mode()
     def keep(self, network: nn.Module) -> None:
-        """Move a network's weights into a file, unless there is room for them; where no file can be had they stay."""
+        """Move a network's weights into a file, unless they may stay in memory. They stay, too, where no file can be had."""
         parameters = network.named_parameters(
             remove_duplicate=False
         )  # ``_apply`` moves one as often as it is named
         buffers = network.named_buffers(remove_duplicate=False)
         size = sum(aligned(tensor) for _, tensor in (*parameters, *buffers))
-        if size <= self.room or not MAPPABLE:
-            self.room -= size
+        if size <= self.resident_bytes or not MAPPABLE:
+            self.resident_bytes -= size
             return
         try:
             with tempfile.TemporaryFile() as file:
