@@ -73,7 +73,7 @@ def classifier_passes(config: ClassifierConfig) -> ClassifierPasses:
     with torch.device("meta"):
         network = ClassifierNetwork(config)
         image = torch.empty(1, 1, CROP_INPUT, CROP_INPUT)
-        width = network.backbone.head_hidden_size
+        width = network.pool.hidden.in_features
         features = torch.empty(1, len(SITES), len(CROP_OFFSETS), width, requires_grad=True)
         return ClassifierPasses(
             parameter_count(network),

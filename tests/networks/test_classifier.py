@@ -1,10 +1,19 @@
 """Stage 2: site order, and the LSTMs mix only the sites that they say they mix."""
 
+import numpy as np
 import pytest
 import torch
 
-from lumbar.networks.classifier import SEQUENCES, ClassifierConfig, ClassifierNetwork
-from tests.making.random_bundle import sharpen
+from lumbar.grading.ensemble import classify
+from lumbar.grading.study_grading import ready_bundle
+from lumbar.networks.classifier import SEQUENCES, ClassifierConfig, ClassifierNetwork, feature_width
+from lumbar.networks.device import choose_device
+from lumbar.sites import AXIAL_T2
+from tests.making.random_bundle import random_classifier, random_detector, sharpen, write_random_bundle
+from tests.making.tiny_bundle import NETWORK
+
+# The backbones of the published classifiers and the width of their features (solution write-up, section 5).
+FULL_SIZE = {"convnext_tiny": 768, "convnext_small": 768, "caformer_s18": 512, "pvt_v2_b3": 512}
 
 
 def small_network(sequence: str) -> ClassifierNetwork:
@@ -15,7 +24,7 @@ def small_network(sequence: str) -> ClassifierNetwork:
 def reached(sequence: str, site: int) -> set[int]:
     """Return which sites' logits change when one site's features change."""
     network = small_network(sequence)
-    features = torch.randn(1, 25, 5, network.backbone.head_hidden_size)
+    features = torch.randn(1, 25, 5, network.pool.hidden.in_features)
     changed = features.clone()
     changed[0, site] += 1
     with torch.inference_mode():
@@ -47,7 +56,7 @@ def test_a_batch_of_two_is_two_batches_of_one(sequence):
 
 def test_each_condition_has_its_own_head():
     network = small_network("level")
-    features = torch.randn(1, 25, 5, network.backbone.head_hidden_size)
+    features = torch.randn(1, 25, 5, network.pool.hidden.in_features)
     with torch.inference_mode():
         before = network.grade(features)
         sharpen(network.heads[1][1], 2)
@@ -65,13 +74,33 @@ def test_unknown_border_is_refused_by_the_configuration():
         ClassifierConfig("test_convnext", "level", "wrap", (0.2, 0.4, 0.2))
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("backbone", ["convnext_tiny", "convnext_small", "caformer_s18", "pvt_v2_b3"])
-def test_published_backbones_at_full_size(backbone):
-    width = {"convnext_tiny": 768, "convnext_small": 768, "caformer_s18": 512, "pvt_v2_b3": 512}[backbone]
-    network = ClassifierNetwork(ClassifierConfig(backbone, "level", "shift", (0.2, 0.2, 0.2))).eval()
-    assert network.backbone.head_hidden_size == width
+@pytest.mark.parametrize("backbone", ["lcnet_050", "poolformer_s12", "regnetx_002", "resnet18"])
+def test_the_features_width_is_what_the_backbone_gives(backbone):
+    network = ClassifierNetwork(ClassifierConfig(backbone, "level", "shift", (0.2, 0.2, 0.2)))
+    assert network.backbone.training
     with torch.inference_mode():
-        logits = network(torch.rand(1, 25, 5, 128, 128))
-    assert logits.shape == (1, 25, 3)
-    assert torch.isfinite(logits).all()
+        features = network.eval().features(torch.rand(2, 1, 128, 128))
+    assert features.shape == (2, network.pool.hidden.in_features)
+
+
+def test_a_backbone_that_does_not_pool_is_refused():
+    with pytest.raises(ValueError, match=r"Conv2d: got features of shape \(1, 4, 32, 32\)"):
+        feature_width(torch.nn.Conv2d(1, 4, 1))
+
+
+@pytest.mark.parametrize(("backbone", "width"), FULL_SIZE.items())
+def test_published_backbones_at_full_size_load_and_grade(backbone, width, tmp_path, caplog):
+    """Written, loaded, rewritten and placed as a run does; the reference is the network that was written."""
+    torch.manual_seed(0)
+    member = random_classifier("c", backbone, "level", "shift", factor=20)
+    assert member.network.pool.hidden.in_features == width
+    images = np.random.default_rng(0).random((1, 25, 1, 64, 64), dtype=np.float32)
+    windows = images.repeat(5, axis=2)  # 25 passes through the backbone in place of 125
+    device = choose_device("cpu", "fp32")
+    detector = random_detector("tiny", "fixed", {AXIAL_T2: 6}, NETWORK)
+    (loaded,) = ready_bundle(write_random_bundle(tmp_path, [detector], [member]), device).classifiers
+    assert "left as it is" not in caplog.text  # its rewritten form passed the check
+    graded = classify(loaded, windows, device)
+    assert graded.shape == (1, 25, 3)
+    assert graded.std(axis=1).min() > 0.01
+    np.testing.assert_allclose(graded, classify(member, windows, device), atol=1e-3)

@@ -176,7 +176,8 @@ class Classifier(nn.Module):
         self.sequence = config["sequence"]
         backbone = timm.create_model(config["backbone"], num_classes=0, in_chans=1, pretrained=False)
         self.cnn = names(backbone=backbone)
-        width = backbone.head_hidden_size
+        with torch.no_grad():
+            width = backbone.eval()(torch.zeros(1, 1, 128, 128)).shape[1]
 
         def lstm():
             return nn.LSTM(width, width // 2, batch_first=True, bidirectional=True)

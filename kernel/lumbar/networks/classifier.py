@@ -16,6 +16,7 @@ from lumbar.sites import CONDITION_SITES, GROUPS, LEVELS, SEVERITIES
 
 SEQUENCES = ("level", "level_skip", "level_slices", "all", "level_region", "alone")
 ONE_LSTM = ("level_slices", "alone")  # sequences without a second LSTM along the sites
+SMALL_IMAGE = 32  # pixels: the stride of timm's backbones, so the last feature map has one pixel
 
 
 class Border(StrEnum):
@@ -78,7 +79,7 @@ class ClassifierNetwork(nn.Module):
             pretrained=pretrained or backbone_file is not None,
             pretrained_cfg_overlay={"file": backbone_file} if backbone_file else None,
         )
-        width = self.backbone.head_hidden_size  # what it returns: mobilenets widen num_features once more
+        width = feature_width(self.backbone)
         self.rnn1 = bidirectional(width)
         self.pool = AttentionPool(width)
         if config.sequence not in ONE_LSTM:
@@ -130,6 +131,30 @@ class ClassifierNetwork(nn.Module):
         batch = crops.shape[0]
         features = self.features(crops.flatten(0, 2).unsqueeze(1))
         return self.grade(features.view(batch, *crops.shape[1:3], -1))
+
+
+def feature_width(backbone: nn.Module) -> int:
+    """Measure the width of a backbone's features on one small black image.
+
+    No attribute of timm's networks says it in every version: ``head_hidden_size`` is missing from MetaFormer in
+    some, and ``num_features`` is the width before the last layer of a MobileNet.
+
+    Args:
+        backbone: Maps images (N, 1, H, W) to features (N, H); just made, so on the CPU and in training mode.
+
+    Raises:
+        ValueError: The backbone does not return one vector per image.
+    """
+    backbone.eval()  # batch norms in training mode refuse maps of one pixel
+    with torch.no_grad():
+        features = backbone(torch.zeros(1, 1, SMALL_IMAGE, SMALL_IMAGE))
+    backbone.train()
+    if features.ndim != 2:
+        raise ValueError(
+            f"backbone {type(backbone).__name__}: got features of shape {tuple(features.shape)}, expected "
+            "(image, feature); choose a backbone that pools its last feature map"
+        )
+    return features.shape[1]
 
 
 def bidirectional(width: int) -> nn.LSTM:
