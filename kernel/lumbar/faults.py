@@ -36,7 +36,7 @@ SERIES_REASONS = {
 # Reasons for a series that a folder without tables holds and that is left out by its headers.
 HEADER_REASONS = {
     "localizer": "ImageType, the text or slices of several planes tell a localizer",
-    "derived": "a secondary or computed picture: reformatted, projected, a map, a screenshot",
+    "derived": "a computed picture: a projection, a map, a screenshot",
     "duplicate": "a copy of a slice that the series has already",
     "not_an_image": "an object without pixels",
     "other_modality": "Modality is not MR",
@@ -45,6 +45,9 @@ HEADER_REASONS = {
     "other_sequence": "a weighting or technique that is none of the three",
     "unknown_plane": "neither geometry nor text tells the plane",
     "unknown_sequence": "neither times nor text tell the weighting",
+    "other_picture": "fat, opposed phase, phase or a map: not the picture that is read of an acquisition",
+    "other_station": "another part of the spine than the other series of the study show",
+    "repeated": "another series shows the same place, in a better picture, more slices or later",
     "second_choice": "STIR, fat-suppressed or with contrast agent, and the study has a plain series",
 }
 # Of these, what nobody knows what to make of; the others are what a patient's folder holds besides.
@@ -59,6 +62,8 @@ ODDITIES = {
     "same_number": "files of a series share an instance number: ordered by another tag",
     "mixed_sizes": "slices of a series differ in size: resized to the first one's",
     "no_orientation": "slices do not say how they lie: their points have no place in the patient",
+    "derived_used": "pictures that were made after the examination are graded, as there are no others",
+    "shared_uid": "one StudyInstanceUID covers several patients or dates: taken for as many studies",
     "no_spacing": "slices do not say the size of a pixel: their points have no place in the patient",
 }
 

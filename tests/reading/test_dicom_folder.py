@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lumbar.faults import DataNotFoundError
-from lumbar.reading.dicom_folder import read_headers
+from lumbar.reading.header_scan import read_headers
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import read_study
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
@@ -21,10 +21,12 @@ T1 = {"EchoTime": 10, "RepetitionTime": 600}
 T2 = {"EchoTime": 100, "RepetitionTime": 3500}
 
 
-def write_plain(folder: Path, study: str | None, series: str | None, count: int = 3, **tags) -> None:
-    """Write ``count`` slices with nameless files; orientation sagittal unless said."""
+def write_plain(
+    folder: Path, study: str | None, series: str | None, count: int = 3, first: int = 0, **tags
+) -> None:
+    """Write ``count`` slices with nameless files from the place ``first`` on; orientation sagittal unless said."""
     orientation = tags.pop("ImageOrientationPatient", SAGITTAL)
-    for n in range(count):
+    for n in range(first, first + count):
         position = [0.0, 0.0, 0.0]
         position[2 if orientation is AXIAL else 0] = 5.0 * n
         where = {"ImagePositionPatient": position, "ImageOrientationPatient": orientation}
@@ -61,7 +63,7 @@ def test_files_anywhere_are_grouped_by_uid(tmp_path):
             "1.2.4",
         ):  # two studies in one folder, and each series in a folder of its own too
             write_plain(tmp_path / "all", study, f"{study}.{number}", **tags)
-            write_plain(tmp_path / f"deep/{study}/x{number}", study, f"{study}.{number}", count=1, **tags)
+            write_plain(tmp_path / f"deep/{study}/x{number}", study, f"{study}.{number}", 1, 3, **tags)
     (tmp_path / "README.txt").write_text("no image")
     (tmp_path / ".hidden").write_bytes(b"\0" * 128 + b"DICM")
     (tmp_path / "loop").symlink_to(tmp_path)
@@ -72,8 +74,7 @@ def test_files_anywhere_are_grouped_by_uid(tmp_path):
     study = read_study(found.studies[0])
     assert {d: len(v) for d, v in study.volumes.items()} == {SAGITTAL_T1: 4, SAGITTAL_T2: 4, AXIAL_T2: 4}
     assert {h.series_id for h in study.volumes[AXIAL_T2].headers} == {"1.2.3.3"}
-    # The slice in the folder of its own has the first one's number and position.
-    assert {fault.reason for fault in study.faults} == {"same_number", "same_position"}
+    assert not study.faults
 
 
 def test_what_is_left_out_is_a_fault_of_its_study(tmp_path, caplog):
@@ -81,7 +82,7 @@ def test_what_is_left_out_is_a_fault_of_its_study(tmp_path, caplog):
     series = {
         "1": T2,
         "2": T2 | {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]},
-        "3": T2 | {"ImageType": ["DERIVED", "SECONDARY", "MPR"]},
+        "3": T2 | {"ImageType": ["DERIVED", "SECONDARY", "MIP"]},
         "4": T2 | {"BodyPartExamined": "CSPINE"},
         "5": T2 | {"ImageOrientationPatient": CORONAL},
         "6": T1 | {"ImageOrientationPatient": AXIAL},
@@ -130,12 +131,14 @@ def test_localizers_and_copies_inside_a_series(tmp_path):
     assert reasons.count("duplicate") == 3 and reasons.count("localizer") == 2
 
 
-def test_series_of_one_kind_are_joined_by_their_number(tmp_path):
-    for series, number in (("1.2.1", 7), ("1.2.2", 3)):
-        write_plain(tmp_path / series, "1.2", series, SeriesNumber=number, **T2)
+def test_series_beside_one_another_are_joined_by_their_number(tmp_path):
+    for series, number, first in (("1.2.1", 7, 0), ("1.2.2", 3, 3)):
+        write_plain(tmp_path / series, "1.2", series, 3, first, SeriesNumber=number, **T2)
     (ref,) = find_dataset(tmp_path).studies
     assert [s.series_id for s in ref.series] == ["1.2.2", "1.2.1"]
-    assert [h.series_id for h in read_study(ref).volumes[SAGITTAL_T2].headers] == ["1.2.2", "1.2.1"] * 3
+    assert [h.series_id for h in read_study(ref).volumes[SAGITTAL_T2].headers] == ["1.2.1"] * 3 + [
+        "1.2.2"
+    ] * 3
 
 
 def test_a_dual_echo_series_gives_its_t2(tmp_path):
@@ -156,7 +159,7 @@ def test_mutated_headers_are_read_or_refused(tmp_path):
             data[place] = rng.integers(256)
         (tmp_path / "m").write_bytes(data)
         headers, faults = read_headers(tmp_path)
-        assert len(headers) + len(faults) in (2, 3)
+        assert len({header.path for header in headers} | {fault.file for fault in faults}) in (2, 3)
     told(tmp_path)
 
 

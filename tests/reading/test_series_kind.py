@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lumbar.faults import HEADER_REASONS
-from lumbar.reading.scan_header import SeriesFacts, is_derived
+from lumbar.reading.picture_header import SeriesFacts, is_computed, is_secondary
 from lumbar.reading.series_kind import kind_of
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 
@@ -74,8 +74,7 @@ def test_used(given, description):
         (facts("coronal", "3-Plane Scout"), "localizer"),
         (facts("mixed", "T2", **T2_TIMES), "localizer"),
         (facts("sagittal", "T2", image_type=("ORIGINAL", "PRIMARY", "LOCALIZER")), "localizer"),
-        (facts("axial", "T2 MPR tra", **T2_TIMES), "derived"),
-        (facts("axial", "T2", image_type=("DERIVED", "SECONDARY", "MPR")), "derived"),
+        (facts("axial", "T2 MIP tra", **T2_TIMES), "derived"),
         (facts("axial", "T2", image_type=("DERIVED", "PRIMARY", "MIP")), "derived"),
         (facts("axial", "T2", modality="CT"), "other_modality"),
         (facts("sagittal", "T2 C-spine"), "other_body_part"),
@@ -151,16 +150,17 @@ def test_nothing_said_is_decided_as_nothing():
 
 
 @pytest.mark.parametrize(
-    ("image_type", "derived"),
+    ("image_type", "computed", "secondary"),
     [
-        ((), False),
-        (("ORIGINAL", "PRIMARY", "M", "ND", "NORM"), False),
-        (("DERIVED", "PRIMARY", "OTHER"), False),
-        (("DERIVED", "SECONDARY"), True),
-        (("ORIGINAL", "SECONDARY", "SCREEN SAVE"), True),
-        (("DERIVED", "PRIMARY", "PROJECTION IMAGE"), True),
-        (("derived", "secondary"), True),
+        ((), False, False),
+        (("ORIGINAL", "PRIMARY", "M", "ND", "NORM"), False, False),
+        (("DERIVED", "PRIMARY", "OTHER"), False, False),
+        (("DERIVED", "SECONDARY"), False, True),
+        (("DERIVED", "PRIMARY", "MPR"), False, True),
+        (("ORIGINAL", "SECONDARY", "SCREEN SAVE"), True, True),
+        (("DERIVED", "PRIMARY", "PROJECTION IMAGE"), True, False),
+        (("derived", "secondary", "mip"), True, True),
     ],
 )
-def test_computed_pictures(image_type, derived):
-    assert is_derived(image_type) is derived
+def test_computed_and_secondary_pictures(image_type, computed, secondary):
+    assert (is_computed(image_type), is_secondary(image_type)) == (computed, secondary)

@@ -52,8 +52,10 @@ class Slice:
     name: str
 
 
-def read_file(path: Path) -> tuple[list[Slice], Notes]:
+def read_file(path: Path, wanted: tuple[int, ...] | None = None) -> tuple[list[Slice], Notes]:
     """Read one DICOM file into one slice a frame, and notes of what was assumed or ignored.
+
+    wanted: indices of the frames to return; None for all, as are those of a file that lacks one of them.
 
     :raises DicomError: for every fault of the file, with a reason of ``faults.FILE_REASONS``.
     """
@@ -71,11 +73,11 @@ def read_file(path: Path) -> tuple[list[Slice], Notes]:
     instance_number = whole_number(dataset, "InstanceNumber", notes)
     uid = str(tag_value(dataset, "SOPInstanceUID", notes) or "")
     slices = []
-    for index, pixels in enumerate(frames):
+    for index in wanted if wanted and max(wanted) < len(frames) else range(len(frames)):
         geometry = frame_geometry(dataset, index, len(frames), notes)
         slices.append(
             Slice(
-                pixels,
+                frames[index],
                 geometry.position,
                 geometry.orientation,
                 geometry.spacing,

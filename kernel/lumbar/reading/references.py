@@ -1,5 +1,6 @@
 """Where the studies to read and their series lie, found by tables or by headers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,15 +9,18 @@ from lumbar.faults import Fault
 
 @dataclass(frozen=True)
 class SeriesRef:
-    """Where a series is; ``description`` is one of the three, or as spelled in the CSV where it is none.
+    """Where a series is.
 
-    ``files``: the series' own, wherever they lie; None where they are all files of ``folder``.
+    Attributes:
+        description: One of the three, or as spelled in the CSV where it is none.
+        files: The series' own, wherever they lie, each with the indices of its frames that belong to the series
+            (None: all); None where they are all files of ``folder``.
     """
 
     series_id: str
     folder: Path
     description: str
-    files: tuple[Path, ...] | None = None
+    files: Mapping[Path, tuple[int, ...] | None] | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Order depends on instance numbers and positions, never on names while those are 
 import logging
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,13 +14,12 @@ from lumbar.faults import DicomError, Fault
 from lumbar.reading.dicom_file import Slice, read_file
 from lumbar.reading.library_warnings import gathered_warnings
 from lumbar.reading.pixel_header import MAX_FRAMES
-from lumbar.reading.tags import Notes, plane_of, tilt
+from lumbar.reading.tags import MAX_TILT, Notes, plane_of, tilt
 
 __all__ = ["DicomError", "Series", "Slice", "read_file", "read_series"]
 
 logger = logging.getLogger(__name__)
 
-MAX_TILT = 60.0  # degrees out of its series' plane; a slice of another plane is turned by 90
 MAX_SERIES_BYTES = 2**30  # of decoded pixels: 512 slices of 1024 x 1024 at 16 bits
 
 
@@ -34,11 +34,14 @@ class Series:
 
 
 def read_series(
-    folder: Path, description: str, files: tuple[Path, ...] | None = None, series_id: str = ""
+    folder: Path,
+    description: str,
+    files: Mapping[Path, tuple[int, ...] | None] | None = None,
+    series_id: str = "",
 ) -> Series:
     """Read every file of a series' folder (hidden files apart), or just the files given, wherever they lie.
 
-    The series is named by its folder unless an id is given.
+    The series is named by its folder unless an id is given. files: with the frames to take of each, None for all.
 
     :returns: slices by instance number, then SOP instance UID, then file name; by file name where any slice
         has no instance number. A file that can not be used is in ``faults``, and the others go on; so is a
@@ -53,9 +56,9 @@ def read_series(
     numbers: list[int | None] = []
     size = 0
     with gathered_warnings(folder):
-        for path in _files(folder) if files is None else files:
+        for path, frames in (dict.fromkeys(_files(folder)) if files is None else files).items():
             try:
-                found, file_notes = read_file(path)
+                found, file_notes = read_file(path, frames)
             except DicomError as error:
                 faults.append(Fault(str(path), error.reason, str(error)))
                 continue

@@ -9,7 +9,8 @@ TI 700-1000; FLAIR TI above 1800.
 import re
 from dataclasses import dataclass
 
-from lumbar.reading.scan_header import SeriesFacts, is_derived
+from lumbar.reading.picture_header import SeriesFacts, is_computed
+from lumbar.reading.picture_kind import IN_PHASE, USABLE, WATER
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 
 DESCRIPTION_OF = {
@@ -26,7 +27,7 @@ STIR_INVERSION, T1_INVERSION, FLAIR_INVERSION = (80, 320), (400, 1300), (1500, 4
 # A word is preceded by no letter or digit, apart from a plane's name as in "SagT2".
 START = r"(?:(?<![a-z0-9])|(?<=sag)|(?<=ax)|(?<=axial)|(?<=sagittal)|(?<=cor)|(?<=tra)|(?<=tse)|(?<=fse))"
 LOCALIZERS = r"locali[sz]er|\bloc\b|scout|survey|3.?plane|3.?pl\b|calibration|smartbrain|\bcal\b"
-DERIVED_TEXT = r"\bmpr\b|\bmip\b|reformat|subtract|\bsub\b|stitch|composed|\bcpr\b|screen ?save"
+COMPUTED_TEXT = r"\bmip\b|subtract|\bsub\b|stitch|composed|\bcpr\b|screen ?save"
 OTHER_SEQUENCES = {
     "diffusion": r"\bdwi\b|diffusion|\bdti\b|\badc\b|trace",
     "a gradient echo": r"t2 ?\*|t2.?star|t2.?gre|\b(?:medic|merge|m.?ffe|vibe|lava|flash|swi|gre)\b",
@@ -41,9 +42,8 @@ WEIGHTING_TEXT = {
     "T1": START + r"t1(?![0-9])(?!\s*-\s*t?\s?\d)",  # not the vertebrae "T1-T12"
     "PD": START + r"(?:pd|proton)",
 }
-FAT_SUPPRESSED = (
-    r"fat.?sat|fat.?sup|(?<![a-z])fs(?![a-z])|\bspair\b|\bspir\b|\bwater\b|ideal|dixon|(?<![a-z])chess"
-)
+FAT_SUPPRESSED = r"fat.?sat|fat.?sup|(?<![a-z])fs(?![a-z])|\bspair\b|\bspir\b|\bwater\b|(?<![a-z])chess"
+DIXON = r"ideal|dixon"  # water, unless a picture says that it is another one
 CONTRAST = r"\bpost\b|\+ ?c\b|\bgad|gadolin|\bgd\b|contrast|with c\b|\bkm\b"
 NO_CONTRAST = r"without|\bpre\b|no contrast|w/o|non.?contrast|\bnative?\b"
 LUMBAR = r"lumb|(?<![a-z])l.?s?.?spine|\blss?\b|\blws\b|lendenw|\bl\d.?s1\b"
@@ -59,12 +59,14 @@ class SeriesKind:
     """A decision: one of the three descriptions, or None and the reason's slug; ``why`` in words.
 
     second_choice: fat-suppressed, STIR or contrast-enhanced: for use where the study has no plain series.
+    names_lumbar: a text of its own names the lumbar spine.
     """
 
     description: str | None
     reason: str
     why: str
     second_choice: bool = False
+    names_lumbar: bool = False
 
 
 def kind_of(facts: SeriesFacts) -> SeriesKind:
@@ -87,7 +89,8 @@ def kind_of(facts: SeriesFacts) -> SeriesKind:
     if description is None:
         return SeriesKind(None, "other_sequence", f"{why}; {plane} {weighting} is not used")
     second = second_choice(facts, text, weighting)
-    return SeriesKind(description, "", f"{why}{f'; {second}' if second else ''}", bool(second))
+    lumbar = bool(re.search(LUMBAR, text))
+    return SeriesKind(description, "", f"{why}{f'; {second}' if second else ''}", bool(second), lumbar)
 
 
 def words(text: str) -> str:
@@ -101,10 +104,13 @@ def not_diagnostic(facts: SeriesFacts, text: str) -> tuple[str, str] | None:
         return "other_modality", f"Modality is {facts.modality!r}, expected MR"
     if "LOCALIZER" in (value.upper() for value in facts.image_type) or re.search(LOCALIZERS, text):
         return "localizer", f"ImageType or the text {facts.text!r} names a localizer"
-    if is_derived(facts.image_type) or re.search(DERIVED_TEXT, text):
+    if is_computed(facts.image_type) or re.search(COMPUTED_TEXT, text):
+        message = f"ImageType {list(facts.image_type)} or the text {facts.text!r} names a computed picture"
+        return "derived", message
+    if facts.picture not in USABLE:
         return (
-            "derived",
-            f"ImageType {list(facts.image_type)} or the text {facts.text!r} names a derived image",
+            "other_picture",
+            f"ImageType {list(facts.image_type)} or the text {facts.text!r}: {facts.picture}",
         )
     if (region := other_region(facts, text)) is not None:
         return "other_body_part", region
@@ -188,7 +194,8 @@ def second_choice(facts: SeriesFacts, text: str, weighting: str) -> str:
     """Say why a plain series of the same description is to be preferred; "" where this one is plain."""
     if weighting == "STIR":
         return "STIR, for use where there is no plain T2"
-    if re.search(FAT_SUPPRESSED, text) or "FS" in {value.upper() for value in facts.options}:
+    dixon = facts.picture == WATER or (re.search(DIXON, text) and facts.picture != IN_PHASE)
+    if dixon or re.search(FAT_SUPPRESSED, text) or "FS" in {value.upper() for value in facts.options}:
         return "fat-suppressed, for use where there is no plain series"
     agent = facts.contrast_agent.strip().lower() not in ("", "no", "none")
     if weighting == "T1" and (agent or re.search(CONTRAST, text)) and not re.search(NO_CONTRAST, text):

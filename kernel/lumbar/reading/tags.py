@@ -20,6 +20,7 @@ GROUP_OF = {
     "RescaleSlope": "PixelValueTransformationSequence",
 }
 Notes = list[tuple[str, str]]
+MAX_TILT = 60.0  # degrees out of its plane, for a block in a stack and for a series of its own
 PLANES = ("sagittal", "coronal", "axial")  # by the axis (x, y, z) that the slice's normal is nearest to
 
 
@@ -52,8 +53,9 @@ def tilt(orientation: tuple[float, ...], plane: str) -> float:
     return math.degrees(math.acos(min(1.0, abs(normal[PLANES.index(plane)]) / math.hypot(*normal))))
 
 
-def tag_value(dataset: Dataset, keyword: str, notes: Notes):
-    """Return a tag's value, or None where it is absent, empty or can not be converted (then noted)."""
+def tag_value(dataset: Dataset, keyword: str | int, notes: Notes):
+    """Return a tag's value (of a tag given as a number its element), or None where it is absent, empty or can not
+    be converted (then noted)."""
     try:
         value = dataset.get(keyword)
     except Exception:  # pydicom converts on access; what it raises depends on the bytes
@@ -92,16 +94,22 @@ def finite_numbers(dataset: Dataset, keyword: str, count: int, notes: Notes) -> 
     return None
 
 
-def frame_numbers(dataset: Dataset, frame: int, keyword: str, count: int, notes: Notes):
-    """Return ``finite_numbers`` of one frame: from its own functional group, the shared one, the top level."""
+def functional_group(dataset: Dataset, frame: int, group: str, keyword: str, notes: Notes) -> Dataset | None:
+    """Return the item of a functional group that has a tag: the frame's own, else the shared one, else None."""
     for sequence, index in (
         ("PerFrameFunctionalGroupsSequence", frame),
         ("SharedFunctionalGroupsSequence", 0),
     ):
-        group = _item(_item(dataset, sequence, index, notes), GROUP_OF[keyword], 0, notes)
-        if group is not None and keyword in group:
-            return finite_numbers(group, keyword, count, notes)
-    return finite_numbers(dataset, keyword, count, notes)
+        item = _item(_item(dataset, sequence, index, notes), group, 0, notes)
+        if item is not None and keyword in item:
+            return item
+    return None
+
+
+def frame_numbers(dataset: Dataset, frame: int, keyword: str, count: int, notes: Notes):
+    """Return ``finite_numbers`` of one frame: from its own functional group, the shared one, the top level."""
+    group = functional_group(dataset, frame, GROUP_OF[keyword], keyword, notes)
+    return finite_numbers(dataset if group is None else group, keyword, count, notes)
 
 
 def frame_geometry(dataset: Dataset, frame: int, frames: int, notes: Notes) -> Geometry:
