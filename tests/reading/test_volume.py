@@ -55,6 +55,13 @@ def test_the_table_is_the_formula(pixels):
     assert np.array_equal(normalize_slice(pixels), plain_normalize(pixels))
 
 
+def test_the_table_is_the_formula_below_zero():
+    """The percentile lies between two values: from a base other than zero it would round otherwise."""
+    pixels = np.full((24, 27), 104, np.int8)
+    pixels[0, :8] = [-1, -1, -1, 14, -1, -1, -30, -1]
+    assert np.array_equal(normalize_slice(pixels), plain_normalize(pixels))
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 2**16), st.integers(-(2**15), 2**15), st.integers(2, 90))
 def test_the_table_is_the_formula_on_large_slices(seed, span, start, side):

@@ -128,18 +128,17 @@ def _normalize_by_table(pixels: np.ndarray, smallest: int, largest: int) -> np.n
     start = np.array(smallest, pixels.dtype).view(unsigned)
     offsets = (pixels.view(unsigned) - start).astype(np.intp)
     cumulative = np.cumsum(np.bincount(offsets.ravel()))
-    low, high = (_percentile(cumulative, percentile) + smallest for percentile in PERCENTILES)
+    low, high = (_percentile(cumulative, smallest, percentile) for percentile in PERCENTILES)
     table = _stretch(np.arange(smallest, largest + 1, dtype=np.float64), low, high)
     return table.take(offsets)
 
 
-def _percentile(cumulative: np.ndarray, percentile: float) -> float:
-    """Return numpy's "linear" percentile of values 0..n-1 given their cumulative counts."""
+def _percentile(cumulative: np.ndarray, smallest: int, percentile: float) -> float:
+    """Return numpy's "linear" percentile of values smallest, smallest + 1, ... given their cumulative counts."""
     rank = percentile / 100 * (cumulative[-1] - 1)
     below = int(np.floor(rank))
-    a, b = np.searchsorted(cumulative, (below, min(below + 1, cumulative[-1] - 1)), side="right").astype(
-        float
-    )
+    places = np.searchsorted(cumulative, (below, min(below + 1, cumulative[-1] - 1)), side="right")
+    a, b = (float(place + smallest) for place in places.tolist())
     share = rank - below
     # numpy's own two-sided form of a + (b - a) * share
     return a + (b - a) * share if share < 0.5 else b - (b - a) * (1 - share)
