@@ -1,5 +1,6 @@
 """The report's folder: an index of all studies, safe names, taken up again after a kill."""
 
+import html
 import json
 import re
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 from lumbar.grading.plausibility import Flag
 from lumbar.grading.study_record import StudyRecord, record_graded, record_ungraded
 from lumbar.outputs.report import Report
+from lumbar.outputs.report.document import templates
 from lumbar.outputs.report.folder import page_name
 from lumbar.sites import SITE_NAMES
 from tests.making.report_page import Page, page_of
@@ -145,3 +147,14 @@ def test_a_full_disk_costs_the_page_not_the_run(report, monkeypatch):
     add_page(report, study, graded)
     report.finish(SUMMARY)
     assert set(report.failures) == {study.study_id, "index"} and "No space left" in report.failures["index"]
+
+
+def test_every_value_of_every_template_is_escaped():
+    environment = templates()
+    assert environment.autoescape is True and len(environment.list_templates()) > 5
+    for name in environment.list_templates():
+        source = environment.loader.get_source(environment, name)[0]
+        assert not re.search(r"\|\s*safe\b|Markup|autoescape", source), name
+        environment.get_template(name)  # compiles
+    told = environment.from_string("<b title='{{ text }}'>{{ text }}</b>").render(text=HOSTILE)
+    assert HOSTILE not in told and html.unescape(told).count(HOSTILE) == 2

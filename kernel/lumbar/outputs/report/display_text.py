@@ -1,9 +1,8 @@
-"""How the pages spell sites, numbers and millimetres. Everything that comes from files goes through here."""
-
-import html
+"""How the pages spell sites, numbers and millimetres."""
 
 from lumbar.faults import FILE_REASONS, HEADER_REASONS, ODDITIES, SERIES_REASONS
 from lumbar.grading.plausibility import FLAG_REASONS
+from lumbar.sites import GROUP_WORDS, Site, site_words
 
 # As on the films: the patient's right stands left.
 GROUP_ORDER = (
@@ -13,6 +12,7 @@ GROUP_ORDER = (
     "right_subarticular_stenosis",
     "left_subarticular_stenosis",
 )
+SHORT_LABELS = ("Normal", "Mod.", "Severe")
 REASON_WORDS = {
     **FILE_REASONS,
     **SERIES_REASONS,
@@ -29,26 +29,42 @@ REASON_WORDS = {
 }
 
 
-def escape(text: str) -> str:
-    """Return text from anywhere as HTML text or attribute value; bytes of file names that are no UTF-8 as "?"."""
-    return html.escape(text.encode("utf-8", "replace").decode())
-
-
 def capitalised(text: str) -> str:
     """Return text with a capital first letter; the rest stays as it is."""
     return text[:1].upper() + text[1:]
 
 
+def group_title(group: str) -> str:
+    """Return a group of sites as a heading: "Left foramen"."""
+    return capitalised(GROUP_WORDS[group])
+
+
+def site_title(site: Site) -> str:
+    """Return a site as a heading: "Left foramen L4/L5"."""
+    return capitalised(site_words(site))
+
+
+def reason_words(reason: str) -> str:
+    """Return a fault's or flag's reason in words, a reason without any as it is."""
+    return REASON_WORDS.get(reason, reason)
+
+
 def percent(probability: float) -> str:
     """Return a probability as a whole percentage; what is not quite 0 or 100 is not called so."""
     if 0 < probability < 0.005:
-        return "&lt;1"
+        return "<1"
     if 0.995 <= probability < 1:
-        return "&gt;99"
+        return ">99"
     return f"{100 * probability:.0f}"
 
 
+def shade(share: float) -> int:
+    """Return the step of a heat map's shade, 0..10, of a share 0..1."""
+    return round(10 * float(share))
+
+
 def count(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun: "1 slice", "2 slices"."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 

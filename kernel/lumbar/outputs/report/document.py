@@ -1,69 +1,69 @@
-"""The frame of every page: one file, no request, and a policy that forbids the browser any."""
+"""Templates -> whole pages: one file each, no request, and a policy that forbids the browser any.
+
+Markup stands in ``templates``, where every value is escaped as it is inserted. Styles and scripts count only if
+their hash is in the page's policy: text from a file that slipped through as markup still could not run, nor load
+anything.
+"""
 
 import base64
 import hashlib
+from functools import cache
 from pathlib import Path
 
-from lumbar.outputs.report.display_text import escape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from lumbar.outputs.report import display_text
+from lumbar.outputs.report.key_slices import SHAPES
+from lumbar.sites import LEVEL_WORDS, SEVERITY_LABELS, SITES
 
 FOLDER = Path(__file__).parent
-NOT_CLINICAL = (
-    "<strong>Research use only. Not for clinical use.</strong> No physician has checked these numbers,"
-    " and no patient’s care may rest on them."
-)
 
 
-def document(title: str, body: str, script: str) -> str:
-    """Return a whole page. script: name of the file in this package that it runs. title is escaped here.
-
-    Styles and scripts count only if their hash is in the policy: text from a file that slipped through as
-    markup still could not run, nor load anything.
-    """
-    style, code = (FOLDER / "style.css").read_text("utf-8"), (FOLDER / script).read_text("utf-8")
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{fingerprint(style)}'; "
-        f"script-src '{fingerprint(code)}'; base-uri 'none'; form-action 'none'"
+@cache
+def templates() -> Environment:
+    """Return the templates with the filters and constants that they use."""
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="robots" content="noindex">
-<meta name="referrer" content="no-referrer">
-<title>{escape(title)}</title>
-<link rel="icon" href="data:,">
-<style>{style}</style>
-</head>
-<body>
-{body}
-<script>{code}</script>
-</body>
-</html>
-"""
+    environment.filters |= {
+        "capitalised": display_text.capitalised,
+        "counted": display_text.count,
+        "fingerprint": fingerprint,
+        "group_title": display_text.group_title,
+        "percent": display_text.percent,
+        "reason_words": display_text.reason_words,
+        "shade": display_text.shade,
+        "site_title": display_text.site_title,
+    }
+    environment.globals |= {
+        "GROUP_ORDER": display_text.GROUP_ORDER,
+        "LEVEL_WORDS": LEVEL_WORDS,
+        "SEVERITY_LABELS": SEVERITY_LABELS,
+        "SHAPES": SHAPES,
+        "SHORT_LABELS": display_text.SHORT_LABELS,
+        "SITES": SITES,
+    }
+    return environment
+
+
+def render(template: str, script: str, **values) -> str:
+    """Return a whole page.
+
+    Args:
+        template: File in ``templates``.
+        script: File in this folder that the page runs.
+        values: What the template shows. Bytes of file names that are no UTF-8 become "?".
+    """
+    style, code = (Markup((FOLDER / name).read_text("utf-8")) for name in ("style.css", script))
+    page = templates().get_template(template).render(style=style, script=code, **values)
+    return page.encode("utf-8", "replace").decode()
 
 
 def fingerprint(text: str) -> str:
+    """Return the hash of a style or script as a Content Security Policy names it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def facts_html(facts: list[tuple[str, str]]) -> str:
-    """Return a list of terms and what they are; both are escaped here, empty ones left out."""
-    items = "".join(f"<div><dt>{escape(t)}</dt><dd>{escape(d)}</dd></div>" for t, d in facts if d)
-    return f'<dl class="facts">{items}</dl>'
-
-
-def notice_html(about: dict) -> str:
-    """Return what this is and is not."""
-    trained_on = about.get("trained_on", "")
-    return (
-        f'<p class="notice">{NOT_CLINICAL}'
-        + (
-            f" Weights “{escape(str(about.get('bundle', '')))}”, trained on: {escape(str(trained_on))}."
-            if trained_on
-            else ""
-        )
-        + "</p>"
-    )

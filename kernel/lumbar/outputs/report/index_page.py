@@ -1,10 +1,9 @@
 """The index: every study in one table, fallbacks and warnings first."""
 
-from lumbar.outputs.report.display_text import capitalised, count, escape, percent
-from lumbar.outputs.report.document import document, facts_html, notice_html
-from lumbar.outputs.report.grid import thumbnail_svg
+from lumbar.outputs.report.display_text import GROUP_ORDER
+from lumbar.outputs.report.document import render
 from lumbar.outputs.report.result import STATUSES
-from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITES, site_words
+from lumbar.sites import AXIAL_T2, DESCRIPTIONS, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SITES
 
 COLUMNS = (  # title, class, what its cells are sorted by first
     ("Study", "", "ascending"),
@@ -24,60 +23,21 @@ FILTERS = (("all", "All"), ("fallback", "Fallbacks"), ("warning", "Warnings"), (
 def index_page(entries: list[dict], about: dict, summary: dict | None) -> str:
     """Return the index of the studies. entries: of ``Result.entry``; summary: run.json, None while it runs."""
     entries = sorted(entries, key=lambda e: (STATUSES.index(e["status"]), -len(e["reasons"]), e["study_id"]))
-    heads = "".join(
-        f'<th scope="col" class="{classes}" aria-sort="none" data-first="{first}">'
-        f'<button type="button">{title}</button></th>'
-        for title, classes, first in COLUMNS
+    kinds = [status_kind(entry["status"]) for entry in entries]
+    return render(
+        "index.html",
+        "index.js",
+        about=about,
+        facts=run_facts(about),
+        summary=summary,
+        columns=COLUMNS,
+        filters=[(key, words, len(kinds) if key == "all" else kinds.count(key)) for key, words in FILTERS],
+        rows=[row(entry) for entry in entries],
     )
-    rows = "\n".join(row_html(entry) for entry in entries)
-    body = f"""<header>
-<h1>Lumbar spine: what the kernel saw</h1>
-{notice_html(about)}
-<p class="progress">{progress_words(entries, summary, about)}</p>
-<details><summary>About this run</summary>{facts_html(run_facts(about))}</details>
-</header>
-<main>
-<div class="bar" role="search">
-<label for="search">Search</label>
-<input type="search" id="search" placeholder="study, site, reason" aria-keyshortcuts="/"
- autocomplete="off" spellcheck="false">
-{filters_html(entries)}
-<p id="shown" role="status">{count(len(entries), "study", "studies")}</p>
-</div>
-<div class="scroll">
-<table id="studies">
-<caption class="hidden">Studies; fallbacks and warnings first. The buttons in the head sort.</caption>
-<thead><tr>{heads}</tr></thead>
-<tbody>
-{rows}
-</tbody>
-</table>
-</div>
-<p class="lead">Sites: five levels downwards; canal, right and left foramen, right and left subarticular across;
-the deeper the colour, the worse.
-<span class="keys">Keys: <kbd>/</kbd> search, <kbd>↓</kbd> <kbd>↑</kbd> from study to study,
-<kbd>Enter</kbd> opens.</span></p>
-</main>"""
-    return document("Lumbar spine: what the kernel saw", body, "index.js")
-
-
-def progress_words(entries: list[dict], summary: dict | None, about: dict) -> str:
-    """Return how far the run is, in a sentence."""
-    studies = count(len(entries), "study", "studies")
-    if summary is None:
-        return f"<b>The run goes on:</b> {studies} so far. Load the page again for more."
-    seconds = summary["seconds"]["total"]
-    words = f"<b>{studies}</b> in {seconds:.0f} s"
-    if entries:
-        words += f", {seconds / len(entries):.1f} s each"
-    if "device" in about:
-        words += f", on {escape(str(about['device']))}"
-    if summary.get("fewer_members"):
-        words += f"; {len(summary['fewer_members'])} graded with fewer members, as time ran short"
-    return words + "."
 
 
 def run_facts(about: dict) -> list[tuple[str, str]]:
+    """Return what the run is; an empty text is not shown."""
     facts = [
         ("Weights", str(about.get("bundle", ""))),
         ("Trained on", str(about.get("trained_on", ""))),
@@ -90,65 +50,33 @@ def run_facts(about: dict) -> list[tuple[str, str]]:
     return [*facts, ("Versions", ", ".join(f"{k} {v}" for k, v in about.get("versions", {}).items()))]
 
 
-def filters_html(entries: list[dict]) -> str:
-    """Return the choice of which studies to list, each with its number."""
-    numbers = dict.fromkeys((key for key, _ in FILTERS), 0)
-    for entry in entries:
-        numbers["all"] += 1
-        numbers[status_kind(entry["status"])] += 1
-    choices = "".join(
-        f'<label><input type="radio" name="kind" value="{key}"{" checked" if key == "all" else ""}>'
-        f"<span>{words} <b>{numbers[key]}</b></span></label>"
-        for key, words in FILTERS
-    )
-    return f'<fieldset class="filters"><legend class="hidden">Which studies</legend>{choices}</fieldset>'
-
-
 def status_kind(status: str) -> str:
+    """Return which of FILTERS shows a study of a status."""
     return "fallback" if status in ("prior", "zero crops") else status
 
 
-def row_html(entry: dict) -> str:
-    """Return a study's row."""
-    status, study = entry["status"], escape(entry["study_id"])
-    said = [
-        *(f"no {d}" for d in entry["missing"]),
-        *(reason.replace("_", " ") for reason in entry["reasons"]),
-    ]
-    rank = f"{STATUSES.index(status)}{1000 - min(999, len(entry['reasons']))}"
-    mark = f'<span class="status {status.replace(" ", "-")}">{STATUS_SHORT[status]}</span>'
-    apart = entry["disagreement"]
-    slices = " · ".join(
-        f"{ABBREVIATIONS[d]} {entry['slices'][d]}" for d in DESCRIPTIONS if d in entry["slices"]
-    )
-    cells = [
-        cell(rank, f"{mark} <small>{escape(', '.join(said))}</small>"),
-        *site_cells(entry),
-        cell(-1 if apart is None else apart, "" if apart is None else percent(apart), "number wide"),
-        cell(sum(entry["slices"].values()), slices, "wide"),
-        cell(entry["seconds"], f"{entry['seconds']:.1f}", "number wide"),
-    ]
-    return (
-        f'<tr data-kind="{status_kind(status)}"><th scope="row" data-value="{study}">'
-        f'<a href="{escape(entry["page"])}">{study}</a></th>{"".join(cells)}</tr>'
-    )
+def row(entry: dict) -> dict:
+    """Return what a study's row shows and what its cells are sorted by."""
+    status, worst = entry["status"], entry["worst"]
+    reasons = [reason.replace("_", " ") for reason in entry["reasons"]]
+    slices = [f"{ABBREVIATIONS[d]} {entry['slices'][d]}" for d in DESCRIPTIONS if d in entry["slices"]]
+    return entry | {
+        "kind": status_kind(status),
+        "status_short": STATUS_SHORT[status],
+        "rank": f"{STATUSES.index(status)}{1000 - min(999, len(entry['reasons']))}",
+        "said": ", ".join([*(f"no {d}" for d in entry["missing"]), *reasons]),
+        "worst_site": None if worst is None else SITES[worst],
+        "shades": None if worst is None else thumbnail(entry["badness"]),
+        "slices_words": " · ".join(slices),
+        "slices_total": sum(entry["slices"].values()),
+    }
 
 
-def site_cells(entry: dict) -> list[str]:
-    """Return the cells of the sites: all in small, the worst one, and how probably it is severe."""
-    worst = entry["worst"]
-    if worst is None:
-        return [cell(-1, ""), cell(-1, "not graded"), cell(-1, "", "number")]
-    severe = entry["worst_probabilities"][2]
-    chip = f'<span class="s h{round(10 * severe)} chip">{percent(severe)}</span>'
+def thumbnail(badness: list[float]) -> list[tuple[int, int, float]]:
+    """Return (column, level, badness) of the 25 sites: levels downwards, groups in the order of the pages."""
+    by_place = {(site.group, site.level): badness[site.index] for site in SITES}
     return [
-        cell(f"{sum(entry['badness']):.3f}", thumbnail_svg(entry["badness"])),
-        cell(f"{entry['badness'][worst]:.4f}", capitalised(site_words(SITES[worst]))),
-        cell(f"{severe:.4f}", chip, "number"),
+        (column, number, by_place[group, level])
+        for column, group in enumerate(GROUP_ORDER)
+        for number, level in enumerate(LEVELS)
     ]
-
-
-def cell(value: float | str, content: str, classes: str = "") -> str:
-    """Return a table cell; it is sorted by its value. content: HTML."""
-    attribute = f' class="{classes}"' if classes else ""
-    return f'<td{attribute} data-value="{value}">{content}</td>'

@@ -7,21 +7,12 @@ import numpy as np
 
 from lumbar.grading.patient_points import Places, find_places
 from lumbar.grids import DETECTOR_CENTRE
-from lumbar.outputs.report.display_text import capitalised, count, escape, signed
+from lumbar.outputs.report.display_text import count, signed, site_title
 from lumbar.outputs.report.pictures import Frame, data_uri, draw_frame, fit_frame
 from lumbar.outputs.report.result import Result
 from lumbar.reading.study import Study
 from lumbar.reading.volume import Volume
-from lumbar.sites import (
-    AXIAL_T2,
-    DESCRIPTION_SITES,
-    DESCRIPTIONS,
-    LEVEL_WORDS,
-    LEVELS,
-    SAGITTAL_T1,
-    SITES,
-    site_words,
-)
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, LEVEL_WORDS, LEVELS, SAGITTAL_T1, SITES
 
 SAGITTAL_SIZE, AXIAL_SIZE = 512, 320  # pixels of a picture's longest side
 AXIAL_SHARE = 0.55  # of an axial slice shown: the spine in the middle
@@ -38,13 +29,60 @@ DIRECTIONS = (("L", "R"), ("P", "A"), ("H", "F"))  # towards which +x, -x; +y, -
 
 
 @dataclass(frozen=True)
-class Film:
+class KeySlice:
     """A slice to show and the sites (indices) whose points are drawn on it, even where they lie beside it."""
 
     description: str
     title: str
     slice_index: int
     sites: tuple[int, ...]
+
+    @property
+    def axial(self) -> bool:
+        return self.description == AXIAL_T2
+
+
+@dataclass(frozen=True)
+class Label:
+    """Text beside a mark, in pixels from it; ``side`` is a class of style.css."""
+
+    words: str
+    side: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One detector's point of a site: x, y in pixels of the picture, ``shape`` an index of SHAPES.
+
+    off: whether the point lies on another slice.
+    """
+
+    site: str
+    shape: int
+    x: float
+    y: float
+    off: bool
+    title: str
+    label: Label | None
+
+
+@dataclass(frozen=True)
+class Film:
+    """A key slice drawn: the picture as a data: URI of width x height pixels, letters at its edges, and marks.
+
+    edges: (x, y, letter) in pixels. where: the slice and its place in the patient, in words.
+    """
+
+    key: KeySlice
+    picture: str
+    width: int
+    height: int
+    where: str
+    alternative: str
+    edges: tuple[tuple[float, float, str], ...]
+    marks: tuple[Mark, ...]
 
 
 def study_places(study: Study, result: Result) -> dict[str, dict[str, Places]]:
@@ -55,9 +93,9 @@ def study_places(study: Study, result: Result) -> dict[str, dict[str, Places]]:
     }
 
 
-def choose_films(study: Study, places: dict[str, dict[str, Places]]) -> list[Film]:
+def choose_key_slices(study: Study, places: dict[str, dict[str, Places]]) -> list[KeySlice]:
     """Return the canal's slice, one for each side's foramina, and one axial slice a level, as there are."""
-    films = []
+    chosen = []
     for description in DESCRIPTIONS:
         if description not in study.volumes:
             continue
@@ -70,8 +108,8 @@ def choose_films(study: Study, places: dict[str, dict[str, Places]]) -> list[Fil
             sets = [("Spinal canal", part)]
         for title, sites in sets:
             index = most_seen(study.volumes[description], description, sites, places)
-            films.append(Film(description, title, index, tuple(sites)))
-    return films
+            chosen.append(KeySlice(description, title, index, tuple(sites)))
+    return chosen
 
 
 def most_seen(volume: Volume, description: str, sites: range, places: dict[str, dict[str, Places]]) -> int:
@@ -86,79 +124,76 @@ def most_seen(volume: Volume, description: str, sites: range, places: dict[str, 
     return Counter(seen).most_common(1)[0][0] if seen else len(volume) // 2
 
 
-def film_html(film: Film, volume: Volume, places: dict[str, dict[str, Places]]) -> str:
-    """Return a figure: the slice in its true proportions, its marks, and where it lies."""
-    start, axial = DESCRIPTION_SITES[film.description].start, film.description == AXIAL_T2
-    rows = [site - start for site in film.sites]
-    seen = [found[film.description] for found in places.values() if film.description in found]
-    points = np.concatenate([found.grid256[rows, 1:] for found in seen]) if seen else None
-    header = volume.headers[film.slice_index]
-    frame = fit_frame(header, AXIAL_SIZE if axial else SAGITTAL_SIZE, points, AXIAL_SHARE if axial else 1.0)
-    picture = data_uri(draw_frame(volume.grid512[film.slice_index], frame))
-    marks = "".join(
-        mark_html(frame, site, number, found[film.description], site - start, film.slice_index, detector)
-        for number, (detector, found) in enumerate(places.items())
-        if film.description in found
-        for site in film.sites
-    )
-    where = f"slice {film.slice_index + 1} of {len(volume)}"
-    middle = volume.grid_to_patient(film.slice_index, *DETECTOR_CENTRE)
+def draw_film(key: KeySlice, volume: Volume, places: dict[str, dict[str, Places]]) -> Film:
+    """Draw a key slice in its true proportions, with its marks."""
+    start = DESCRIPTION_SITES[key.description].start
+    rows = [site - start for site in key.sites]
+    seen = {
+        detector: found[key.description] for detector, found in places.items() if key.description in found
+    }
+    points = np.concatenate([found.grid256[rows, 1:] for found in seen.values()]) if seen else None
+    header = volume.headers[key.slice_index]
+    size, share = (AXIAL_SIZE, AXIAL_SHARE) if key.axial else (SAGITTAL_SIZE, 1.0)
+    frame = fit_frame(header, size, points, share)
+    where = f"slice {key.slice_index + 1} of {len(volume)}"
+    middle = volume.grid_to_patient(key.slice_index, *DETECTOR_CENTRE)
     if middle is not None:
-        axis, letter = (2, "z") if axial else (0, "x")
+        axis, letter = (2, "z") if key.axial else (0, "x")
         where += f" · {letter} {middle[axis]:.0f} mm".replace("-", "−")
-    alternative = f"{film.description}, {film.title}, {where}, with {count(len(seen) * len(rows), 'point')}"
-    return (
-        f'<figure class="film {"axial" if axial else "sagittal"}"><div class="frame">'
-        f'<img src="{picture}" width="{frame.columns}" height="{frame.rows}" alt="{escape(alternative)}">'
-        f'<svg viewBox="0 0 {frame.columns} {frame.rows}" aria-hidden="true">'
-        f"{edge_letters(header.orientation, frame)}{marks}</svg></div>"
-        f"<figcaption><b>{escape(film.title)}</b> {escape(film.description)} <span>{where}</span></figcaption></figure>"
+    numbers = {detector: number for number, detector in enumerate(places)}
+    return Film(
+        key=key,
+        picture=data_uri(draw_frame(volume.grid512[key.slice_index], frame)),
+        width=frame.columns,
+        height=frame.rows,
+        where=where,
+        alternative=f"{key.description}, {key.title}, {where}, with {count(len(seen) * len(rows), 'point')}",
+        edges=edge_letters(header.orientation, frame),
+        marks=tuple(
+            place_mark(frame, site, numbers[detector], found, site - start, key.slice_index, detector)
+            for detector, found in seen.items()
+            for site in key.sites
+        ),
     )
 
 
-def mark_html(
+def place_mark(
     frame: Frame, site: int, number: int, found: Places, row: int, slice_index: int, detector: str
-) -> str:
-    """Return one detector's mark at a site; dashed, with the distance in slices, where it lies on another slice."""
+) -> Mark:
+    """Return one detector's mark at a site; it says how many slices away a point on another slice lies."""
     x, y = frame.place(*found.grid256[row, 1:])
     off = int(found.slices[row]) - slice_index
-    title = f"{capitalised(site_words(SITES[site]))}, {detector}: {found.values[row]:.2f}" + (
-        f", {count(abs(off), 'slice')} {'above' if off > 0 else 'below'} this one in the stack" if off else ""
-    )
-    shape = number % len(SHAPES)
-    classes = f"mark d{shape}" + (" off" if off else "")
-    label = label_svg(site, number, off, x < frame.columns / 2)
-    return (
-        f'<g class="{classes}" data-site="{SITES[site].name}" transform="translate({x:.1f} {y:.1f})">'
-        f'<title>{escape(title)}</title><path d="{SHAPES[shape]}"/>{label}</g>'
-    )
+    title = f"{site_title(SITES[site])}, {detector}: {found.values[row]:.2f}"
+    if off:
+        title += f", {count(abs(off), 'slice')} {'above' if off > 0 else 'below'} this one in the stack"
+    label = place_label(site, number, off, x < frame.columns / 2)
+    return Mark(SITES[site].name, number % len(SHAPES), x, y, bool(off), title, label)
 
 
-def label_svg(site: int, number: int, off: int, left_half: bool) -> str:
+def place_label(site: int, number: int, off: int, left_half: bool) -> Label | None:
     """Return what stands beside a mark: the first detector names the site; all say how many slices away it is."""
     axial = SITES[site].description == AXIAL_T2
     words = [signed(off)] if off else []
     if number == 0:
         words.insert(0, SITES[site].side[0].upper() if axial else LEVEL_WORDS[SITES[site].level])
     if not words:
-        return ""
+        return None
     # The name stands away from the canal: behind a sagittal point, beside an axial one. The others keep off it.
     left = axial and left_half if number == 0 else not axial
-    classes, x, y = ("left", -14, 4.5) if left else ("right", 14, 4.5)
+    side, x, y = ("left", -14, 4.5) if left else ("right", 14, 4.5)
     if number and axial:
-        classes, x, y = "above", 0, -12
-    return f'<text class="{classes}{" away" if number else ""}" x="{x}" y="{y}">{" ".join(words)}</text>'
+        side, x, y = "above", 0, -12
+    return Label(" ".join(words), f"{side} away" if number else side, x, y)
 
 
-def edge_letters(orientation: tuple[float, ...] | None, frame: Frame) -> str:
+def edge_letters(orientation: tuple[float, ...] | None, frame: Frame) -> tuple[tuple[float, float, str], ...]:
     """Return the letters at the left and right edge, and below, that say which way the patient lies."""
     if orientation is None:
-        return ""
+        return ()
     along_row, along_column = np.reshape(orientation, (2, 3))
     (right, left), (bottom, _) = towards(along_row), towards(along_column)
-    spots = ((12, frame.rows / 2, left), (frame.columns - 12, frame.rows / 2, right))
-    spots += ((frame.columns / 2, frame.rows - 14, bottom),)
-    return "".join(f'<text class="edge" x="{x:.0f}" y="{y:.0f}">{letter}</text>' for x, y, letter in spots)
+    middle, centre = frame.rows / 2, frame.columns / 2
+    return (12, middle, left), (frame.columns - 12, middle, right), (centre, frame.rows - 14, bottom)
 
 
 def towards(direction: np.ndarray) -> tuple[str, str]:
@@ -166,13 +201,3 @@ def towards(direction: np.ndarray) -> tuple[str, str]:
     axis = int(np.abs(direction).argmax())
     letters = DIRECTIONS[axis]
     return letters if direction[axis] > 0 else letters[::-1]
-
-
-def legend_html(detectors: list[str]) -> str:
-    """Return which shape is which detector's."""
-    items = "".join(
-        f'<li><svg viewBox="-11 -11 22 22" aria-hidden="true"><g class="mark d{n % len(SHAPES)}">'
-        f'<path d="{SHAPES[n % len(SHAPES)]}"/></g></svg>{escape(name)}</li>'
-        for n, name in enumerate(detectors)
-    )
-    return f'<ul class="legend">{items}</ul>' if items else ""

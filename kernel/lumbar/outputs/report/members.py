@@ -1,61 +1,78 @@
 """What each member said of a site: a dot each, and the numbers."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from lumbar.outputs.report.display_text import count, escape, percent
-from lumbar.outputs.report.grid import SHORT_LABELS
+from lumbar.outputs.report.display_text import percent
 from lumbar.outputs.report.key_slices import SHAPES
 from lumbar.outputs.report.result import Result
 from lumbar.sites import SEVERITY_LABELS, Site
 
 WIDTH, LEFT, STEP = 240, 52, 18  # pixels of the plot: its width, where its lines begin, from line to line
+HEIGHT = STEP * len(SEVERITY_LABELS) + 4
 SPAN = WIDTH - LEFT - 10  # of a line, 0 to 100 %
 TABLE_MEMBERS = 40  # above that many a table a site is neither read nor small
 
 
-def members_html(site: Site, result: Result) -> str:
-    """Return the plot of what each member said of a site, and the numbers behind it."""
+@dataclass(frozen=True)
+class Line:
+    """One severity's line of the plot, as SVG paths.
+
+    y: of the text's foot. dots: of each detector, its colour's number and a dot a member.
+    mean: a tick where the ensemble stands.
+    """
+
+    y: str
+    axis: str
+    dots: tuple[tuple[int, str], ...]
+    mean: str
+
+
+@dataclass(frozen=True)
+class SiteMembers:
+    """What the members said of a site: the plot, and for few members a row of probabilities each."""
+
+    lines: tuple[Line, ...]
+    ranges: str
+    apart: float
+    number: int
+    rows: tuple[tuple[str, np.ndarray], ...]
+
+
+def site_members(site: Site, result: Result) -> SiteMembers | None:
+    """Return what the members said of a site; None without two members to compare."""
     if result.disagreement is None:
-        return ""
-    members = count(len(result.members), "member")
-    told = f"{members}, up to {percent(result.disagreement[site.index])} points apart"
-    if len(result.members) > TABLE_MEMBERS:
-        return f'<div class="said">{members_plot(site, result)}<p>{told}</p></div>'
-    rows = "".join(
-        f'<tr><th scope="row">{escape(detector)} · {escape(classifier)}</th>'
-        + "".join(f"<td>{percent(float(p))}</td>" for p in said[site.index])
-        + "</tr>"
-        for (detector, classifier), said in result.members.items()
-    )
-    heads = "".join(f'<th scope="col">{short}</th>' for short in ("Member", *SHORT_LABELS))
-    return (
-        f'<div class="said">{members_plot(site, result)}<details><summary>{told}</summary>'
-        f'<table class="members"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></details></div>'
-    )
-
-
-def members_plot(site: Site, result: Result) -> str:
-    """Return a line 0..100 % a severity: a dot a member, a tick where the ensemble stands."""
+        return None
     said = np.stack([rows[site.index] for rows in result.members.values()])  # (member, severity)
-    names = [detector for detector, _ in result.members]
-    parts, ranges = [], []
-    for severity, label in enumerate(SEVERITY_LABELS):
-        y = STEP * (severity + 0.6)
-        parts.append(f'<text x="0" y="{y + 4:.0f}">{SHORT_LABELS[severity]}</text>')
-        parts.append(f'<path class="axis" d="M{LEFT} {y:.1f}h{SPAN}"/>')
-        for number, detector in enumerate(dict.fromkeys(names)):
-            # A line of no length with round ends is a dot: one short path holds all of a detector's.
-            dots = "".join(
-                f"M{LEFT + SPAN * p:.1f} {y:.1f}h0"
-                for p, name in zip(said[:, severity], names, strict=True)
-                if name == detector
-            )
-            parts.append(f'<path class="dots d{number % len(SHAPES)}" d="{dots}"/>')
-        mean = LEFT + SPAN * result.probabilities[site.index, severity]
-        parts.append(f'<path class="mean" d="M{mean:.1f} {y - 7:.1f}v14"/>')
-        column = said[:, severity]
-        ranges.append(f"{label} {percent(column.min())} to {percent(column.max())} %")
-    return (
-        f'<svg class="plot" viewBox="0 0 {WIDTH} {STEP * len(SEVERITY_LABELS) + 4}" role="img"'
-        f' aria-label="Members: {"; ".join(ranges)}">{"".join(parts)}</svg>'
+    ends = zip(SEVERITY_LABELS, said.min(axis=0), said.max(axis=0), strict=True)
+    names = [f"{detector} · {classifier}" for detector, classifier in result.members]
+    return SiteMembers(
+        lines=tuple(
+            plot_line(severity, said[:, severity], result, site) for severity in range(len(SEVERITY_LABELS))
+        ),
+        ranges="; ".join(f"{label} {percent(low)} to {percent(high)} %" for label, low, high in ends),
+        apart=float(result.disagreement[site.index]),
+        number=len(names),
+        rows=tuple(zip(names, said, strict=True)) if len(names) <= TABLE_MEMBERS else (),
     )
+
+
+def plot_line(severity: int, said: np.ndarray, result: Result, site: Site) -> Line:
+    """Return one severity's line; ``said`` holds the members' probabilities of it."""
+    y = STEP * (severity + 0.6)
+    names = [detector for detector, _ in result.members]
+    # A line of no length with round ends is a dot: one short path holds all of a detector's.
+    dots = tuple(
+        (
+            number % len(SHAPES),
+            "".join(
+                f"M{LEFT + SPAN * p:.1f} {y:.1f}h0"
+                for p, name in zip(said, names, strict=True)
+                if name == detector
+            ),
+        )
+        for number, detector in enumerate(dict.fromkeys(names))
+    )
+    mean = LEFT + SPAN * result.probabilities[site.index, severity]
+    return Line(f"{y + 4:.0f}", f"M{LEFT} {y:.1f}h{SPAN}", dots, f"M{mean:.1f} {y - 7:.1f}v14")

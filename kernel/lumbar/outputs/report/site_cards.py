@@ -1,66 +1,62 @@
 """Each site on its own: its probabilities, what stage 2 was shown of it, and what every member said."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from lumbar.grading.patient_points import Places
-from lumbar.outputs.report.display_text import GROUP_ORDER, capitalised, escape, millimetres
-from lumbar.outputs.report.grid import SHORT_LABELS, cells_html
-from lumbar.outputs.report.members import members_html
+from lumbar.outputs.report.display_text import GROUP_ORDER, millimetres
+from lumbar.outputs.report.members import SiteMembers, site_members
 from lumbar.outputs.report.result import Result
-from lumbar.sites import DESCRIPTION_SITES, GROUP_WORDS, GROUPS, LEVEL_WORDS, LEVELS, SITES, Site, site_words
+from lumbar.sites import DESCRIPTION_SITES, SITES, Site
 
 
-def cards_html(
-    result: Result, places: dict[str, dict[str, Places]], strips: dict[str, list[str]], left_out: list[str]
-) -> str:
-    """Return a section a group of sites. strips: by detector, 25 pictures; left_out: detectors without."""
-    sections = []
-    for group in GROUP_ORDER:
-        first = GROUPS.index(group) * len(LEVELS)
-        cards = "".join(
-            card_html(site, result, places, strips) for site in SITES[first : first + len(LEVELS)]
-        )
-        heading = capitalised(GROUP_WORDS[group])
-        sections.append(f'<section aria-label="{heading}"><h3>{heading}</h3>{cards}</section>')
-    note = ""
-    if left_out:
-        names = ", ".join(escape(name) for name in left_out)
-        note = f"<p>Crops of {names} are left out, to keep this page small.</p>"
-    return note + "".join(sections)
+@dataclass(frozen=True)
+class Crop:
+    """One detector's crop of a site: a strip of five slices, "" if it is left out, and where its point lies.
+
+    where: None if the detector lacks the site's description. value: of the heatmap at the point.
+    """
+
+    detector: str
+    picture: str
+    where: str | None
+    value: float
 
 
-def card_html(
-    site: Site, result: Result, places: dict[str, dict[str, Places]], strips: dict[str, list[str]]
-) -> str:
-    """Return one site's card."""
-    numbers = "<p>Not graded.</p>"
-    if result.probabilities is not None:
-        heads = "".join(f'<th scope="col">{short}</th>' for short in SHORT_LABELS)
-        numbers = (
-            f'<table class="heat"><caption class="hidden">{capitalised(site_words(site))}, %</caption>'
-            f"<thead><tr>{heads}</tr></thead><tbody><tr>{cells_html(result.probabilities[site.index])}</tr></tbody></table>"
-        )
-    crops = "".join(strip_html(site, name, seen, strips.get(name)) for name, seen in places.items())
-    return (
-        f'<article class="site" id="{site.name}" data-site="{site.name}" tabindex="-1">'
-        f"<div><h4>{LEVEL_WORDS[site.level]}</h4>{numbers}</div>"
-        f'<div class="crops">{crops or "<p>No crop.</p>"}</div>{members_html(site, result)}</article>'
-    )
+@dataclass(frozen=True)
+class SiteCard:
+    """One site's card; probabilities (3,) are None in a study that was not graded."""
+
+    site: Site
+    probabilities: np.ndarray | None
+    crops: tuple[Crop, ...]
+    members: SiteMembers | None
 
 
-def strip_html(site: Site, detector: str, seen: dict[str, Places], strip: list[str] | None) -> str:
-    """Return the five slices of a detector's crop and where its point lies."""
+def site_cards(
+    result: Result, places: dict[str, dict[str, Places]], strips: dict[str, list[str]]
+) -> list[tuple[str, list[SiteCard]]]:
+    """Return the cards of each group, in the order of the pages.
+
+    Args:
+        strips: 25 pictures by detector; a detector whose crops are left out is not in it.
+    """
+
+    def card(site: Site) -> SiteCard:
+        rows = result.probabilities
+        crops = tuple(site_crop(site, name, seen, strips.get(name)) for name, seen in places.items())
+        return SiteCard(site, None if rows is None else rows[site.index], crops, site_members(site, result))
+
+    return [(group, [card(site) for site in SITES if site.group == group]) for group in GROUP_ORDER]
+
+
+def site_crop(site: Site, detector: str, seen: dict[str, Places], strip: list[str] | None) -> Crop:
+    """Return a detector's crop of a site and where its point lies in the patient, if the slices say it."""
     if site.description not in seen:
-        return f"<p>{escape(detector)}: no {escape(site.description)}, an empty crop.</p>"
+        return Crop(detector, "", None, 0.0)
     found, row = seen[site.description], site.index - DESCRIPTION_SITES[site.description].start
-    place = f"slice {found.slices[row] + 1}"
+    where = f"slice {found.slices[row] + 1}"
     if not np.isnan(found.patient[row]).any():
-        place += f" · {millimetres(found.patient[row])}"
-    picture = ""
-    if strip:
-        alternative = f"{capitalised(site_words(site))}, crop of {detector}: five neighbouring slices"
-        picture = f'<img src="{strip[site.index]}" width="320" height="64" alt="{escape(alternative)}">'
-    return (
-        f"<figure>{picture}<figcaption><b>{escape(detector)}</b> · heatmap {found.values[row]:.2f}"
-        f"<span>{place}</span></figcaption></figure>"
-    )
+        where += f" · {millimetres(found.patient[row])}"
+    return Crop(detector, strip[site.index] if strip else "", where, float(found.values[row]))
