@@ -176,7 +176,9 @@ def train(options: argparse.Namespace) -> None:
             )
     data, extra_data = read_training_data(paths, options.out), None
     if options.extra_studies:
-        paths = replace(paths, data=options.extra_studies, cache=cache / "extra_studies", improved=None, pretraining=None)
+        paths = replace(
+            paths, data=options.extra_studies, cache=cache / "extra_studies", improved=None, pretraining=None
+        )
         extra_data = read_training_data(paths, options.out / "extra_studies")
         check_apart(data, extra_data)
     setup = TrainingSetup(data, device, workers, options.imagenet, extra_data)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lumbar.reading.competition_tables import match_description, read_descriptions
+from lumbar.reading.competition_tables import match_description, read_csv, read_descriptions
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
 
 
@@ -21,6 +21,16 @@ def test_ways_to_write_one_row(tmp_path, text):
     path = tmp_path / "test_series_descriptions.csv"
     path.write_bytes(text.encode())
     assert read_descriptions(path).to_numpy().tolist() == [["1", "2", AXIAL_T2]]
+
+
+@pytest.mark.parametrize("options", [{"dtype": str}, {"dtype": {"study_id": str}}])
+def test_a_nul_is_a_character_of_its_field_in_every_version_of_pandas(tmp_path, options):
+    """pandas 2.2 would read study a of the second row."""
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"\xef\xbb\xbfstudy_id,x\r\na,1\r\na\0b,2\r\n\0,3\r\n")
+    table = read_csv(path, **options)
+    assert table["study_id"].tolist() == ["a", "a\0b", "\0"]
+    assert table["x"].astype(int).tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from sklearn.model_selection import KFold
 from lumbar.grids import squeeze
 from lumbar.networks.heatmap import points_to_heatmap
 from lumbar.reading.volume import SliceHeader, Volume
-from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITES
+from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES, SITES
 from tests.making.labelled_competition import join_axial_series, training_data_of, write_competition
 from training.data.detector_dataset import PretrainingDataset, class_planes, join_volumes
 from training.data.external_labels import improved_group, read_improved_coordinates, read_pretraining_images
@@ -113,6 +113,14 @@ def test_a_label_stays_as_it_is_on_slices_that_do_not_say_where_they_lie():
     np.testing.assert_array_equal(faded[0], target.amplitude[0])
     np.testing.assert_array_equal(faded[1, :2], target.amplitude[1, :2])
     assert faded[1, 2] == 1
+
+
+def test_a_study_whose_id_holds_a_nul_is_another_study(tmp_path):
+    file = tmp_path / "train.csv"
+    header = ",".join(("study_id", *SITE_NAMES))
+    file.write_text(f"{header}\n1,{',' * 24}\n1\0,{',' * 24}\n")
+    grades = read_grades(file)
+    assert grades.study_ids == ("1", "1\0") and (grades.labels == -1).all()
 
 
 def test_bad_labels_are_named_and_skipped_or_fatal(tmp_path):

@@ -1,5 +1,6 @@
 """The competition's CSV files -> checked text: ids that can name folders, descriptions as the site table has them."""
 
+import io
 import logging
 import re
 import warnings
@@ -13,6 +14,7 @@ from lumbar.table_columns import DESCRIPTION_COLUMNS, SUBMISSION_COLUMNS
 
 logger = logging.getLogger(__name__)
 
+NUL_MARK = "\uffff"  # Unicode's noncharacter: no text holds it
 IDENTIFIER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}")  # one plain part of a path, never ".."
 SHOWN = 5  # examples in a log line
 
@@ -97,9 +99,7 @@ def read_text_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", pd.errors.ParserWarning)  # of fields beyond the header's
-            table = pd.read_csv(
-                path, dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8-sig", index_col=False
-            )
+            table = read_csv(path, dtype=str, keep_default_na=False, na_filter=False, index_col=False)
     except (OSError, ValueError) as error:  # pandas' parser and encoding errors are ValueErrors
         message = f"{path}: {error}; expected a CSV in UTF-8 with the columns {', '.join(columns)}"
         raise DataNotFoundError(message) from error
@@ -108,3 +108,21 @@ def read_text_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     if missing:
         raise DataNotFoundError(f"{path}: got the columns {list(table.columns)}, expected also {missing}")
     return table[list(columns)].apply(lambda column: column.str.strip())
+
+
+def read_csv(path: Path, **options: object) -> pd.DataFrame:
+    """Read a CSV in UTF-8, with or without a BOM; a NUL is a character like any other.
+
+    pandas 2.2 ends a field at a NUL, so that another study's id could remain of an id; pandas 3 does not.
+
+    Args:
+        path: The CSV.
+        options: Of ``pandas.read_csv``.
+
+    Raises:
+        OSError: The file can't be read.
+        ValueError: It is not UTF-8 or no CSV.
+    """
+    text = path.read_bytes().decode("utf-8-sig")
+    table = pd.read_csv(io.StringIO(text.replace("\0", NUL_MARK), newline=""), **options)
+    return table.replace(NUL_MARK, "\0", regex=True) if "\0" in text else table

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import KFold
 
+from lumbar.reading.competition_tables import read_csv
 from lumbar.sites import GROUPS, LEVELS, MISSING, SEVERITY_LABELS, SITE_NAMES
 from lumbar.table_columns import COORDINATE_COLUMNS, GRADE_COLUMNS
 from training.errors import LabelError
@@ -60,7 +61,7 @@ def read_table(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         raise LabelError(
             f"{file}: no such file, expected a table with {columns[0]}, ...; check --data and the paths"
         )
-    table = pd.read_csv(file, dtype=dict.fromkeys(("study_id", "series_id", "detector", "classifier"), str))
+    table = read_csv(file, dtype=dict.fromkeys(("study_id", "series_id", "detector", "classifier"), str))
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise LabelError(f"{file}: got no column {missing}, expected {list(columns)}; correct the table")
