@@ -3,7 +3,8 @@
     python .ci/prose.py [PATH ...]     default: every tracked .py and .md file; exit status 1 if there are findings
     python .ci/prose.py --rooms        number of findings per folder instead of a line per finding
 
-Rules: a sentence has at most 30 words and one semicolon, and none of the words below.
+Rules: a sentence has at most 30 words and one semicolon, and none of the words below. Arguments, results and
+attributes are described in Google's sections: Args, Returns, Raises, Attributes.
 """
 
 import argparse
@@ -31,6 +32,7 @@ WORDS = {
 PATTERNS = {re.compile(rf"\b(?:{words})\b", re.IGNORECASE): why for words, why in WORDS.items()}
 CODE = re.compile(r"``.*?``|`[^`]*`|\"[^\"]*\"")
 SENTENCE_END = re.compile(r"(?<=[.!?])[\")]*\s+(?=[A-Z(\"`*])")
+OTHER_DIALECT = re.compile(r"^:(?:param|returns?|raises|type)\b")
 SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Attributes|Example|Examples|Note|Source):$")
 ENTRY = re.compile(r"^[\w*]+(?:, [\w*]+)*(?: \([^)]*\))?: ")
 ITEM = re.compile(r"^(?:[*-]|\d+\.) ")
@@ -71,6 +73,27 @@ def docstrings(tree: ast.Module) -> Iterator[tuple[int, str, ast.Constant]]:
             if text:
                 value = node.body[0].value
                 yield value.lineno, text, value
+
+
+def undescribed(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield (line, name) of arguments and attributes that a docstring describes outside of a section."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            parts = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+            names = [part.arg for part in parts]
+        elif isinstance(node, ast.ClassDef):
+            fields = [part.target for part in node.body if isinstance(part, ast.AnnAssign)]
+            names = [field.id for field in fields if isinstance(field, ast.Name)]
+        else:
+            continue
+        text = ast.get_docstring(node) or ""
+        free = re.split(r"^(?:Args|Attributes):$", text, maxsplit=1, flags=re.MULTILINE)[0]
+        for line, paragraph in paragraphs(free, node.lineno):
+            if OTHER_DIALECT.match(paragraph):
+                yield line, paragraph.split()[0]
+            for name in names:
+                if re.search(rf"(?:^|[.;] |``, |, ){name}(?:, \w+)*: ", paragraph):
+                    yield line, name
 
 
 def comments(source: str) -> Iterator[tuple[int, str]]:
@@ -135,6 +158,9 @@ def words(text: str) -> list[str]:
 
 def findings(path: Path) -> Iterator[str]:
     """Yield a line per finding of a file."""
+    if path.suffix == ".py":
+        for line, name in undescribed(ast.parse(path.read_text("utf-8"))):
+            yield f"{path.relative_to(REPOSITORY)}:{line}: {name}: describe it under Args, Returns or Attributes"
     for line, text in texts(path):
         where = f"{path.relative_to(REPOSITORY)}:{line}"
         for sentence in SENTENCE_END.split(text):
