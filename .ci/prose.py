@@ -31,7 +31,7 @@ WORDS = {
 }
 PATTERNS = {re.compile(rf"\b(?:{words})\b", re.IGNORECASE): why for words, why in WORDS.items()}
 CODE = re.compile(r"``.*?``|`[^`]*`|\"[^\"]*\"")
-SENTENCE_END = re.compile(r"(?<=[.!?])[\")]*\s+(?=[A-Z(\"`*])")
+SENTENCE_END = re.compile(r"(?<![ .(][a-z]\.)(?<=[.!?])[\")]*\s+(?=\S)")  # not after "e.g." or "i.e."
 OTHER_DIALECT = re.compile(r"^:(?:param|returns?|raises|type)\b")
 SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Attributes|Example|Examples|Note|Source):$")
 ENTRY = re.compile(r"^[\w*]+(?:, [\w*]+)*(?: \([^)]*\))?: ")

@@ -1,6 +1,6 @@
-"""What can be wrong with an input: one stable reason each, and the error that carries it.
+"""Every fault that an input can have: one stable reason each, and the error that carries it.
 
-A reason is a slug that tests, ``run.json`` and the log agree on; the message says the rest:
+A reason is a slug: tests, ``run.json`` and the log use the same one. The message adds the details:
 *where*: got *value*, expected *rule*; *what to do*.
 """
 
@@ -14,8 +14,8 @@ FILE_REASONS = {
     "unreadable": "the operating system fails to read it",
     "empty_file": "0 bytes",
     "not_dicom": "no DICM mark at byte 128: text, random bytes, another format",
-    "malformed": "a DICOM file whose structure can not be followed",
-    "truncated": "the file, or its pixel data, ends before what it declares",
+    "malformed": "a DICOM file with a structure that can not be followed",
+    "truncated": "the file, or its pixel data, ends before its declared length",
     "not_an_image": "a structured report, presentation state or other object without pixels",
     "bad_header": "Rows, Columns, BitsAllocated or another number that decoding needs is absent or impossible",
     "colour": "more than one sample a pixel, or a palette",
@@ -35,7 +35,7 @@ SERIES_REASONS = {
 }
 # Reasons for a series that a folder without tables holds and that is left out by its headers.
 HEADER_REASONS = {
-    "localizer": "ImageType, the text or slices of several planes tell a localizer",
+    "localizer": "ImageType, the text or slices of several planes are those of a localizer",
     "derived": "a computed picture: a projection, a map, a screenshot",
     "duplicate": "a copy of a slice that the series has already",
     "not_an_image": "an object without pixels",
@@ -43,14 +43,14 @@ HEADER_REASONS = {
     "other_body_part": "the text or BodyPartExamined names another part of the body",
     "other_plane": "a coronal series",
     "other_sequence": "a weighting or technique that is none of the three",
-    "unknown_plane": "neither geometry nor text tells the plane",
-    "unknown_sequence": "neither times nor text tell the weighting",
+    "unknown_plane": "the plane follows neither from geometry nor from text",
+    "unknown_sequence": "the weighting follows neither from times nor from text",
     "other_picture": "fat, opposed phase, phase or a map: not the picture that is read of an acquisition",
     "other_station": "another part of the spine than the other series of the study show",
     "repeated": "another series shows the same place, in a better picture, more slices or later",
     "second_choice": "STIR, fat-suppressed or with contrast agent, and the study has a plain series",
 }
-# Of these, what nobody knows what to make of; the others are what a patient's folder holds besides.
+# Of these, the series that could not be classified. The others are the usual company of a lumbar study.
 UNKNOWN_SERIES = ("unknown_plane", "unknown_sequence")
 # Reasons for oddities that cost no slice; ``file`` is the series' folder, or the study.
 ODDITIES = {
@@ -61,10 +61,10 @@ ODDITIES = {
     "same_position": "slices of a volume lie at one position: all are kept",
     "same_number": "files of a series share an instance number: ordered by another tag",
     "mixed_sizes": "slices of a series differ in size: resized to the first one's",
-    "no_orientation": "slices do not say how they lie: their points have no place in the patient",
+    "no_orientation": "slices without orientation: their points have no place in the patient",
     "derived_used": "pictures that were made after the examination are graded, as there are no others",
     "shared_uid": "one StudyInstanceUID covers several patients or dates: taken for as many studies",
-    "no_spacing": "slices do not say the size of a pixel: their points have no place in the patient",
+    "no_spacing": "slices without the size of a pixel: their points have no place in the patient",
 }
 
 
@@ -77,11 +77,11 @@ class Fault(NamedTuple):
 
 
 class DataNotFoundError(Exception):
-    """The files to read are not where they were looked for, or are not what they should be."""
+    """The files to read are not at the place that was searched, or have another content than expected."""
 
 
 class DicomError(Exception):
-    """Say what can not be read: ``reason`` is a slug of the tables above, ``faults`` those of its parts."""
+    """A file, series or study can not be read: ``reason`` is a slug of the tables above, ``faults`` has the parts'."""
 
     def __init__(self, reason: str, message: str, faults: tuple[Fault, ...] = ()):
         super().__init__(message)

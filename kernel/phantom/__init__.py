@@ -5,7 +5,7 @@
     and their  in bent      along the  every series           CSV,
     narrowing  coordinates  spine                             truth.json
 
-Start reading at ``study.draw_study``. Nothing here has seen a real pixel: only published label statistics.
+Start reading at ``study.draw_study``. No real pixel went into any of this, only published statistics of labels.
 """
 
 from phantom.dataset import write_phantoms

@@ -38,15 +38,18 @@ class Anatomy:
 
     Attributes:
         frame: The bent spine's coordinates.
-        disc: (13,) mm along the spine, centres of ``DISCS``; disc_height (13,) mm; body_height (13,) mm of the
-            body below each.
+        disc: (13,) mm along the spine, centres of ``DISCS``.
+        disc_height: (13,) mm.
+        body_height: (13,) mm of the body below each disc.
         wear: (13,) 0 fresh to 1 worn-out disc.
-        canal_depth: (5,) mm at the levels; recess_depth, foramen_half_depth, foramen_half_height: (2, 5), left
-            first.
+        canal_depth: (5,) mm at the levels.
+        recess_depth, foramen_half_depth, foramen_half_height: (2, 5) mm, left first.
         foramen: (5, 3) the foramen's middle on the left (a, v, s); the right one has -a.
         size: Scale of widths and depths.
         conus: mm along the spine where the cord ends.
-        fat_back: mm of fat under the skin of the back; muscle_fat: 0 lean to 1; girth: scale of the trunk.
+        fat_back: mm of fat under the skin of the back.
+        muscle_fat: 0 lean to 1.
+        girth: Scale of the trunk.
         transitional: None, "sacralised L5" or "lumbarised S1".
         seed: Of the tissue's texture.
     """
@@ -77,7 +80,7 @@ class Anatomy:
     def site_points(self) -> np.ndarray:
         """Return (25, 3) patient mm: the point of each site, where the competition's annotators put it.
 
-        The canal's middle at the disc's level; the foramen's middle; the recess's middle at the disc's level.
+        That is the middle of the canal or the recess at the disc's level, or the middle of the foramen.
         """
         points = []
         for site in SITES:
@@ -98,7 +101,7 @@ _SIZE_OF_CANAL_MIDDLE = 7.0  # mm behind the posterior wall: both walls close in
 
 
 def draw_anatomy(rng: np.random.Generator, grades: Grades) -> Anatomy:
-    """Draw a patient whose sites are as narrow as ``grades.narrowing`` says."""
+    """Draw a patient with sites as narrow as ``grades.narrowing``."""
     severity = narrowing_to_severity(grades.narrowing).reshape(5, len(LEVELS))
     size = float(np.clip(rng.normal(1.0, 0.05), 0.88, 1.13))
     transitional = rng.choice([None, "sacralised L5", "lumbarised S1"], p=[0.96, 0.02, 0.02])

@@ -52,7 +52,7 @@ def draw_contrast(rng: np.random.Generator, sequence: str) -> Contrast:
 
 
 def split_fat(contrast: Contrast) -> tuple[Contrast, Contrast]:
-    """Return (water, fat) whose signals add up to ``contrast``; a chemical shift moves only the fat."""
+    """Return (water, fat): their signals add up to ``contrast``. A chemical shift moves only the fat."""
     fat = {f.name: getattr(contrast, f.name) * _FATTY.get(f.name, 0.0) for f in fields(Contrast)}
     water = {name: getattr(contrast, name) - signal for name, signal in fat.items()}
     return replace(contrast, **water), replace(contrast, **fat)

@@ -66,7 +66,7 @@ def write_phantoms(
     if studies < 1 or workers < 1:
         raise ValueError(f"phantoms: got {studies} studies on {workers} workers, expected at least 1 of each")
     if not 1 <= axial_series <= 3:
-        raise ValueError(f"phantoms: got at least {axial_series} axial series a study, expected 1 to 3")
+        raise ValueError(f"phantoms: got at least {axial_series} axial series per study, expected 1 to 3")
     if split not in ("train", "test"):
         raise ValueError(f"phantoms: got split {split!r}, expected 'train' or 'test'")
     if out.exists() and any(out.iterdir()):

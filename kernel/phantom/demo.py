@@ -23,7 +23,7 @@ def compare(studies: Path, submission: Path) -> str:
     """Return the grades of every site beside the truth, as text.
 
     A grade is the severity with the highest submitted probability; the submission leans to the severe side,
-    as the competition's weights 1, 2, 4 ask for.
+    because the competition weights the severities by 1, 2, 4.
     """
     with (studies / "train.csv").open(newline="", encoding="utf-8") as file:
         truth = {row["study_id"]: row for row in csv.DictReader(file)}

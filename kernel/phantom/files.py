@@ -1,4 +1,4 @@
-"""Writing: one DICOM file a slice, with the oddities of the competition's real files."""
+"""Writing: one DICOM file per slice, with the oddities of the competition's real files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ class Tags:
 
     Attributes:
         spacing_between_slices, slice_thickness, slice_location, window: Present or absent.
-        rescale: None, or the RescaleSlope written (it says nothing: stored values are what counts).
+        rescale: None, or the RescaleSlope written (it has no meaning here: readers take the stored values).
     """
 
     spacing_between_slices: bool

@@ -1,7 +1,7 @@
 """The bent spine's own coordinates, exactly invertible.
 
-Spine coordinates (a, v, s), in mm: ``s`` runs down the posterior wall of the vertebral bodies (0 at the L3/L4
-disc), ``v`` points backwards from it, ``a`` to the patient's left. In them the spine is straight, so that every
+Spine coordinates (a, v, s) are in mm. ``s`` runs down the posterior wall of the vertebral bodies, with 0 at the
+L3/L4 disc. ``v`` points backwards from it, ``a`` to the patient's left. In them the spine is straight, so that every
 structure is a cross-section that changes with ``s``. Patient coordinates (x, y, z) are DICOM's LPS in mm, with
 the L3/L4 disc's posterior edge at the origin.
 """

@@ -28,7 +28,7 @@ class Grades:
     Attributes:
         grade: int, 0 normal/mild, 1 moderate, 2 severe (also where the label is missing).
         missing: bool, the label is withheld.
-        narrowing: float, what the anatomy is shaped by, in standard deviations of the latent value.
+        narrowing: float, the shape of the anatomy, in standard deviations of the latent value.
     """
 
     grade: np.ndarray
@@ -97,7 +97,7 @@ def posterior(narrowing: np.ndarray, own_only: bool = False) -> np.ndarray:
 
     Args:
         narrowing: (..., 25) of whole studies.
-        own_only: Use each site's own narrowing alone; shows what the other sites are worth.
+        own_only: Use each site's own narrowing alone. The difference is the worth of the other sites.
 
     Returns:
         (..., 25, 3), rows sum to 1.
@@ -114,6 +114,6 @@ def posterior(narrowing: np.ndarray, own_only: bool = False) -> np.ndarray:
 
 
 def weighted_answer(probability: np.ndarray) -> np.ndarray:
-    """Return the prediction that the weighted log loss asks for: proportional to (1, 2, 4) p, (..., 3)."""
+    """Return the best prediction under the weighted log loss: proportional to (1, 2, 4) p, (..., 3)."""
     weighted = probability * np.asarray(SEVERITY_WEIGHTS)
     return weighted / weighted.sum(axis=-1, keepdims=True)

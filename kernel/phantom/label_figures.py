@@ -7,7 +7,7 @@ import numpy as np
 
 STUDIES = 1975
 
-# Studies graded (normal/mild, moderate, severe) at each site; what is left of 1,975 has no label there.
+# Studies graded (normal/mild, moderate, severe) at each site; the rest of 1,975 has no label there.
 GRADE_COUNTS = np.array(
     [
         (1886, 67, 21),

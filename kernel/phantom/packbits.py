@@ -17,7 +17,7 @@ def encode_rle(pixels: np.ndarray) -> bytes:
 def encode_segment(plane: np.ndarray) -> bytes:
     """PackBits-encode (rows, columns) uint8, each row on its own, padded to an even length.
 
-    Runs of three or more bytes become (257 - n, byte); what lies between them (n - 1, bytes); n is at most 128.
+    A run of n = 3 or more bytes becomes (257 - n, byte), the n bytes between two runs (n - 1, bytes). n is at most 128.
     """
     data = plane.ravel()
     repeated, starts = _runs(plane)
@@ -29,7 +29,7 @@ def encode_segment(plane: np.ndarray) -> bytes:
     out = np.zeros(end[-1] + end[-1] % 2, np.uint8)
     out[header_at] = np.where(packed, 257 - length, length - 1)
     out[header_at[packed] + 1] = data[place[packed]]
-    # What is neither a header nor a run's byte is literal, in order.
+    # All other bytes, neither header nor run, are literal, in order.
     literal_out = np.ones(out.size, bool)
     literal_out[end[-1] :] = False
     literal_out[header_at] = False

@@ -1,7 +1,7 @@
-"""Tables along the spine: what every cross-section needs, sampled finely enough to be looked up.
+"""Tables along the spine: the measures of every cross-section, sampled finely enough to be looked up.
 
-A structure of the spine is a cross-section whose measures change along it. ``Profiles`` holds those measures
-as functions of s, so that a whole image is painted with a few look-ups a pixel instead of a loop over levels.
+A structure of the spine is a cross-section with measures that change along it. ``Profiles`` holds those measures
+as functions of s, so that a whole image is painted with a few look-ups per pixel instead of a loop over levels.
 """
 
 from dataclasses import dataclass

@@ -81,7 +81,8 @@ def draw_protocol(
 ) -> tuple[SeriesPlan, ...]:
     """Draw a study's series: a sagittal T1 (rarely none), a sagittal T2 or STIR, one to three axial T2.
 
-    axial_series: the least number of axial series, 1 to 3.
+    Args:
+        axial_series: The least number of axial series, 1 to 3.
     """
     view = _draw_sagittal_view(rng)
     plans = []
@@ -145,7 +146,7 @@ def _draw_sagittal_matrix(rng) -> dict:
 
 
 def _draw_sagittal_view(rng) -> dict:
-    """Draw what the sagittal series of a study share."""
+    """Draw the settings that the sagittal series of a study share."""
     distance = float(np.clip(rng.normal(4.4, 0.5), 3.0, 6.0))
     least = int(np.ceil(62 / distance))
     return {

@@ -117,7 +117,7 @@ def _sensitivity(y, z, coil) -> np.ndarray:
 
 
 def _saturation(y, edge: float, left: float) -> np.ndarray:
-    """Return what a saturation band leaves: sagittal protocols quench the moving belly before the spine."""
+    """Return the share of signal behind a saturation band, which quenches the moving belly before the spine."""
     behind = 1 / (1 + np.exp(-(y - edge) / 4))
     return (left + (1 - left) * behind).astype(np.float32)
 

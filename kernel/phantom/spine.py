@@ -209,8 +209,8 @@ def _paint_canal(canvas, anatomy, profiles, spine, mottle, marrow, contrast) -> 
 def lumen(profiles: Profiles, a: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return where the open canal begins behind the posterior wall and how deep it is, mm.
 
-    Depth goes from the canal's in the midline to the recess's at ``RECESS_OFFSET`` and to 0 at the canal's
-    edge; what is lost against a wide canal is lost at the front (disc) and the back (flavum, joint) alike.
+    The depth is the canal's in the midline, the recess's at ``RECESS_OFFSET`` and 0 at the canal's edge. A
+    narrowing takes equal parts from the front (disc) and from the back (flavum, joint).
     """
     names = ("canal_depth", "recess_left", "recess_right", "canal_width", "normal_scale")
     canal, left, right, width, size = profiles.at(s, *names)

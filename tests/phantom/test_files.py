@@ -147,7 +147,7 @@ def test_wrong_arguments_say_so(tmp_path):
         write_phantoms(tmp_path / "a", 1, 0, transfer_syntax="1.2.3")
     with pytest.raises(ValueError, match="at least 1"):
         write_phantoms(tmp_path / "b", 0, 0)
-    with pytest.raises(ValueError, match="got at least 4 axial series a study, expected 1 to 3"):
+    with pytest.raises(ValueError, match="got at least 4 axial series per study, expected 1 to 3"):
         write_phantoms(tmp_path / "b", 1, 0, axial_series=4)
     (tmp_path / "file").write_text("")
     with pytest.raises(FileExistsError, match="expected a new one"):

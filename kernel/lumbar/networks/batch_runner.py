@@ -18,7 +18,7 @@ class BatchRunner:
     Attributes:
         device: Where the networks compute.
         batch: Slices of stage 1 in a pass. It never grows again.
-        causes: Causes whose halved batch was logged.
+        causes: Causes that have halved the batch already: each is logged once.
     """
 
     def __init__(self, device: Device):
@@ -63,7 +63,7 @@ class BatchRunner:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                full = str(error)  # not the error: its traceback holds what the network had allocated
+                full = str(error)  # not the error: its traceback holds the network's allocations
             else:
                 continue
             batch = None

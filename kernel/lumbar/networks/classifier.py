@@ -1,7 +1,7 @@
 """Stage 2: the network that grades all 25 sites of a study from their crops.
 
-Every slice of every crop goes alone through an image backbone; LSTMs then read first along the five
-slices of a site, then along sites that belong together (the 5th-place write-up, stage 2).
+Every slice of every crop goes alone through an image backbone. LSTMs then read along the five slices of a site,
+and after that along sites that belong together (the 5th-place write-up, stage 2).
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ SMALL_IMAGE = 32  # pixels: the stride of timm's backbones, so the last feature 
 
 
 class Border(StrEnum):
-    """What a window shows where it reaches beyond its volume (``lumbar.grading.crops``)."""
+    """The content of a window where it reaches beyond its volume (``lumbar.grading.crops``)."""
 
     STRETCH = "stretch"  # the part inside, stretched to the window's size
     SHIFT = "shift"  # the nearest window inside; the end slice is repeated
@@ -28,12 +28,17 @@ class Border(StrEnum):
 
 @dataclass(frozen=True)
 class ClassifierConfig:
-    """What a classifier is made of; stored with its weights.
+    """A classifier's architecture; stored with its weights.
 
-    backbone: timm name. sequence: along which sites the LSTMs read, one of ``SEQUENCES``; ``"alone"`` reads
-    every site by itself, to measure what the others tell. border: the crops' border rule it was trained
-    with, one of ``Border``. dropout: before the spinal, foraminal and subarticular head.
-    Raises ValueError for an unknown sequence or border.
+    Attributes:
+        backbone: timm name.
+        sequence: Along which sites the LSTMs read, one of ``SEQUENCES``. ``"alone"`` reads every site by itself, to
+            measure the worth of the others.
+        border: The border rule of the crops that it was trained with, one of ``Border``.
+        dropout: Before the spinal, foraminal and subarticular head.
+
+    Raises:
+        ValueError: The sequence or the border is unknown.
     """
 
     backbone: str
@@ -101,7 +106,7 @@ class ClassifierNetwork(nn.Module):
         return self.head_logits(self.site_features(features))
 
     def site_features(self, features: Tensor) -> Tensor:
-        """Return what the heads read: (B, 25, 5, H) -> (B, 25, H), 2H for ``"level_region"``."""
+        """Return the input of the heads: (B, 25, 5, H) -> (B, 25, H), 2H for ``"level_region"``."""
         return self.relate(features.unflatten(1, (len(GROUPS), len(LEVELS)))).flatten(1, 2)
 
     def head_logits(self, sites: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""Stage 1: the network that says on which slice and where in it every site of a description lies.
+"""Stage 1: the network that finds the slice, and the place in it, of every site of a description.
 
-One network serves one description. Two branches look at the same slices, each slice with its two
-neighbours as channels: a U-Net *segmenter* marks the place within a slice, a *pointer* reads all slices
-in order and marks the slice (the 5th-place write-up, stage 1).
+One network serves one description. Two branches read the same slices, each slice with its two neighbours as
+channels. A U-Net, the *segmenter*, marks the place within a slice. The *pointer* reads all slices in order and marks
+the slice (the 5th-place write-up, stage 1).
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,17 @@ from lumbar.sites import class_count
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """What a detector network is made of; stored with its weights.
+    """A detector network's architecture; stored with its weights.
 
-    description: which series it reads. encoder: timm name of the segmenter's encoder.
-    feature_levels: how many of the encoder's feature maps the decoder uses, finest first.
-    decoder_channels: one entry a decoder block, coarsest first, as many as feature levels.
-    pointer_encoder: timm name. pointer: ``"lstm"`` or ``"transformer"``. hidden: the LSTM's state per
-    direction or the transformer's width. max_length: slices of the network's input (D).
+    Attributes:
+        description: The series that it reads.
+        encoder: timm name of the segmenter's encoder.
+        feature_levels: How many of the encoder's feature maps the decoder uses, finest first.
+        decoder_channels: One entry per decoder block, coarsest first, as many as feature levels.
+        pointer_encoder: timm name.
+        pointer: ``"lstm"`` or ``"transformer"``.
+        hidden: The LSTM's state per direction, or the transformer's width.
+        max_length: Slices of the network's input (D).
     """
 
     description: str
@@ -93,7 +97,7 @@ class Segmenter(nn.Module):
 
 
 class Pointer(nn.Module):
-    """Slices in order -> one logit a class and slice, through an LSTM or a transformer."""
+    """Slices in order -> one logit per class and slice, through an LSTM or a transformer."""
 
     def __init__(self, config: DetectorConfig, pretrained: bool = False, weights_file: str | None = None):
         super().__init__()
@@ -195,8 +199,10 @@ class DetectorNetwork(nn.Module):
     def forward(self, grid: Tensor) -> tuple[Tensor, Tensor]:
         """Return segmenter logits (B, class, D, 256, 256) and pointer logits (B, class, D).
 
-        grid: (B, D, 256, 256), values 0..1, padded at the end with zero slices. Every slice is computed;
-        inference takes the shorter way of ``lumbar.grading.point_search``.
+        Every slice is computed. Inference takes the shorter way of ``lumbar.grading.point_search``.
+
+        Args:
+            grid: (B, D, 256, 256), values 0..1, padded at the end with zero slices.
         """
         slices = neighbours(grid)
         logits = self.segmenter(slices.flatten(0, 1)).unflatten(0, grid.shape[:2]).transpose(1, 2)
@@ -206,7 +212,7 @@ class DetectorNetwork(nn.Module):
 def neighbours(grid: Tensor) -> Tensor:
     """Stack each slice with the one before and the one after it: (B, D, H, W) -> (B, D, 3, H, W).
 
-    Beyond the ends there is a zero slice. In memory the three lie side by side, as the networks want them.
+    Beyond the ends there is a zero slice. The three lie side by side in memory, as channels-last layers read them.
     """
     return F.pad(grid, (0, 0, 0, 0, 1, 1)).unfold(1, 3, 1).contiguous().movedim(-1, 2)
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from lumbar.networks.fusion.onednn import LAYERS
 
-BATCH_CPU = 8  # float32 slices a pass, twice as many short ones; more gain at most 5% and take 0.4 GB
+BATCH_CPU = 8  # float32 slices per pass, twice as many short ones; more gain at most 5% and take 0.4 GB
 BATCH_CUDA = 64
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
-# Whose weights are kept in the autocast type. Exactly these: what is derived from them may cast for itself.
+# Weights of these layers are kept in the autocast type. Exactly these: subclasses may cast for themselves.
 CAST = (nn.Conv2d, Conv2dSame, nn.ConvTranspose2d, nn.Linear, *LAYERS.values())
 CPU_BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of /proc/cpuinfo; "bf16" is Arm's
 
@@ -25,7 +25,7 @@ class DeviceMemoryError(Exception):
 
 
 class DeviceError(Exception):
-    """The device that was asked for does not work."""
+    """The requested device does not work."""
 
 
 class NotFiniteError(ArithmeticError):
@@ -70,12 +70,14 @@ class Device:
         """Move a network here, its convolutions and linear layers in the type they compute in.
 
         They are most of the weights: half the memory, and nothing to cast at every study. The results are
-        autocast's own. Back in float32 they are what was rounded; what float16 can't hold stays as it is.
+        autocast's own. Back in float32 they keep the rounded values. A weight beyond float16's range stays float32.
         """
         network.to(self.torch)
         kind = self.autocast_type or torch.float32
         encoders = [m for m in network.modules() if isinstance(m, nn.TransformerEncoderLayer)]
-        one_type = {m for encoder in encoders for m in encoder.modules()}  # whose short way wants it so
+        one_type = {
+            m for encoder in encoders for m in encoder.modules()
+        }  # PyTorch's fast path needs one dtype in the layer
         for module in network.modules():
             if type(module) not in CAST or module in one_type or module.weight.dtype == kind:
                 continue
@@ -100,9 +102,9 @@ def without_tf32() -> Iterator[None]:
 def keep_freed_memory() -> None:
     """Let this process keep the memory that tensors free for the next ones.
 
-    glibc gives large blocks back to the system at once, and getting them again costs a page fault for every
-    4 kB: a tenth of a convolution's time, a third of a training step's. As not every block fits where one was
-    freed, it takes more memory, in training up to half as much again. Other C libraries are left as they are.
+    glibc gives large blocks back to the system at once. Getting them again costs a page fault for every 4 kB: a tenth
+    of a convolution's time, a third of a training step's. As not every block fits where one was freed, the process
+    takes more memory, in training up to half as much again. Other C libraries are left as they are.
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
@@ -111,13 +113,13 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """Give back to the system, once, what is free now between the blocks that this process holds."""
+    """Give back to the system, once, the free memory between the blocks that this process holds."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory ran out, the device's or the host's."""
+    """Return whether an error means that memory ran out, the device's or the host's."""
     if isinstance(error, MemoryError | DeviceMemoryError | torch.cuda.OutOfMemoryError):
         return True
     # The CPU allocator, cuDNN and cuBLAS raise plain RuntimeErrors.
@@ -133,14 +135,20 @@ def finite(result: Tensor, cause: str) -> Tensor:
 
 
 def choose_device(device: str = "auto", precision: str = "auto") -> Device:
-    """Choose the device and the precision: ``auto|cuda|cpu`` and ``auto|amp|fp32``.
+    """Choose the device and the precision.
 
-    A CUDA device counts only after a small operation has run on it: an image's torch may have no kernels
-    for an old card, and ``torch.cuda.is_available()`` is True all the same. AMP is float16 on CUDA and
-    bfloat16 on a CPU that has it in hardware; elsewhere ``amp`` means float32, said in ``reason``.
-    Raises DeviceError if ``cuda`` was asked for and does not work.
+    A CUDA device counts only after a small operation has run on it. ``torch.cuda.is_available()`` is not enough:
+    a machine's torch may have no kernels for an old card. AMP is float16 on CUDA and bfloat16 on a CPU that has it in
+    hardware. Elsewhere ``amp`` means float32, and ``reason`` notes it.
+
+    Args:
+        device: "auto", "cuda" or "cpu".
+        precision: "auto", "amp" or "fp32".
+
+    Raises:
+        DeviceError: ``device`` is "cuda" and does not work.
     """
-    usable, why = (False, "asked for") if device == "cpu" else try_cuda()
+    usable, why = (False, "requested") if device == "cpu" else try_cuda()
     if device == "cuda" and not usable:
         raise DeviceError(f"--device cuda: {why}; take --device auto or cpu")
     if usable:

@@ -1,4 +1,4 @@
-"""The two families of the authors' networks: what their notebooks fix and a checkpoint does not say."""
+"""The two families of the authors' networks: settings of their notebooks that a checkpoint does not hold."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,8 @@ from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 class Family:
     """How a family's heatmaps become points, its crops' border rule, and its networks' slices.
 
-    max_length: by description, the slices of a detector's input; a longer volume is squeezed.
+    Attributes:
+        max_length: By description, the slices of a detector's input. A longer volume is squeezed.
     """
 
     name: str

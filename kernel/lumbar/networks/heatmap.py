@@ -1,4 +1,4 @@
-"""Points to heatmaps and heatmaps to points: the inverse pair between a place and what stage 1 sees.
+"""Points to heatmaps and heatmaps to points: the inverse pair between a place and stage 1's target.
 
 Everything is on the detector's grid, axis order (class, slice, row, column), indices from 0.
 """
@@ -10,7 +10,7 @@ from torch import Tensor
 from lumbar.grids import CROP_OFFSETS
 
 SIGMA = 4.0  # pixels of the 256 grid
-DECAY = 0.5  # a slice away
+DECAY = 0.5  # per slice away
 REACH = 2  # slices to either side that still carry some of the label
 
 
@@ -21,12 +21,22 @@ def points_to_heatmap(
     decay: float = DECAY,
     reach: int = REACH,
 ) -> np.ndarray:
-    """Draw one gaussian a point, peak 1, fading by ``decay`` a slice over ``reach`` slices.
+    """Draw one gaussian per point, peak 1, fading by ``decay`` per slice over ``reach`` slices.
 
-    points: (n, 3) slice, row, column on the grid, rounded here to whole pixels; a row with NaN is an
-    unlabelled class and stays zero. shape: (slice, row, column). Returns (n, *shape) float32. Near the
-    first and last slice only the slices that exist are written. Source: write-up, gaussian expanding label.
-    Raises ValueError for a point outside the grid.
+    Near the first and last slice only the slices that exist are written.
+
+    Args:
+        points: (n, 3) slice, row, column on the grid, rounded here to whole pixels. A row with NaN is an unlabelled
+            class and stays zero.
+        shape: (slice, row, column).
+
+    Returns:
+        (n, *shape) float32.
+
+    Raises:
+        ValueError: A point lies outside the grid.
+
+    Source: write-up, gaussian expanding label.
     """
     heatmap = np.zeros((len(points), *shape), np.float32)
     rows, columns = np.arange(shape[1]), np.arange(shape[2])
@@ -49,8 +59,10 @@ def points_to_heatmap(
 def logits_to_heatmap(segmenter_logits: Tensor, pointer_logits: Tensor, present: Tensor) -> Tensor:
     """Return sigmoid(segmenter) * sigmoid(pointer) * present as float32 (..., class, slice, row, column).
 
-    segmenter_logits: (..., class, slice, row, column). pointer_logits: (..., class, slice). present:
-    (..., slice) bool, false where the slice is all zero: there the heatmap is 0 whatever the logits.
+    Args:
+        segmenter_logits: (..., class, slice, row, column).
+        pointer_logits: (..., class, slice).
+        present: (..., slice) bool, false where the slice is all zero: there the heatmap is 0 whatever the logits.
     """
     pointer = pointer_logits.float().sigmoid() * present.unsqueeze(-2)
     return segmenter_logits.float().sigmoid() * pointer[..., None, None]
@@ -71,17 +83,25 @@ def peaks_to_points(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose each class's slice and the places on the five slices of its crop.
 
-    value: (class, D), each slice's largest heatmap value. place: (class, D, 2), its row and column.
-    slices: real slices, at least 1. xy: ``"fixed"`` (the peak's place on all five slices) or
-    ``"dynamic"`` (each slice's own; beyond the real slices the end slice's).
-    Returns points (class, 5, 3) int64 of slice, row, column, where the slice is the peak's plus -2..2
-    and may lie outside (the border rule of the crops decides what is seen there), and the values
-    (class, 5) at those places, for a fixed detector the peak's. The peak is the first in (slice, row,
-    column) order among equals. Source: write-up, stage 1, point.
+    The peak is the first in (slice, row, column) order among equals.
+
+    Args:
+        value: (class, D), each slice's largest heatmap value.
+        place: (class, D, 2), its row and column.
+        slices: Real slices, at least 1.
+        xy: ``"fixed"`` (the peak's place on all five slices) or ``"dynamic"`` (each slice's own place; beyond the
+            real slices the end slice's).
+
+    Returns:
+        Points (class, 5, 3) int64 of slice, row, column. The slice is the peak's plus -2..2 and may lie outside: the
+        border rule of the crops applies there. And the values (class, 5) at those places, for a fixed detector the
+        peak's.
+
+    Source: write-up, stage 1, point.
     """
     classes = np.arange(len(value))
     peak = value[:, :slices].argmax(axis=1)  # numpy's argmax is the first of equals
     wanted = peak[:, None] + np.array(CROP_OFFSETS)
-    seen = np.clip(wanted, 0, slices - 1) if xy == "dynamic" else np.broadcast_to(peak[:, None], wanted.shape)
-    points = np.concatenate([wanted[..., None], place[classes[:, None], seen]], axis=-1).astype(np.int64)
-    return points, value[classes[:, None], seen]
+    read = np.clip(wanted, 0, slices - 1) if xy == "dynamic" else np.broadcast_to(peak[:, None], wanted.shape)
+    points = np.concatenate([wanted[..., None], place[classes[:, None], read]], axis=-1).astype(np.int64)
+    return points, value[classes[:, None], read]

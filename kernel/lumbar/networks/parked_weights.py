@@ -1,4 +1,4 @@
-"""Weights of networks that wait for their turn: in a mapped file, so that only those at work are in memory."""
+"""Weights of waiting networks lie in a mapped file, so that only those of working networks are in memory."""
 
 import logging
 import math
@@ -13,16 +13,16 @@ from lumbar.networks.device import give_back_freed_memory
 
 logger = logging.getLogger(__name__)
 
-ALIGNMENT = 64  # bytes, of every tensor in the file: a cache line, what vector instructions like best
+ALIGNMENT = 64  # bytes, of every tensor in the file: a cache line, on which vector instructions are fastest
 # Linux has both; elsewhere all weights stay in memory.
 MAPPABLE = hasattr(os, "posix_fallocate") and hasattr(mmap.mmap, "madvise")
 
 
 class Scratch:
-    """Networks on the CPU whose weights lie in unnamed temporary files, one a network.
+    """Networks on the CPU with their weights in unnamed temporary files, one per network.
 
-    The classifiers of a large ensemble take turns, and a turn is much longer than reading weights: from the
-    system's cache of files where memory is free, else from the disk. A file goes with the process, however it ends.
+    The classifiers of a large ensemble take turns. A turn is much longer than reading the weights, from the system's
+    cache of files where memory is free, else from the disk. A file goes with the process, however it ends.
 
     Args:
         resident_bytes: Weights of the first networks that are kept stay in memory, up to so many bytes.
@@ -34,7 +34,7 @@ class Scratch:
 
     @torch.inference_mode()
     def keep(self, network: nn.Module) -> None:
-        """Move a network's weights into a file, unless they may stay in memory. They stay, too, where no file can be had."""
+        """Move a network's weights into a file, unless they may stay in memory or no file can be made."""
         parameters = network.named_parameters(
             remove_duplicate=False
         )  # ``_apply`` moves one as often as it is named
@@ -45,7 +45,7 @@ class Scratch:
             return
         try:
             with tempfile.TemporaryFile() as file:
-                os.posix_fallocate(file.fileno(), 0, size)  # a full disk says so now, not as a SIGBUS
+                os.posix_fallocate(file.fileno(), 0, size)  # a full disk fails here, not later with SIGBUS
                 mapped = mmap.mmap(file.fileno(), size)
         except OSError as error:
             logger.warning("no scratch file for %d MB of weights (%s): kept in memory", size >> 20, error)
@@ -60,7 +60,7 @@ class Scratch:
             offset += aligned(tensor)
             return flat.as_strided(tensor.shape, tensor.stride()).copy_(tensor)
 
-        network._apply(moved)  # what ``to`` is made of
+        network._apply(moved)  # ``to`` consists of this call
         self.maps[id(network)] = mapped
         self.release(network)
         give_back_freed_memory()  # small blocks of this network lie between the large ones: holes that few fit
@@ -68,7 +68,7 @@ class Scratch:
     def release(self, network: nn.Module) -> None:
         """Let the memory of a network's weights go until they are read again."""
         if id(network) in self.maps:
-            self.maps[id(network)].madvise(mmap.MADV_DONTNEED)  # shared: what was written is in the file
+            self.maps[id(network)].madvise(mmap.MADV_DONTNEED)  # shared: the file has all that was written
 
 
 def aligned(tensor: Tensor) -> int:

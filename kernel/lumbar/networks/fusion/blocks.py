@@ -1,4 +1,4 @@
-"""Parts of networks written anew for inference: they compute what the parts do that they are made from."""
+"""Parts of networks written anew for inference, with the same results as the parts that they replace."""
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +8,10 @@ from lumbar.networks.detector import DecoderBlock
 
 
 class FusedDecoderBlock(nn.Module):
-    """A decoder block whose batch norms are folded, with its first convolution before the enlargement.
+    """A decoder block with folded batch norms and its first convolution before the enlargement.
 
     Enlarging by repetition and then convolving 3 x 3 is one transposed convolution 4 x 4 with stride 2: each
-    pixel of the large image sees 2 x 2 small ones.
+    pixel of the large image depends on 2 x 2 small ones.
     """
 
     def __init__(self, block: DecoderBlock):
@@ -51,7 +51,7 @@ def set_weight(convolution: nn.Module, weight: Tensor) -> None:
 
 
 class SmallBatches(nn.Sequential):
-    """Modules that see a few images at a time, so that what one gives is still in the cache for the next."""
+    """Modules that take a few images at a time, so that the result of one is still in the cache for the next."""
 
     IMAGES = 4  # 2 MB each in float32 behind a regnet's first convolution
 

@@ -1,8 +1,8 @@
 """Layers for a CPU that apply the activation behind them before the result is stored.
 
 oneDNN, torch's library for convolutions on CPUs, computes a layer and its activation in one pass over memory. torch
-offers that to its compiler only, under names that are not public: ``rewrite`` compares what they give and leaves a
-network as it is where they are missing or differ.
+offers that to its compiler only, under names that are not public. ``rewrite`` compares the results, and leaves a
+network as it is where the operations are missing or differ.
 """
 
 import torch
@@ -10,7 +10,7 @@ from timm.layers import GELU, GELUTanh
 from torch import Tensor, nn
 
 NONE = ("none", [], "")
-# What oneDNN calls them: name, numbers, variant.
+# Their names in oneDNN: name, numbers, variant.
 ACTIVATIONS = {
     nn.ReLU: lambda _: ("relu", [], ""),
     nn.SiLU: lambda _: ("swish", [], ""),
@@ -29,18 +29,21 @@ OPERATIONS = (
 
 
 def available() -> bool:
-    """Tell whether this torch has the operations."""
+    """Return whether this torch has the operations."""
     return torch.backends.mkldnn.is_available() and all(
         hasattr(torch.ops.mkldnn, name) for name in OPERATIONS
     )
 
 
 class ActivatedLayer(nn.Module):
-    """A layer and an activation, on the layer's tensors. Autocast does not see it: it casts for itself.
+    """A layer and an activation, on the layer's tensors. Autocast skips this operator, so it casts its input itself.
 
-    oneDNN works on weights in an order of its own, which costs a twentieth of a pass over few images when done at
-    every call. ``ordered`` keeps a copy in that order; it is made at the first call and forgotten when the layer
-    moves or changes its type, not when somebody writes into its weights: a fused network is not loaded into.
+    oneDNN orders the weights in its own way. Ordering them at every call costs a twentieth of a pass over few images.
+
+    Args:
+        ordered: Keep a copy of the weights in oneDNN's order. It is made at the first call and dropped when the layer
+            moves or changes its type. Writing into the weights does not drop it: no weights are loaded into a fused
+            network.
     """
 
     def __init__(self, layer: nn.Module, activation: nn.Module | None, ordered: bool = False):

@@ -1,11 +1,15 @@
 """Networks rewritten to compute the same with fewer operations, for inference only.
 
-Batch norms are folded into the convolutions before them. A decoder block's convolution over an image that was
-just enlarged is done on the small image, as a transposed one: taps that meet the same small pixel are added up
-beforehand, which leaves 16 of 36 products. A block's layer scale is folded into the linear layer before it, so that
-with AMP the sum over all blocks stays in the short type. On a CPU, activations join the layer before them, linear
-layers go to the faster of torch's two libraries, and a detector's weights are kept in that library's order
-(``onednn``); a pointer's early stages see a few images at a time. All are exact but for rounding.
+All rewrites are exact but for rounding:
+
+* Batch norms are folded into the convolutions before them.
+* A decoder block's convolution over a freshly enlarged image is done on the small image, as a transposed one. Taps
+  that meet the same small pixel are added up beforehand, which leaves 16 of 36 products.
+* A block's layer scale is folded into the linear layer before it. With AMP the sum over all blocks then stays in the
+  short type.
+* On a CPU, activations join the layer before them, and linear layers go to the faster of torch's two libraries. A
+  detector's weights are kept in that library's order (``onednn``).
+* On a CPU, a pointer's early stages take a few images at a time.
 """
 
 import copy
@@ -39,7 +43,7 @@ def fuse(network: DetectorNetwork | ClassifierNetwork, device: Device) -> Detect
     fused = copy_modules(network)
     detects = isinstance(network, DetectorNetwork)
     parts = detector_parts() if detects else classifier_parts()
-    # A detector is small and sees few slices at a time. Classifiers may wait in a file: their copy would not.
+    # A detector is small and takes few slices at a time. Classifiers may wait in a file: their copy would not.
     suit = partial(suit_cpu, ordered=detects)
     for name, fold, image, function in parts:
         part = checked(fused.get_submodule(name), fold, image, function)
@@ -50,7 +54,7 @@ def fuse(network: DetectorNetwork | ClassifierNetwork, device: Device) -> Detect
 
 
 def detector_parts() -> list[tuple[str, Callable, Tensor, Callable]]:
-    """Return what of a detector is rewritten: its name, how it is folded, an image, how it is called."""
+    """Return the rewritten parts of a detector: name, function that folds it, an image, how it is called."""
     image = noise(3, DETECTOR_GRID)
     return [
         ("segmenter", fold_segmenter, image, lambda segmenter: segmenter),
@@ -63,7 +67,7 @@ def classifier_parts() -> list[tuple[str, Callable, Tensor, Callable]]:
 
 
 def copy_modules(network: nn.Module) -> nn.Module:
-    """Return a copy whose modules may be changed; tensors are shared, so an ensemble is never there twice."""
+    """Return a copy with modules that may be changed. Tensors are shared: an ensemble is never in memory twice."""
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     return copy.deepcopy(network, shared)
 
@@ -73,11 +77,13 @@ def noise(channels: int, size: int) -> Tensor:
 
 
 def checked(network: nn.Module, rewrite: Callable, image: Tensor, function: Callable) -> nn.Module:
-    """Return a rewritten copy of the network, or the network where the copy does not give the same.
+    """Return a rewritten copy of the network, or the network itself if the copy's results differ.
 
-    function: network -> what of it is rewritten, a callable of ``image``. A bundle may name any of timm's
-    networks: one whose convolution feeds more than its batch norm must not be folded. Nor is it sure that a torch
-    to come has the operations of ``lumbar.networks.fusion.onednn`` as they are now.
+    A bundle may name any of timm's networks, also one with a convolution that feeds more than its batch norm and must
+    not be folded. A later torch may lack the operations of ``lumbar.networks.fusion.onednn`` or change them.
+
+    Args:
+        function: Network -> its rewritten part, a callable of ``image``.
     """
     fused = copy_modules(network)
     with torch.inference_mode():
@@ -90,12 +96,12 @@ def checked(network: nn.Module, rewrite: Callable, image: Tensor, function: Call
             return network
     if (given - expected).abs().max() <= TOLERANCE * expected.abs().max():
         return fused
-    logger.warning("%s: gives something else when fused; left as it is", type(network).__name__)
+    logger.warning("%s: other results when fused; left as it is", type(network).__name__)
     return network
 
 
 def fold_segmenter(segmenter: Segmenter, function: Callable, image: Tensor) -> None:
-    """Fold it, then let the decoder's first convolutions work before the enlargement."""
+    """Fold a segmenter, and move its decoder's first convolutions before the enlargement."""
     fold(segmenter, function, image)
     for number, block in enumerate(segmenter.decoder):
         segmenter.decoder[number] = FusedDecoderBlock(block)
@@ -107,7 +113,7 @@ def fold(network: nn.Module, function: Callable, image: Tensor) -> None:
 
 
 def fold_batch_norms(network: nn.Module, function: Callable, image: Tensor) -> None:
-    """Fold each batch norm that reads the very tensor a convolution gave into that convolution, in place.
+    """Fold each batch norm that reads a convolution's own output tensor into that convolution, in place.
 
     The activations that timm keeps inside its batch norms stay in their place.
     """
@@ -123,9 +129,9 @@ def fold_batch_norms(network: nn.Module, function: Callable, image: Tensor) -> N
 def direct_readers(
     makers: list[nn.Module], readers: list[nn.Module], run: Callable[[], object]
 ) -> list[tuple[nn.Module, nn.Module]]:
-    """Return which reader reads the very tensor that which maker gave, while ``run`` runs them.
+    """Return the pairs of a maker and a reader of its own output tensor, while ``run`` runs them.
 
-    A reader that reads something else as well is left out.
+    A reader of further tensors is left out.
     """
     made: dict[int, tuple[nn.Module, Tensor]] = {}  # by the tensor's identity; held, so that it stays unique
     read: dict[nn.Module, list[nn.Module | None]] = {}
@@ -145,7 +151,7 @@ def direct_readers(
 
 
 def fold_layer_scales(network: nn.Module) -> None:
-    """Fold convnext's factor a channel at a block's end into the layer before it, in place."""
+    """Fold convnext's factor per channel at a block's end into the layer before it, in place."""
     for block in network.modules():
         if isinstance(block, ConvNeXtBlock) and block.gamma is not None:
             last, scale = block.mlp.fc2, block.gamma.detach()
@@ -155,7 +161,7 @@ def fold_layer_scales(network: nn.Module) -> None:
 
 
 def suit_cpu(network: nn.Module, function: Callable, image: Tensor, ordered: bool) -> None:
-    """Join what oneDNN does in one pass over memory, and let an encoder's early stages see few images at once."""
+    """Join layers that oneDNN computes in one pass over memory, and pass few images at once through early stages."""
     join_activations(network, function, image, ordered)
     for module in list(network.modules()):
         if isinstance(module, FeatureListNet):
@@ -163,10 +169,12 @@ def suit_cpu(network: nn.Module, function: Callable, image: Tensor, ordered: boo
 
 
 def join_activations(network: nn.Module, function: Callable, image: Tensor, ordered: bool = False) -> None:
-    """Join each activation to the layer whose very result it reads, and replace all linear layers, in place.
+    """Join each activation to the layer before it, and replace all linear layers, in place.
 
-    ordered: replace all others too, and let them keep their weights in oneDNN's order.
-    Only layers that are called as such: an attention reads its output layer's weights itself.
+    Only layers that are called are replaced: an attention reads its output layer's weights itself.
+
+    Args:
+        ordered: Replace all other layers too, and keep their weights in oneDNN's order.
     """
     names = {module: name for name, module in network.named_modules()}
     layers = [module for module in names if type(module) in onednn.LAYERS]
@@ -181,7 +189,7 @@ def join_activations(network: nn.Module, function: Callable, image: Tensor, orde
 
 
 def batch_early_stages(encoder: FeatureListNet) -> None:
-    """Let the stages whose maps are large see a few images at a time, if nobody else reads what they give."""
+    """Pass a few images at a time through stages with large maps, if no later stage reads their results."""
     reduction = {info["module"].replace(".", "_"): info["reduction"] for info in encoder.feature_info.info}
     large = [number for number, name in enumerate(encoder) if reduction.get(name, LARGE + 1) <= LARGE]
     early = list(encoder)[: large[-1] + 1] if large else []
