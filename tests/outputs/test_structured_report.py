@@ -1,8 +1,11 @@
 """Structured reports say what the findings say, and a validator that knows the standard has no objection."""
 
 import json
+import logging
 import shutil
 import subprocess
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pydicom
@@ -11,6 +14,7 @@ import pytest
 import infer
 from lumbar.outputs import structured_report
 from lumbar.outputs.findings import study_findings
+from lumbar.reading.dicom_file import HEADER_BYTES
 from lumbar.reading.references import SeriesRef, StudyRef
 from lumbar.sites import AXIAL_T2, SEVERITIES
 from tests.making.dicom_writer import write_slice
@@ -95,6 +99,37 @@ def test_an_image_that_says_too_little_costs_its_study_s_report_alone(written, m
     monkeypatch.setattr(structured_report, "structured_report", refuse)
     ref = StudyRef("7", (SeriesRef("1", folder / "images", AXIAL_T2),))
     assert structured_report.write_structured_reports((ref,), folder) == ["7.dcm: ValueError: refused"]
+
+
+@needs_highdicom
+def test_the_log_says_how_many_reports_were_written_in_one_line(written, caplog):
+    folder, ref = written[1].parent, StudyRef("7", (SeriesRef("1", written[1].parent / "images", AXIAL_T2),))
+    shutil.copy(folder / "7.json", folder / "8.json")
+    caplog.set_level(logging.INFO)
+    assert structured_report.write_structured_reports((ref, replace(ref, study_id="8")), folder) == []
+    assert [r.getMessage() for r in caplog.records] == [
+        f"structured reports: 2 written to {folder}, 0 failed"
+    ]
+    assert logging.getLogger("highdicom").level == logging.NOTSET
+
+
+def test_a_deflated_file_costs_no_more_memory_than_a_header(tmp_path):
+    image = pydicom.Dataset()
+    image.SOPInstanceUID, image.SOPClassUID = "1.2.3", pydicom.uid.MRImageStorage
+    image.add_new((0x0009, 0x0010), "LO", "PRIVATE")
+    image.add_new((0x0009, 0x1001), "OB", bytes(200_000_000))
+    image.file_meta = pydicom.dataset.FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    image.save_as(tmp_path / "1.dcm", enforce_file_format=True)
+    del image
+    study = StudyRef("7", (SeriesRef("1", tmp_path, AXIAL_T2),))
+    wanted = {"findings": [{"points": [{"sop_instance_uid": "1.2.3"}]}]}
+    assert (tmp_path / "1.dcm").stat().st_size < 300_000
+    tracemalloc.start()
+    images = structured_report.referenced_images(study, wanted)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert list(images) == ["1.2.3"] and peak < 5 * HEADER_BYTES
 
 
 def test_without_highdicom_it_says_what_to_install(tmp_path, monkeypatch, capsys):

@@ -5,8 +5,10 @@ where no point is known) with the severity, the three probabilities and the firs
 Needs highdicom, which is no requirement of inference. Codes that the standard lacks are of our own scheme.
 """
 
+import contextlib
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +56,7 @@ def write_structured_reports(studies: tuple[StudyRef, ...], folder: Path) -> lis
 
     A study that was not graded, or has no image that the points name, has no report.
     """
-    failures = []
+    written, failures = 0, []
     for study in studies:
         file = folder / f"{study.study_id}.json"
         if not file.is_file():
@@ -64,12 +66,26 @@ def write_structured_reports(studies: tuple[StudyRef, ...], folder: Path) -> lis
             with gathered_warnings(f"study {study.study_id}"):
                 images = referenced_images(study, findings)
             if findings["graded"] and images:
-                with atomic_path(file.with_suffix(".dcm")) as beside:
+                with atomic_path(file.with_suffix(".dcm")) as beside, quiet_highdicom():
                     structured_report(findings, images).save_as(beside, enforce_file_format=True)
+                written += 1
         except Exception as error:  # highdicom is strict about what an image must say of itself
             logger.exception("study %s: no structured report", study.study_id)
             failures.append(f"{file.with_suffix('.dcm').name}: {type(error).__name__}: {error}")
+    logger.info("structured reports: %d written to %s, %d failed", written, folder, len(failures))
     return failures
+
+
+@contextlib.contextmanager
+def quiet_highdicom() -> Iterator[None]:
+    """Leave out highdicom's progress inside a ``with`` block: it logs seven lines of information per report."""
+    library = logging.getLogger("highdicom")
+    level = library.level
+    library.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        library.setLevel(level)
 
 
 def referenced_images(study: StudyRef, findings: dict) -> dict[str, Dataset]:

@@ -112,7 +112,7 @@ def parse(path: Path, tags: list[int] | None, pixels: bool = True) -> pydicom.Fi
                 "too_large", f"{path}: got {status.st_size} bytes, expected at most {MAX_FILE_BYTES}"
             )
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES)
+            data = file.read(status.st_size)
     except FileNotFoundError as error:
         raise DicomError("broken_link", f"{path}: got a link that leads nowhere") from error
     except PermissionError as error:
