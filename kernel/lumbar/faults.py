@@ -62,6 +62,7 @@ ODDITIES = {
     "same_number": "files of a series share an instance number: ordered by another tag",
     "mixed_sizes": "slices of a series differ in size: resized to the first one's",
     "no_orientation": "slices without orientation: their points have no place in the patient",
+    "turned": "rows or columns run against the usual direction: pictures are turned, points count in the own ones",
     "derived_used": "pictures that were made after the examination are graded, as there are no others",
     "shared_uid": "one StudyInstanceUID covers several patients or dates: taken for as many studies",
     "no_spacing": "slices without the size of a pixel: their points have no place in the patient",

@@ -74,6 +74,7 @@ def marked_point(volume: Volume, places: Places, number: int) -> dict:
         "series_id": header.series_id,
         "sop_instance_uid": header.sop_instance_uid,
         "instance_number": header.instance_number,
+        "frame_number": header.frame,
         "row": native[0],
         "column": native[1],
         "patient_mm": None if patient is None else list(patient),

@@ -4,7 +4,7 @@ import io
 import stat
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from lumbar.faults import DicomError
+from lumbar.reading.orientation import AS_STORED, Turn, to_own, turned, turned_pair
 from lumbar.reading.pixel_header import PIXEL_KEYWORDS, pixel_keyword
 from lumbar.reading.pixels import decode_frames
 from lumbar.reading.tags import Notes, finite_numbers, frame_geometry, tag_value, whole_number
@@ -28,6 +29,11 @@ KEYWORDS = (
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated", "BitsStored"),
     *("HighBit", "PixelRepresentation", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", *PIXEL_KEYWORDS),
+    *(
+        f"{keyword.removesuffix('Data')}Padding{end}"
+        for keyword in PIXEL_KEYWORDS
+        for end in ("Value", "RangeLimit")
+    ),
 )
 TAGS = [tag_for_keyword(keyword) for keyword in KEYWORDS]
 
@@ -36,10 +42,16 @@ TAGS = [tag_for_keyword(keyword) for keyword in KEYWORDS]
 class Slice:
     """One image: stored pixel values and where they lie.
 
-    ``pixels`` (row, column), integers or floats as stored, inverted where the file says that less is brighter;
-    ``position`` (x, y, z) of the first pixel's centre in mm, DICOM's LPS frame (+x = the patient's left);
-    ``orientation`` (6,) direction cosines of increasing column, then of increasing row; ``spacing`` (between
-    rows, between columns) in mm. What the file does not say is None, or "" for the UID.
+    What the file does not say is None, or "" for the UID. Geometry is that of the file's own picture.
+
+    Attributes:
+        pixels: (row, column), integers or floats as stored, inverted where the file says that less is brighter,
+            padding as dark as the darkest pixel; turned as ``turn`` says.
+        position: (x, y, z) of the own first pixel's centre in mm, DICOM's LPS frame (+x = the patient's left).
+        orientation: (6,) direction cosines of increasing column, then of increasing row.
+        spacing: Between rows, between columns, in mm.
+        frame: Number from 1 in a file of several frames, None in a file of one.
+        turn: From the own picture to the usual directions.
     """
 
     pixels: np.ndarray
@@ -50,6 +62,26 @@ class Slice:
     instance_number: int | None
     sop_instance_uid: str
     name: str
+    frame: int | None = None
+    turn: Turn = AS_STORED
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the own picture."""
+        return turned_pair(self.pixels.shape, self.turn)
+
+    @property
+    def corner(self) -> tuple[float, float, float] | None:
+        """Position in mm of the first pixel of the turned picture, None where the own one's is unknown."""
+        if self.turn == AS_STORED or None in (self.position, self.orientation, self.spacing):
+            return self.position
+        row, column = to_own(self.turn, self.shape, 0, 0)
+        steps = np.reshape(self.orientation, (2, 3)) * [[self.spacing[1] * column], [self.spacing[0] * row]]
+        return tuple((np.array(self.position) + steps.sum(axis=0)).tolist())
+
+    def turned(self, turn: Turn) -> "Slice":
+        """Return the slice, as it was stored, turned."""
+        return replace(self, pixels=turned(self.pixels, turn), turn=turn)
 
 
 def read_file(path: Path, wanted: tuple[int, ...] | None = None) -> tuple[list[Slice], Notes]:
@@ -85,6 +117,7 @@ def read_file(path: Path, wanted: tuple[int, ...] | None = None) -> tuple[list[S
                 instance_number,
                 uid,
                 path.name if len(frames) == 1 else f"{path.name}#{index + 1}",
+                None if len(frames) == 1 else index + 1,
             )
         )
     return slices, notes

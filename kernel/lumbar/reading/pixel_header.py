@@ -20,7 +20,11 @@ PIXEL_KEYWORDS = {"PixelData": (8, 16, 32), "FloatPixelData": (32,), "DoubleFloa
 
 @dataclass(frozen=True)
 class Declared:
-    """What a header declares of its pixels; a frame has one sample a pixel."""
+    """What a header declares of its pixels; a frame has one sample a pixel.
+
+    A sample is the ``bits_stored`` bits of its word up to ``high_bit`` (PS3.5 8.1.1); the bits below may hold
+    anything, in older files an overlay.
+    """
 
     keyword: str
     syntax: UID
@@ -30,6 +34,7 @@ class Declared:
     photometric: str
     bits_allocated: int
     bits_stored: int
+    high_bit: int
     signed: int
 
     @property
@@ -83,24 +88,29 @@ def pixel_keyword(dataset: FileDataset, where: str) -> str:
     raise DicomError("not_an_image", f"{where}: got {storage.name}, expected an image; it is left out")
 
 
-def _read_bits(dataset: FileDataset, keyword: str, where: str, notes: Notes) -> tuple[int, int, int]:
-    """Return BitsAllocated, BitsStored and PixelRepresentation; the latter two have usual values."""
+def _read_bits(dataset: FileDataset, keyword: str, where: str, notes: Notes) -> tuple[int, int, int, int]:
+    """Return BitsAllocated, BitsStored, HighBit and PixelRepresentation; the latter three have usual values."""
     allocated = whole_number(dataset, "BitsAllocated", notes)
     if allocated not in PIXEL_KEYWORDS[keyword]:
         allowed = " or ".join(map(str, PIXEL_KEYWORDS[keyword]))
         message = f"{where}: got BitsAllocated {allocated}, expected {allowed} for {keyword}"
         raise DicomError("bad_header", message)
     if keyword != "PixelData":
-        return allocated, allocated, 0
+        return allocated, allocated, allocated - 1, 0
     stored = whole_number(dataset, "BitsStored", notes)
     if stored is None or not 1 <= stored <= allocated:
         notes.append(("assumed_bits", f"BitsStored is absent or impossible: taken as {allocated}"))
         stored = allocated
+    high = whole_number(dataset, "HighBit", notes)
+    if high is None or not stored - 1 <= high < allocated:
+        if high is not None:
+            notes.append(("assumed_bits", f"HighBit is impossible: taken as {stored - 1}"))
+        high = stored - 1
     signed = whole_number(dataset, "PixelRepresentation", notes)
     if signed not in (0, 1):
         notes.append(("assumed_bits", "PixelRepresentation is absent or impossible: taken as 0 (unsigned)"))
         signed = 0
-    return allocated, stored, signed
+    return allocated, stored, high, signed
 
 
 def _transfer_syntax(dataset: FileDataset, where: str) -> UID:

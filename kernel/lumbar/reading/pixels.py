@@ -10,7 +10,7 @@ from pydicom.uid import RLELossless
 
 from lumbar.faults import DicomError
 from lumbar.reading.pixel_header import Declared, read_declared
-from lumbar.reading.tags import Notes, frame_numbers, tag_value
+from lumbar.reading.tags import Notes, finite_numbers, frame_numbers, tag_value
 
 # Encoded pixels longer than this times the decoded ones are no honest file: RLE's worst case is 129/128.
 MAX_ENCODED_RATIO, ENCODED_SLACK_BYTES = 2, 2**20
@@ -23,7 +23,8 @@ def decode_frames(dataset: FileDataset, where: str, notes: Notes) -> np.ndarray:
     :param notes: gets what was assumed or ignored.
     :returns: (frame, row, column), integers or floats as stored, native byte order; frames that are
         MONOCHROME1 or have a negative RescaleSlope, but not both, inverted so that more is brighter
-        (integers by bitwise not, which keeps the type and can't overflow; floats negated).
+        (integers by bitwise not, which keeps the type and can't overflow; floats negated). Padding is as dark
+        as the darkest other pixel of its frame.
     :raises DicomError: reasons "truncated", "not_an_image", "bad_header", "colour", "too_large",
         "no_decoder", "undecodable".
     """
@@ -31,7 +32,10 @@ def decode_frames(dataset: FileDataset, where: str, notes: Notes) -> np.ndarray:
     data, representation = _pixel_bytes(dataset, declared.keyword, where)
     _check_length(len(data), declared, where, notes)
     frames = _decode(data, representation, dataset, declared, where)
-    return _more_is_brighter(dataset, declared, frames, notes)
+    frames = _stored_bits(frames, declared, notes)
+    padding = padding_mask(dataset, declared.keyword, frames, notes)
+    frames = _more_is_brighter(dataset, declared, frames, notes)
+    return frames if padding is None else _blacken(frames, padding)
 
 
 def _pixel_bytes(dataset: FileDataset, keyword: str, where: str) -> tuple[bytes, str]:
@@ -88,7 +92,7 @@ def _decode(
             samples_per_pixel=1,
             photometric_interpretation=declared.photometric,
             bits_allocated=declared.bits_allocated,
-            bits_stored=declared.bits_stored,
+            bits_stored=declared.high_bit + 1 if _in_words(declared) else declared.bits_stored,
             pixel_representation=declared.signed,
             extended_offsets=tuple(offsets) if all(offsets) else None,
         )
@@ -106,6 +110,61 @@ def _decode(
         ) from error
     frames = frames.reshape(declared.frames, declared.rows, declared.columns)
     return frames.astype(frames.dtype.newbyteorder("="), copy=not frames.flags.writeable)
+
+
+def _in_words(declared: Declared) -> bool:
+    """Tell whether the syntax keeps whole words, unused bits with them; the others encode the samples alone."""
+    return not declared.syntax.is_encapsulated or declared.syntax == RLELossless
+
+
+def _stored_bits(frames: np.ndarray, declared: Declared, notes: Notes) -> np.ndarray:
+    """Shift the samples of words that HighBit aligns to the left; what lies below them goes.
+
+    Files that say so although no pixel has a bit that high are taken for aligned to the right.
+    """
+    unused = declared.high_bit + 1 - declared.bits_stored
+    if not unused or frames.dtype.kind not in "iu" or not _in_words(declared):
+        return frames
+    bits = declared.bits_stored - declared.signed
+    if frames.min() >= -(2**bits) * declared.signed and frames.max() < 2**bits:
+        notes.append(
+            ("assumed_bits", f"HighBit is {declared.high_bit}, but no pixel reaches it: not shifted")
+        )
+        return frames
+    return frames >> unused
+
+
+def padding_mask(dataset: FileDataset, keyword: str, frames: np.ndarray, notes: Notes) -> np.ndarray | None:
+    """Return which stored pixels are padding (PS3.3 C.7.5.1.1.2), None where the header names no padding.
+
+    Padding is PixelPaddingValue, or all from there to PixelPaddingRangeLimit.
+
+    Args:
+        keyword: The pixel tag; float pixels have padding tags of their own.
+        frames: Stored values, not inverted yet.
+    """
+    kind = keyword.removesuffix("Data")
+    ends = [finite_numbers(dataset, f"{kind}Padding{end}", 1, notes) for end in ("Value", "RangeLimit")]
+    if ends[0] is None:
+        return None
+    first, last = (_as_stored((end or ends[0])[0], frames.dtype) for end in ends)
+    mask = (frames >= min(first, last)) & (frames <= max(first, last))
+    return mask if mask.any() else None
+
+
+def _as_stored(value: float, dtype: np.dtype) -> float:
+    """Return a padding value as pixels have it: some files write 63536 where a signed pixel is -2000."""
+    if dtype.kind not in "iu" or np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
+        return value
+    word = int(value) % 2 ** (8 * dtype.itemsize)
+    return int(np.array(word, f"u{dtype.itemsize}").view(dtype))
+
+
+def _blacken(frames: np.ndarray, padding: np.ndarray) -> np.ndarray:
+    """Set padding, in place, to the smallest other value of its frame, so that it takes none of the contrast."""
+    for frame, mask in zip(frames, padding, strict=True):
+        frame[mask] = frame[~mask].min() if not mask.all() else 0
+    return frames
 
 
 def _check_rle(data: bytes, declared: Declared) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from lumbar.faults import DicomError, Fault
 from lumbar.reading.dicom_file import Slice, read_file
 from lumbar.reading.library_warnings import gathered_warnings
+from lumbar.reading.orientation import AS_STORED, usual_turn
 from lumbar.reading.pixel_header import MAX_FRAMES
 from lumbar.reading.tags import MAX_TILT, Notes, plane_of, tilt
 
@@ -82,7 +83,7 @@ def read_series(
     for (reason, text), count in sorted(notes.items()):
         logger.info("%s: %s (%d files)", folder, text, count)
         faults.append(Fault(str(folder), reason, f"{folder}: {text} ({count} files)"))
-    slices = _in_instance_order(slices)
+    slices = [s.turned(usual_turn(s.orientation, description)) for s in _in_instance_order(slices)]
     for reason, text in _same_numbers(numbers) + _odd_slices(slices):
         logger.info("%s: got %s", folder, text)
         faults.append(Fault(str(folder), reason, f"{folder}: got {text}"))
@@ -99,9 +100,14 @@ def _same_numbers(numbers: list[int | None]) -> Notes:
 
 def _odd_slices(slices: list[Slice]) -> Notes:
     """Say how many slices, given in instance order, differ from the first in size or lack what places them."""
-    first, lost = slices[0].pixels.shape, "their points have no place in the patient"
+    first, lost = slices[0].shape, "their points have no place in the patient"
     odd = (
-        ("mixed_sizes", [s.pixels.shape != first for s in slices], f"not of size {first}; resized to it"),
+        ("mixed_sizes", [s.shape != first for s in slices], f"not of size {first}; resized to it"),
+        (
+            "turned",
+            [s.turn != AS_STORED for s in slices],
+            "with unusual rows or columns; turned to be graded",
+        ),
         ("no_orientation", [not s.orientation for s in slices], f"without ImageOrientationPatient; {lost}"),
         ("no_spacing", [not s.spacing for s in slices], f"without PixelSpacing; {lost}"),
     )

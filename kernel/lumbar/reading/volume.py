@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lumbar.grids import CROP_GRID, DETECTOR_GRID, PERCENTILES, WHITE, rescale, resize
+from lumbar.reading.orientation import AS_STORED, Turn, from_own, to_own, turned_directions, turned_pair
 from lumbar.reading.series import Series, Slice
 from lumbar.sites import AXIAL_T2
 
@@ -13,7 +14,13 @@ TABLE_RANGE = 2**16  # integer slices that span at most this many values go thro
 
 @dataclass(frozen=True)
 class SliceHeader:
-    """What is kept of a slice beside its pixels; as in ``dicom.Slice``, ``shape`` = native (rows, columns)."""
+    """What is kept of a slice beside its pixels, as in ``dicom_file.Slice``; geometry is the file's own.
+
+    Attributes:
+        shape: Own (rows, columns).
+        frame: Number from 1 in a file of several frames, None in a file of one.
+        turn: From the own picture to the one in the grids.
+    """
 
     series_id: str
     instance_number: int | None
@@ -22,6 +29,30 @@ class SliceHeader:
     orientation: tuple[float, ...] | None
     spacing: tuple[float, float] | None
     shape: tuple[int, int]
+    frame: int | None = None
+    turn: Turn = AS_STORED
+
+    @property
+    def usual_shape(self) -> tuple[int, int]:
+        """(rows, columns) of the turned picture."""
+        return turned_pair(self.shape, self.turn)
+
+    @property
+    def usual_spacing(self) -> tuple[float, float] | None:
+        """mm between rows, between columns of the turned picture."""
+        return self.spacing and turned_pair(self.spacing, self.turn)
+
+    @property
+    def usual_orientation(self) -> tuple[float, ...] | None:
+        """(6,) direction cosines of the turned picture."""
+        if self.orientation is None:
+            return None
+        return tuple(turned_directions(np.reshape(self.orientation, (2, 3)), self.turn).ravel().tolist())
+
+    def usual_share(self, row: float, column: float) -> tuple[float, float]:
+        """Return shares 0..1 of the own picture's height and width as those of the turned one's."""
+        row, column = turned_pair((row, column), self.turn)
+        return 1 - row if self.turn[1] else row, 1 - column if self.turn[2] else column
 
 
 @dataclass(frozen=True)
@@ -51,14 +82,17 @@ class Volume:
         return len({header.series_id for header in self.headers})
 
     def native_to_grid(self, slice_index: int, row: float, column: float) -> tuple[float, float]:
-        """Return (row, column) on the 256 grid of a native pixel coordinate of a slice."""
-        rows, columns = self.headers[slice_index].shape
+        """Return (row, column) on the 256 grid of a native pixel coordinate: the file's own rows and columns."""
+        header = self.headers[slice_index]
+        (rows, columns), (row, column) = header.usual_shape, from_own(header.turn, header.shape, row, column)
         return rescale(row, rows, DETECTOR_GRID), rescale(column, columns, DETECTOR_GRID)
 
     def grid_to_native(self, slice_index: int, row: float, column: float) -> tuple[float, float]:
-        """Return the native (row, column) of a coordinate on the 256 grid of a slice."""
-        rows, columns = self.headers[slice_index].shape
-        return rescale(row, DETECTOR_GRID, rows), rescale(column, DETECTOR_GRID, columns)
+        """Return the native (row, column), of the file's own picture, of a coordinate on the 256 grid of a slice."""
+        header = self.headers[slice_index]
+        rows, columns = header.usual_shape
+        usual = rescale(row, DETECTOR_GRID, rows), rescale(column, DETECTOR_GRID, columns)
+        return to_own(header.turn, header.shape, *usual)
 
     def grid_to_patient(
         self, slice_index: int, row: float, column: float
@@ -170,7 +204,9 @@ def build_volume(series: list[Series], description: str) -> Volume:
 def slice_header(series_id: str, one: Slice) -> SliceHeader:
     """Keep what says where a slice's pixels are, without the pixels."""
     where = (one.position, one.orientation, one.spacing)
-    return SliceHeader(series_id, one.instance_number, one.sop_instance_uid, *where, one.pixels.shape)
+    return SliceHeader(
+        series_id, one.instance_number, one.sop_instance_uid, *where, one.shape, one.frame, one.turn
+    )
 
 
 def patient_order(series: list[list[Slice]], description: str) -> tuple[str, np.ndarray]:
@@ -186,8 +222,8 @@ def patient_order(series: list[list[Slice]], description: str) -> tuple[str, np.
     """
     axis = 2 if description == AXIAL_T2 else 0
     slices = [s for one in series for s in one]
-    if all(s.position is not None for s in slices):
-        return "ImagePositionPatient", np.argsort([s.position[axis] for s in slices], kind="stable")
+    if all(s.corner is not None for s in slices):
+        return "ImagePositionPatient", np.argsort([s.corner[axis] for s in slices], kind="stable")
     if all(s.slice_location is not None for s in slices):
         order = np.argsort([s.slice_location for s in slices], kind="stable")
         return "SliceLocation", _along_axis(slices, order, axis)
@@ -199,5 +235,5 @@ def patient_order(series: list[list[Slice]], description: str) -> tuple[str, np.
 
 def _along_axis(slices: list[Slice], order: np.ndarray, axis: int) -> np.ndarray:
     """Reverse an order in which the positions that are known run down the axis."""
-    known = [s.position[axis] for s in (slices[i] for i in order) if s.position is not None]
+    known = [s.corner[axis] for s in (slices[i] for i in order) if s.corner is not None]
     return order[::-1] if len(known) > 1 and known[-1] < known[0] else order

@@ -89,6 +89,7 @@ def place_study(
             message = f"got x {row.x}, y {row.y} ({row.unit}), expected inside {width} x {height}"
             faults.append(LabelFault("outside", where, message))
             continue
+        y, x = headers[own[found[0]]].usual_share(y, x)
         target = targets.setdefault((study, site.description), empty_target(site.description, len(headers)))
         c = row.site - DESCRIPTION_SITES[site.description].start
         target.points[c] = own[found[0]], labelled_pixel(y), labelled_pixel(x)

@@ -148,7 +148,7 @@ def draw_film(key: KeySlice, volume: Volume, places: dict[str, dict[str, Places]
         height=frame.rows,
         where=where,
         alternative=f"{key.description}, {key.title}, {where}, with {count(len(seen) * len(rows), 'point')}",
-        edges=edge_letters(header.orientation, frame),
+        edges=edge_letters(header.usual_orientation, frame),
         marks=tuple(
             place_mark(frame, site, numbers[detector], found, site - start, key.slice_index, detector)
             for detector, found in seen.items()

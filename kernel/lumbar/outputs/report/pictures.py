@@ -35,8 +35,9 @@ class Frame:
 
 def true_aspect(header: SliceHeader) -> float:
     """Return height over width of a slice in the patient; pixels count as square where spacing is unknown."""
-    row, column = header.spacing or (1.0, 1.0)
-    return header.shape[0] * row / (header.shape[1] * column)
+    row, column = header.usual_spacing or (1.0, 1.0)
+    rows, columns = header.usual_shape
+    return rows * row / (columns * column)
 
 
 def fit_frame(
