@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from lumbar.bundle.loading import Bundle
+from lumbar.bundle.placement import ready_bundle
 from lumbar.faults import DataNotFoundError, Fault
 from lumbar.grading.ensemble import site_windows
 from lumbar.grading.patient_points import find_places
 from lumbar.grading.plausibility import Flag, flags
-from lumbar.grading.study_grading import GradedStudy, StudyGrader, ready_bundle
+from lumbar.grading.study_grading import GradedStudy, StudyGrader
 from lumbar.grading.time_limit import Budget, Plan
 from lumbar.networks.classifier import Border
 from lumbar.networks.device import Device, choose_device

@@ -5,8 +5,8 @@ from statistics import median
 
 import numpy as np
 
+from lumbar.bundle.placement import ready_bundle
 from lumbar.grading.ensemble import classify, detect, site_windows
-from lumbar.grading.study_grading import ready_bundle
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.device import choose_device
 from lumbar.reading.listing import find_dataset

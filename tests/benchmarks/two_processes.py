@@ -88,7 +88,8 @@ def serve_reference(connection, bundle: Path, device: str, precision: str) -> No
 
 
 def serve_kernel(connection, bundle: Path, device: str, precision: str) -> None:
-    from lumbar.grading.study_grading import StudyGrader, ready_bundle
+    from lumbar.bundle.placement import ready_bundle
+    from lumbar.grading.study_grading import StudyGrader
     from lumbar.grading.time_limit import Budget, Plan
     from lumbar.networks.device import choose_device, keep_freed_memory
     from lumbar.reading.listing import find_dataset

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lumbar.grading.study_grading import GradedStudy, StudyGrader, ready_bundle
+from lumbar.bundle.placement import ready_bundle
+from lumbar.grading.study_grading import GradedStudy, StudyGrader
 from lumbar.grading.time_limit import Budget, Plan
 from lumbar.networks.classifier import SEQUENCES
 from lumbar.networks.device import choose_device

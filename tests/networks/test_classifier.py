@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from lumbar.bundle.placement import ready_bundle
 from lumbar.grading.ensemble import classify
-from lumbar.grading.study_grading import ready_bundle
 from lumbar.networks.classifier import SEQUENCES, ClassifierConfig, ClassifierNetwork, feature_width
 from lumbar.networks.device import choose_device
 from lumbar.sites import AXIAL_T2

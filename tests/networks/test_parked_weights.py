@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from lumbar.grading import study_grading as grading
+from lumbar.bundle import placement
+from lumbar.bundle.placement import ready_bundle
 from lumbar.grading.ensemble import classify
-from lumbar.grading.study_grading import StudyGrader, ready_bundle
+from lumbar.grading.study_grading import StudyGrader
 from lumbar.grading.time_limit import Budget, Plan
 from lumbar.networks import parked_weights as scratch
 from lumbar.networks.batch_runner import BatchRunner
@@ -42,7 +43,7 @@ def test_a_classifier_in_the_scratch_file_says_the_same(tmp_path, monkeypatch, p
     """With convolutions, linear layers, LSTMs, buffers; in the memory format that it had."""
     device, folder = choose_device("cpu", precision), write_tiny_bundle(tmp_path)
     (kept,) = ready_bundle(folder, device).classifiers
-    monkeypatch.setattr(grading, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(placement, "RESIDENT_BYTES", 0)
     bundle = ready_bundle(folder, device)
     (waiting,) = bundle.classifiers
     assert list(bundle.scratch.maps) == [id(waiting.network)]
@@ -67,7 +68,7 @@ def test_only_a_network_at_work_is_in_memory():
 
 
 def test_a_graded_study_leaves_no_waiting_network_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(grading, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(placement, "RESIDENT_BYTES", 0)
     device = choose_device("cpu", "fp32")
     bundle = ready_bundle(write_tiny_bundle(tmp_path / "bundle"), device)
     (ref, *_) = find_dataset(write_studies(tmp_path / "data")).studies

@@ -3,26 +3,22 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from lumbar.bundle.loading import Bundle, Detector, load_bundle
+from lumbar.bundle.loading import Bundle, Detector
+from lumbar.bundle.placement import place
 from lumbar.faults import Fault
 from lumbar.grading.ensemble import Detection, classify, detect, site_windows, weighted_mean
 from lumbar.grading.time_limit import NO_MEMBERS, Budget, Plan
 from lumbar.networks.batch_runner import BatchRunner
-from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.device import BATCH_CPU, Device, DeviceMemoryError, NotFiniteError, is_out_of_memory
-from lumbar.networks.fusion.rewrite import fuse
-from lumbar.networks.parked_weights import Scratch
 from lumbar.reading.study import Study
 
 logger = logging.getLogger(__name__)
-RESIDENT_BYTES = 2**28  # bytes of classifiers' weights that stay in memory: two convnext_small in bfloat16
 T = TypeVar("T")
 
 
@@ -195,29 +191,3 @@ def retry_in_float32(
     finally:
         for network in networks:
             device.place(network)
-
-
-def ready_bundle(folder: Path, device: Device) -> Bundle:
-    """Load a bundle's networks, each rewritten and placed before the next: in float32 there is never more than one.
-
-    On a CPU only the first classifiers' weights stay in memory, ``RESIDENT_BYTES`` bytes. Raises BundleError.
-    """
-    scratch = Scratch(RESIDENT_BYTES)
-
-    def ready(network: nn.Module) -> nn.Module:
-        network = fuse(network, device)
-        device.place(network)
-        if device.torch.type == "cpu" and isinstance(network, ClassifierNetwork):
-            scratch.keep(network)
-        return network
-
-    return replace(load_bundle(folder, ready), scratch=scratch)
-
-
-def place(bundle: Bundle, device: Device) -> None:
-    """Move all networks of the bundle to a device."""
-    for detector in bundle.detectors:
-        for network in detector.networks.values():
-            device.place(network)
-    for member in bundle.classifiers:
-        device.place(member.network)

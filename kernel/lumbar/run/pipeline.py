@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 from tqdm import tqdm
 
 from lumbar.bundle.manifest import read_manifest
+from lumbar.bundle.placement import ready_bundle
 from lumbar.faults import Fault
 from lumbar.grading.plausibility import Flag, flags
-from lumbar.grading.study_grading import GradedStudy, StudyGrader, ready_bundle
+from lumbar.grading.study_grading import GradedStudy, StudyGrader
 from lumbar.grading.study_record import StudyRecord, record_graded, record_ungraded
 from lumbar.grading.time_limit import Budget, Plan
 from lumbar.networks.device import choose_device, is_out_of_memory, keep_freed_memory, try_cuda

@@ -1,0 +1,40 @@
+"""A bundle's networks on a device: each rewritten, placed there, and parked where memory is small."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from lumbar.bundle.loading import Bundle, load_bundle
+from lumbar.networks.classifier import ClassifierNetwork
+from lumbar.networks.device import Device
+from lumbar.networks.fusion.rewrite import fuse
+from lumbar.networks.parked_weights import Scratch
+
+RESIDENT_BYTES = 2**28  # bytes of classifiers' weights that stay in memory: two convnext_small in bfloat16
+
+
+def ready_bundle(folder: Path, device: Device) -> Bundle:
+    """Load a bundle's networks, each rewritten and placed before the next: in float32 there is never more than one.
+
+    On a CPU only the first classifiers' weights stay in memory, ``RESIDENT_BYTES`` bytes. Raises BundleError.
+    """
+    scratch = Scratch(RESIDENT_BYTES)
+
+    def ready(network: nn.Module) -> nn.Module:
+        network = fuse(network, device)
+        device.place(network)
+        if device.torch.type == "cpu" and isinstance(network, ClassifierNetwork):
+            scratch.keep(network)
+        return network
+
+    return replace(load_bundle(folder, ready), scratch=scratch)
+
+
+def place(bundle: Bundle, device: Device) -> None:
+    """Move all networks of the bundle to a device."""
+    for detector in bundle.detectors:
+        for network in detector.networks.values():
+            device.place(network)
+    for member in bundle.classifiers:
+        device.place(member.network)
