@@ -6,6 +6,7 @@ import torch
 
 from lumbar.bundle.placement import ready_bundle
 from lumbar.grading.ensemble import classify
+from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.classifier import SEQUENCES, ClassifierConfig, ClassifierNetwork, feature_width
 from lumbar.networks.device import choose_device
 from lumbar.sites import AXIAL_T2
@@ -100,7 +101,7 @@ def test_published_backbones_at_full_size_load_and_grade(backbone, width, tmp_pa
     detector = random_detector("tiny", "fixed", {AXIAL_T2: 6}, NETWORK)
     (loaded,) = ready_bundle(write_random_bundle(tmp_path, [detector], [member]), device).classifiers
     assert "left as it is" not in caplog.text  # its rewritten form passed the check
-    graded = classify(loaded, windows, device)
+    graded = classify(loaded, windows, BatchRunner(device))
     assert graded.shape == (1, 25, 3)
     assert graded.std(axis=1).min() > 0.01
-    np.testing.assert_allclose(graded, classify(member, windows, device), atol=1e-3)
+    np.testing.assert_allclose(graded, classify(member, windows, BatchRunner(device)), atol=1e-3)
