@@ -23,6 +23,12 @@ FAMILY_A = {
     "pointer": "lstm",
     "hidden": 256,
 }
+FAMILY_B = FAMILY_A | {  # its sagittal networks
+    "encoder": "tf_efficientnet_b5",
+    "feature_levels": 4,
+    "decoder_channels": (256, 128, 64, 32),
+}
+FAMILY_B_AXIAL = FAMILY_A | {"pointer": "transformer"}
 
 
 def smooth_picture(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -14,9 +15,9 @@ from lumbar.networks.detector import DecoderBlock, DetectorConfig, DetectorNetwo
 from lumbar.networks.device import Device
 from lumbar.networks.fusion import onednn
 from lumbar.networks.fusion.blocks import FusedDecoderBlock, SmallBatches, enlarging_kernel
-from lumbar.networks.fusion.rewrite import checked, fold_batch_norms, fuse, join_activations
+from lumbar.networks.fusion.rewrite import TOLERANCE, checked, fold_batch_norms, fuse, join_activations
 from lumbar.sites import SAGITTAL_T2
-from tests.making.random_bundle import FAMILY_A
+from tests.making.random_bundle import FAMILY_A, FAMILY_B, pictures, settle
 
 CLOSE = 1e-5  # of the largest value
 TOLERANCES = {torch.float32: {}, torch.bfloat16: {"rtol": 0.02, "atol": 0.02}}  # {}: torch's own
@@ -146,6 +147,13 @@ def test_weights_in_order_are_forgotten_when_the_layer_moves_or_changes_its_type
     assert not torch.equal(rounded, exact)
 
 
+def checked_alone(network: nn.Module, rewrite: Callable, channels: int = 1) -> nn.Module:
+    """Return what the check leaves of a network that is rewritten whole: the copy, or the network itself."""
+    image = torch.rand(1, channels, 4, 4)
+    with torch.inference_mode():
+        return checked(network, rewrite, image, lambda whole: whole, network(image))[0]
+
+
 class SharedActivation(nn.Module):
     """An activation that reads a convolution's result, and then something else."""
 
@@ -159,7 +167,7 @@ class SharedActivation(nn.Module):
 
 def test_an_activation_that_serves_others_too_stays():
     network = SharedActivation()
-    same = checked(network, join_activations, torch.rand(1, 1, 4, 4), lambda whole: whole)
+    same = checked_alone(network, join_activations)
     assert count(same, nn.SiLU) == count(same, nn.Conv2d) == 1
 
 
@@ -223,7 +231,7 @@ class ReadTwice(nn.Module):
 
 def test_a_network_that_can_not_be_folded_is_left_as_it_is(caplog):
     network = lively(ReadTwice())
-    same = checked(network, fold_batch_norms, torch.rand(1, 1, 4, 4), lambda whole: whole)
+    same = checked_alone(network, fold_batch_norms)
     assert same is network
     assert "left as it is" in caplog.text
 
@@ -236,5 +244,53 @@ def test_a_network_whose_rewriting_fails_is_left_as_it_is(error, caplog):
         raise error("no such operation")
 
     network = ReadTwice().eval()
-    assert checked(network, rewrite, torch.rand(1, 1, 4, 4), lambda whole: whole) is network
+    assert checked_alone(network, rewrite) is network
     assert "no such operation" in caplog.text
+
+
+def rounding_amplifier() -> nn.Module:
+    """Return a convolution and a batch norm that subtracts nearly all of its result and enlarges what is left.
+
+    In float32 a hundredth of the output is rounding.
+    """
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).eval()
+    with torch.no_grad():
+        network[0].weight.mul_(0.01)
+        network[0].bias.fill_(1000)
+        network[1].running_mean.fill_(1000)
+        network[1].running_var.fill_(1e-4)
+    return network
+
+
+def test_a_network_that_amplifies_rounding_is_compared_in_float64():
+    torch.manual_seed(0)
+    network, image = rounding_amplifier(), torch.rand(1, 1, 4, 4)
+    with torch.inference_mode():
+        output, exact = network(image), copy.deepcopy(network).double()(image.double())
+    assert (output - exact).abs().max() > 2 * TOLERANCE * exact.abs().max()
+    assert count(checked_alone(network, fold_batch_norms), nn.BatchNorm2d) == 0
+
+
+def test_a_mistake_does_not_pass_for_rounding(caplog):
+    def wrong(fused, function, image):
+        fold_batch_norms(fused, function, image)
+        fused[0].weight.data.mul_(1.1)
+
+    torch.manual_seed(0)
+    network = rounding_amplifier()
+    assert checked_alone(network, wrong) is network
+    assert "differs by" in caplog.text
+
+
+def test_family_b_s_sagittal_segmenter_is_fused(caplog):
+    """Its efficientnet amplifies white noise until float32 rounding is a third of the output; no slice is so."""
+    torch.manual_seed(0)
+    network = DetectorNetwork(DetectorConfig(SAGITTAL_T2, max_length=29, **FAMILY_B)).eval()
+    settle(network.segmenter, pictures(3, 128)[:2])
+    fused = fuse(network, WIDE)
+    assert "left as it is" not in caplog.text
+    assert count(fused.segmenter, nn.BatchNorm2d) == 0
+    slices = pictures(3, 256)[1:2]
+    with torch.inference_mode():
+        given, expected = fused.segmenter(slices), network.segmenter(slices)
+    assert (given - expected).abs().max() <= TOLERANCE * expected.abs().max()
