@@ -64,6 +64,7 @@ ODDITIES = {
     "no_orientation": "slices without orientation: their points have no place in the patient",
     "turned": "rows or columns run against the usual direction: pictures are turned, points count in the own ones",
     "derived_used": "pictures that were made after the examination are graded, as there are no others",
+    "region_doubtful": "a text names another part of the body, but the pictures fit: graded all the same",
     "shared_uid": "one StudyInstanceUID covers several patients or dates: taken for as many studies",
     "no_spacing": "slices without the size of a pixel: their points have no place in the patient",
 }

@@ -11,6 +11,7 @@ from lumbar.reading.library_warnings import gathered_warnings
 from lumbar.reading.picture_choice import Candidate, choose
 from lumbar.reading.picture_header import LAST, PictureHeader, is_secondary
 from lumbar.reading.references import SeriesRef, StudyRef
+from lumbar.reading.region_check import placed_elsewhere
 from lumbar.reading.series_kind import SeriesKind, kind_of
 from lumbar.reading.stacks import stacks_of
 from lumbar.reading.study_groups import StudyGroup, group_studies, plain_id
@@ -95,7 +96,7 @@ def decide_study(group: StudyGroup, overrules: Overrules) -> tuple[StudyRef, lis
             kind = named_kind(group.study_id, (series_id, folder_name), overrules) or why_lost(faults[key])
             lost.append(LostSeries(series_id, group.series[key][0], len(group.series[key]), kind))
             names |= {series_id, folder_name}
-    ref, decisions = study_ref(group, choose(candidates), lost, faults)
+    ref, decisions = study_ref(group, choose(placed_elsewhere(candidates)), lost, faults)
     return ref, decisions, names
 
 
@@ -122,6 +123,8 @@ def study_ref(
                     f"{where}: ImageType {list(c.stack.facts.image_type)}; read, as there is no original"
                 )
                 found.append(Fault(str(folder), "derived_used", message))
+            if c.doubt:
+                found.append(Fault(str(folder), "region_doubtful", f"{where}: {c.doubt}"))
         elif is_doubtful(c.kind, missing):
             found += [*own, Fault(str(folder), c.kind.reason, f"{where}: left out: {c.kind.why}")]
         else:

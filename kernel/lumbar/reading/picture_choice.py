@@ -23,17 +23,24 @@ SAME_ANGLE = 15.0  # degrees between slices that show one place
 SLAB = (1.25, 1.7)  # of the slice thickness: the most that a slice stands for, with its gap
 THICKNESS = (1.0, 6.0)  # mm, for slices that don't say it: their distance, within these
 SAME_SHARE = 0.5  # of a stack's slices that another one shows as well
+LARGEST_VIEW = 420.0  # mm, of a side; the competition's are up to 340
 BEYOND = 15.0  # mm that an axial slice's centre may lie beyond what the sagittal series show
 
 
 @dataclass
 class Candidate:
-    """A stack and what it is taken for; ``named``: ``--series`` says so."""
+    """A stack and what it is taken for.
+
+    Attributes:
+        named: ``--series`` says so.
+        doubt: Why it is to be looked at although it is read, "" where there is no doubt.
+    """
 
     stack_id: str
     stack: Stack
     kind: SeriesKind
     named: bool
+    doubt: str = ""
 
 
 def choose(candidates: list[Candidate]) -> list[Candidate]:
@@ -48,6 +55,7 @@ def choose(candidates: list[Candidate]) -> list[Candidate]:
         The same stacks in the same order; the kind of each that is left out has a reason and no description.
         A stack of which a part is left out has fewer pictures.
     """
+    candidates = [*whole_spines_apart(candidates)]
     candidates = [*lumbar_station(candidates)]
     candidates = [*first_choices(candidates)]
     return one_of_a_place(candidates)
@@ -56,6 +64,20 @@ def choose(candidates: list[Candidate]) -> list[Candidate]:
 def left_out(candidate: Candidate, reason: str, why: str) -> Candidate:
     """Return the candidate without its description."""
     return replace(candidate, kind=SeriesKind(None, reason, f"{candidate.kind.why}; {why}"))
+
+
+def whole_spines_apart(candidates: list[Candidate]) -> Iterator[Candidate]:
+    """Leave out series whose field of view is a whole spine's or a belly's where there is one of a lumbar spine."""
+    views = {
+        c.stack_id: float(c.stack.sizes.max()) for c in candidates if c.kind.description and c.stack.placed
+    }
+    usual = {c.kind.description for c in candidates if views.get(c.stack_id, np.inf) <= LARGEST_VIEW}
+    for candidate in candidates:
+        view = views.get(candidate.stack_id, 0.0)
+        if view > LARGEST_VIEW and candidate.kind.description in usual and not candidate.named:
+            yield left_out(candidate, "other_station", f"its field of view is {view:.0f} mm")
+        else:
+            yield candidate
 
 
 def lumbar_station(candidates: list[Candidate]) -> Iterator[Candidate]:

@@ -9,8 +9,10 @@ TI 700-1000; FLAIR TI above 1800.
 import re
 from dataclasses import dataclass
 
+from lumbar.reading.body_region import Region, region_of
 from lumbar.reading.picture_header import SeriesFacts, is_computed
 from lumbar.reading.picture_kind import IN_PHASE, USABLE, WATER
+from lumbar.reading.scanner_words import LOCALIZER, LUMBAR, found_word, named_planes, plain_letters
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 
 DESCRIPTION_OF = {
@@ -26,7 +28,6 @@ STIR_INVERSION, T1_INVERSION, FLAIR_INVERSION = (80, 320), (400, 1300), (1500, 4
 
 # A word is preceded by no letter or digit, apart from a plane's name as in "SagT2".
 START = r"(?:(?<![a-z0-9])|(?<=sag)|(?<=ax)|(?<=axial)|(?<=sagittal)|(?<=cor)|(?<=tra)|(?<=tse)|(?<=fse))"
-LOCALIZERS = r"locali[sz]er|\bloc\b|scout|survey|3.?plane|3.?pl\b|calibration|smartbrain|\bcal\b"
 COMPUTED_TEXT = r"\bmip\b|subtract|\bsub\b|stitch|composed|\bcpr\b|screen ?save"
 OTHER_SEQUENCES = {
     "diffusion": r"\bdwi\b|diffusion|\bdti\b|\badc\b|trace",
@@ -46,12 +47,6 @@ FAT_SUPPRESSED = r"fat.?sat|fat.?sup|(?<![a-z])fs(?![a-z])|\bspair\b|\bspir\b|\b
 DIXON = r"ideal|dixon"  # water, unless a picture says that it is another one
 CONTRAST = r"\bpost\b|\+ ?c\b|\bgad|gadolin|\bgd\b|contrast|with c\b|\bkm\b"
 NO_CONTRAST = r"without|\bpre\b|no contrast|w/o|non.?contrast|\bnative?\b"
-LUMBAR = r"lumb|(?<![a-z])l.?s?.?spine|\blss?\b|\blws\b|lendenw|\bl\d.?s1\b"
-OTHER_BODY = (
-    r"cervic|(?<![a-z])[ct].?spine|thorac|dorsal|brain|head|skull|neck|knee|\bhip|pelvis|sacroil|\bsi ?joint|"
-    r"abdom|liver|shoulder|ankle|foot|wrist|elbow|hand\b|chest|breast|prostate|heart|cardiac|femur|thigh|"
-    r"\b[hb]ws\b|orbit|pituitar"
-)
 
 
 @dataclass(frozen=True)
@@ -69,10 +64,18 @@ class SeriesKind:
     names_lumbar: bool = False
 
 
-def kind_of(facts: SeriesFacts) -> SeriesKind:
-    """Return what a series is, or why it is left out; reasons are those of ``faults.SERIES_REASONS``."""
-    text = words(facts.text)
-    if (left_out := not_diagnostic(facts, text)) is not None:
+def kind_of(facts: SeriesFacts, anywhere: bool = False) -> SeriesKind:
+    """Return what a series is, or why it is left out.
+
+    Args:
+        facts: What its headers say.
+        anywhere: Whether texts that name another part of the body do not count.
+
+    Returns:
+        A kind whose reason is one of ``faults.HEADER_REASONS``.
+    """
+    text, region = plain_letters(facts.text), region_of(facts)
+    if (left_out := not_diagnostic(facts, text, region, anywhere)) is not None:
         return SeriesKind(None, *left_out)
     weighting, why = weighting_of(facts, text)
     if weighting is None:
@@ -89,20 +92,15 @@ def kind_of(facts: SeriesFacts) -> SeriesKind:
     if description is None:
         return SeriesKind(None, "other_sequence", f"{why}; {plane} {weighting} is not used")
     second = second_choice(facts, text, weighting)
-    lumbar = bool(re.search(LUMBAR, text))
+    lumbar = bool(found_word(LUMBAR, text))
     return SeriesKind(description, "", f"{why}{f'; {second}' if second else ''}", bool(second), lumbar)
 
 
-def words(text: str) -> str:
-    """Return a text in small letters with underscores as spaces, for the patterns above."""
-    return re.sub(r"[_\s]+", " ", text.lower()).strip()
-
-
-def not_diagnostic(facts: SeriesFacts, text: str) -> tuple[str, str] | None:
+def not_diagnostic(facts: SeriesFacts, text: str, region: Region, anywhere: bool) -> tuple[str, str] | None:
     """Return (reason, why) of a series that is none whatever its weighting, else None."""
     if facts.modality and facts.modality.upper() != "MR":
         return "other_modality", f"Modality is {facts.modality!r}, expected MR"
-    if "LOCALIZER" in (value.upper() for value in facts.image_type) or re.search(LOCALIZERS, text):
+    if "LOCALIZER" in (value.upper() for value in facts.image_type) or found_word(LOCALIZER, text):
         return "localizer", f"ImageType or the text {facts.text!r} names a localizer"
     if is_computed(facts.image_type) or re.search(COMPUTED_TEXT, text):
         message = f"ImageType {list(facts.image_type)} or the text {facts.text!r} names a computed picture"
@@ -112,8 +110,8 @@ def not_diagnostic(facts: SeriesFacts, text: str) -> tuple[str, str] | None:
             "other_picture",
             f"ImageType {list(facts.image_type)} or the text {facts.text!r}: {facts.picture}",
         )
-    if (region := other_region(facts, text)) is not None:
-        return "other_body_part", region
+    if region.elsewhere and not anywhere:
+        return "other_body_part", region.why()
     for name, pattern in OTHER_SEQUENCES.items():
         if found := re.search(pattern, text):
             return "other_sequence", f"the text {facts.text!r} ({found[0]!r}) names {name}"
@@ -125,30 +123,12 @@ def not_diagnostic(facts: SeriesFacts, text: str) -> tuple[str, str] | None:
     return None
 
 
-def other_region(facts: SeriesFacts, text: str) -> str | None:
-    """Say which other part of the body is named, None where the lumbar spine is or nothing is.
-
-    The series' own text comes first, then StudyDescription, then BodyPartExamined, often a protocol's default.
-    """
-    study, part = words(facts.study_text), words(facts.body_part)
-    for where, name in (("the text", text), ("StudyDescription", study), ("BodyPartExamined", part)):
-        if re.search(LUMBAR, name):
-            return None
-        if other := re.search(OTHER_BODY, name):
-            return f"{where} names {other[0]!r}, expected the lumbar spine"
-        if re.search(r"\bspine\b|columna", name):
-            return None
-    return None
-
-
 def plane_and_source(facts: SeriesFacts, text: str) -> tuple[str | None, str]:
     """Return the plane by geometry, by text where there is none, and which of the two said so."""
     if facts.plane is not None:
         return facts.plane, f"{facts.plane} by ImageOrientationPatient"
-    for plane, pattern in (("sagittal", r"\bsag"), ("coronal", r"\bcor"), ("axial", r"\bax|\btra")):
-        if re.search(pattern, text):
-            return plane, f"{plane} by the text {facts.text!r}"
-    return None, ""
+    named = named_planes(text)
+    return (named[0], f"{named[0]} by the text {facts.text!r}") if named else (None, "")
 
 
 def weighting_of(facts: SeriesFacts, text: str) -> tuple[str | None, str]:

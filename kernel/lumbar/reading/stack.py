@@ -1,6 +1,5 @@
 """A stack: pictures of one series that belong together, and where they lie."""
 
-import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -8,12 +7,12 @@ from functools import cached_property
 import numpy as np
 
 from lumbar.reading.picture_header import PictureHeader, SeriesFacts, series_facts
+from lumbar.reading.scanner_words import named_planes, plain_letters
 from lumbar.reading.tags import MAX_TILT, PLANES
 
 LEAST_STACK = 7  # slices of one plane in a series of several planes that are no localizer's
 MOST_OF_FEW, MOST_OF_MANY = 0.7, 0.5  # of a stack's slices in one plane, below and from LEAST_STACK slices
 SLAB_DEPTH = 45.0  # mm across an oblique block; a coronal series of the lumbar spine is deeper
-PLANE_TEXT = {"sagittal": r"\bsag", "coronal": r"\bcor", "axial": r"\bax|\btra"}
 
 
 @dataclass(frozen=True)
@@ -105,14 +104,8 @@ def plane_of_stack(stack: Stack) -> str | None:
     across = np.abs(stack.directions[:, 2]).mean(axis=0)
     tilts = np.degrees(np.arccos(np.clip(across / np.linalg.norm(across), 0, 1)))
     near = {name: tilt for name, tilt in zip(PLANES, tilts, strict=True) if tilt < MAX_TILT}
-    named = [name for name in named_planes(stack.facts.text) if name in near]
+    named = [name for name in named_planes(plain_letters(stack.facts.text)) if name in near]
     if len(named) == 1:
         return named[0]
     thin = "axial" in near and not named and stack.depth + stack.step <= SLAB_DEPTH
     return "axial" if thin else plane
-
-
-def named_planes(text: str) -> list[str]:
-    """Return the planes that a text names."""
-    words = text.lower().replace("_", " ")
-    return [plane for plane, pattern in PLANE_TEXT.items() if re.search(pattern, words)]

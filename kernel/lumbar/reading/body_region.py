@@ -1,0 +1,71 @@
+"""The texts of a series and its study -> whether they name the lumbar spine, another part of the body, or nothing.
+
+Nobody keeps these texts tidy: BodyPartExamined is often a protocol's default, StudyDescription that of the order.
+Whatever names the lumbar spine is of it, whatever it names besides.
+"""
+
+from dataclasses import dataclass
+
+from lumbar.reading.picture_header import SeriesFacts
+from lumbar.reading.scanner_words import (
+    CERVICAL,
+    ELSEWHERE,
+    HEAD,
+    LUMBAR,
+    SPINE,
+    THORACIC,
+    found_word,
+    plain_letters,
+)
+
+OTHERS = (CERVICAL, THORACIC, HEAD, ELSEWHERE)
+OWN, STUDY, PART = "the series' text", "StudyDescription", "BodyPartExamined"
+
+
+@dataclass(frozen=True)
+class Region:
+    """What the texts say.
+
+    Attributes:
+        lumbar: A text names the lumbar spine, and the series' own does not name another part alone.
+        others: The word for another part by the text that has it: OWN, STUDY, PART.
+    """
+
+    lumbar: bool
+    others: dict[str, str]
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the series is one of another part of the body, as far as texts go."""
+        return not self.lumbar and bool(self.others)
+
+    @property
+    def sure(self) -> bool:
+        """Whether the series' own text and one of its study agree on another part."""
+        return self.elsewhere and OWN in self.others and len(self.others) > 1
+
+    def why(self) -> str:
+        """Return which texts name another part."""
+        named = " and ".join(f"{where} names {word!r}" for where, word in self.others.items())
+        return f"{named}, expected the lumbar spine"
+
+
+def region_of(facts: SeriesFacts) -> Region:
+    """Return what a series' own text says, else what StudyDescription, BodyPartExamined and the codes say together.
+
+    StudyDescription that names the spine alone outweighs BodyPartExamined.
+    """
+    texts = {OWN: facts.text, STUDY: facts.study_text, PART: facts.body_part}
+    plain = {where: plain_letters(text) for where, text in texts.items()}
+    lumbar = {where for where, text in plain.items() if found_word(LUMBAR, text)}
+    others = {
+        where: word for where, text in plain.items() if where not in lumbar and (word := other_part(text))
+    }
+    if PART in others and STUDY not in others and found_word(SPINE, plain[STUDY]):
+        del others[PART]
+    return Region(OWN in lumbar or (bool(lumbar) and OWN not in others), others)
+
+
+def other_part(text: str) -> str:
+    """Return the word for another part of the body in a text in plain letters, "" where there is none."""
+    return next(filter(None, (found_word(words, text) for words in OTHERS)), "")
