@@ -10,7 +10,7 @@ import torch
 from lumbar.bundle.loading import Detector
 from lumbar.bundle.manifest import MANIFEST
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
-from tests.benchmarks.card import PUBLISHED
+from tests.benchmarks.card.published import PUBLISHED
 from tests.benchmarks.members import CACHE
 from tests.benchmarks.scaling import run_command
 from tests.making.random_bundle import random_classifier, random_network, write_random_bundle

@@ -1,55 +1,20 @@
-"""What only a GPU can tell: how busy it is over 50 studies, and what the published ensemble would cost.
+"""What the published ensemble would cost on the cards of a notebook.
 
 Extrapolation: the measured seconds of the two stages, times the published members' FLOPs over those of the
 members that were measured, times how much slower a T4 is by peak rate.
 """
-
-import subprocess
-import tempfile
-import threading
-from pathlib import Path
-from statistics import mean
 
 import timm
 import torch
 
 from lumbar.networks.detector import DetectorNetwork
 from tests.benchmarks.flop_floor import flops
-from tests.benchmarks.scaling import repeat_study, run_command
 from training.recipes.families import family_a, family_b
 
-STUDIES = 50
-WARM_UP = 0.2  # share of the samples left out at the start, and those after the last study at the end
 TEST_STUDIES = 720  # of the competition's hidden set
 T4_RATE = 65e12  # FLOP/s in float16, the card's data sheet
 # Classifiers by backbone: family A's 3 x 5 folds, family B's 3 axes x 5 folds x 2 seeds.
 PUBLISHED = {"convnext_tiny": 5, "caformer_s18": 5, "pvt_v2_b3": 5, "convnext_small": 30}
-
-
-def busy(root: Path, study_id: str, bundle: Path) -> dict:
-    """Grade 50 studies and return the card's mean utilisation, sampled twice a second, and seconds a study."""
-    samples: list[float] = []
-    done = threading.Event()
-    query = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
-
-    def sample() -> None:
-        while not done.wait(0.5):
-            samples.append(float(subprocess.run(query, capture_output=True, text=True).stdout.split()[0]))
-
-    watcher = threading.Thread(target=sample, daemon=True)
-    with tempfile.TemporaryDirectory() as folder:
-        data = repeat_study(root, study_id, STUDIES, Path(folder))
-        watcher.start()
-        run = run_command(data, bundle, "cuda")
-        done.set()
-        watcher.join()
-    working = samples[int(len(samples) * WARM_UP) :]
-    return {
-        "studies": STUDIES,
-        "busy_percent": mean(working) if working else float("nan"),
-        "seconds_a_study": run["seconds"]["total"] / STUDIES,
-        "peak_memory_mb": run["peak_memory_mb"],
-    }
 
 
 def published_cost(case: dict) -> dict[str, float]:
