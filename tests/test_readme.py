@@ -26,6 +26,7 @@ from lumbar.bundle.loading import load_bundle
 from lumbar.outputs.submission import read_submission
 from tests.kaggle import kaggle_machine
 from tests.making.labelled_competition import tiny_recipe
+from training import commands
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -86,7 +87,7 @@ def walk(tmp_path_factory):
     recipe = replace(tiny_recipe(networks=networks, fold_count=2), name="small")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setitem(train.RECIPES, "small", recipe)
+        patch.setattr(commands, "read_recipe", lambda *_: recipe)
         (unseen,) = [code for code in INLINE if code.startswith("train.py phantoms --out runs/unseen")]
         run(f"python kernel/{unseen}")
         for command in commands_like(r"train\.py (phantoms|recipe|export)|bundles/small|evaluate\.py"):

@@ -8,13 +8,14 @@
 Start reading at ``study.draw_study``. No real pixel went into any of this, only published statistics of labels.
 """
 
-from phantom.dataset import write_phantoms
+from phantom.dataset import PhantomError, write_phantoms
 from phantom.files import TRANSFER_SYNTAXES
 from phantom.grades import draw_grades, posterior, weighted_answer
 from phantom.study import PhantomStudy, draw_study, study_truth, write_study
 
 __all__ = [
     "TRANSFER_SYNTAXES",
+    "PhantomError",
     "PhantomStudy",
     "draw_grades",
     "draw_study",

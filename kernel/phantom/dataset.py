@@ -3,14 +3,12 @@
 import csv
 import json
 import shutil
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
 from pydicom.uid import RLELossless
+from tqdm import tqdm
 
 from lumbar.sites import LEVEL_WORDS, SEVERITY_LABELS, SITE_NAMES, SITES
 from lumbar.table_columns import (
@@ -19,9 +17,14 @@ from lumbar.table_columns import (
     GRADE_COLUMNS,
     SUBMISSION_COLUMNS,
 )
+from lumbar.worker_map import map_in_workers
 from phantom.files import TRANSFER_SYNTAXES
 from phantom.grades import NARROWING_NOISE
 from phantom.study import PhantomStudy, draw_study, study_truth, write_study
+
+
+class PhantomError(ValueError):
+    """Options that no phantoms can be written with."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +59,21 @@ def write_phantoms(
         axial_series: The least number of axial series in a study, 1 to 3.
 
     Raises:
-        ValueError: ``transfer_syntax`` is not among ``TRANSFER_SYNTAXES``, or a count is not positive.
+        PhantomError: ``transfer_syntax`` is not among ``TRANSFER_SYNTAXES``, or a count is not positive.
         FileExistsError: ``out`` holds files.
     """
     out = Path(out)
     if transfer_syntax not in TRANSFER_SYNTAXES:
         known = ", ".join(TRANSFER_SYNTAXES)
-        raise ValueError(f"phantoms: got transfer syntax {transfer_syntax}, expected one of {known}")
+        raise PhantomError(f"phantoms: got transfer syntax {transfer_syntax}, expected one of {known}")
     if studies < 1 or workers < 1:
-        raise ValueError(f"phantoms: got {studies} studies on {workers} workers, expected at least 1 of each")
+        raise PhantomError(
+            f"phantoms: got {studies} studies on {workers} workers, expected at least 1 of each"
+        )
     if not 1 <= axial_series <= 3:
-        raise ValueError(f"phantoms: got at least {axial_series} axial series per study, expected 1 to 3")
+        raise PhantomError(f"phantoms: got at least {axial_series} axial series per study, expected 1 to 3")
     if split not in ("train", "test"):
-        raise ValueError(f"phantoms: got split {split!r}, expected 'train' or 'test'")
+        raise PhantomError(f"phantoms: got split {split!r}, expected 'train' or 'test'")
     if out.exists() and any(out.iterdir()):
         raise FileExistsError(
             f"{out}: got a folder with files in it, expected a new one; choose another --out"
@@ -81,12 +86,9 @@ def write_phantoms(
     write = partial(
         _write_one, seed=seed, axial_series=axial_series, images=images, transfer_syntax=transfer_syntax
     )
-    if workers == 1:
-        drawn = [write(index) for index in range(studies)]
-    else:
-        # A fresh interpreter per worker: a forked OpenCV or torch thread pool can hang.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-            drawn = list(pool.map(write, range(studies)))
+    # disable=None: the bar is shown on a terminal alone.
+    bar = {"total": studies, "desc": "phantoms", "unit": "study", "disable": None}
+    drawn = list(tqdm(map_in_workers(write, range(studies), workers), **bar))
     _write_tables(beside, drawn, split)
     truth = {
         "seed": seed,
@@ -98,11 +100,6 @@ def write_phantoms(
     for entry in sorted(beside.iterdir(), key=Path.is_file):  # the images, then the tables
         entry.rename(out / entry.name)
     beside.rmdir()
-
-
-def _one_thread() -> None:
-    """Keep a worker to its own core."""
-    cv2.setNumThreads(1)
 
 
 def _write_one(index: int, seed: int, axial_series: int, images: Path, transfer_syntax: str) -> StudyRows:

@@ -1,11 +1,14 @@
 """The demo: three phantom studies, graded beside the truth they were made from."""
 
 import csv
+import logging
 from pathlib import Path
 
 from lumbar.outputs.submission import read_submission
 from lumbar.sites import GROUPS, LEVELS, SEVERITY_LABELS, SITE_NAMES
 from phantom import write_phantoms
+
+log = logging.getLogger(__name__)
 
 STUDIES, SEED = 3, 2024
 SHORT = {"Normal/Mild": "normal", "Moderate": "moderate", "Severe": "SEVERE", "": "unknown"}
@@ -16,6 +19,7 @@ def make_studies(folder: Path) -> Path:
     studies = folder / "studies"
     if not (studies / "train.csv").is_file():
         write_phantoms(studies, STUDIES, SEED)
+        log.info("%d phantom studies and their truth: %s", STUDIES, studies)
     return studies
 
 

@@ -9,23 +9,24 @@ from lumbar.networks.device import choose_device
 from lumbar.sites import SAGITTAL_T2
 from tests.benchmarks.true_points import true_points
 from training.data.training_data import DataPaths, read_training_data
-from training.fitting.run_recipe import RUN_FILE, check_same_run
+from training.fitting.run_file import RUN_FILE, check_same_run
 from training.fitting.train_classifier import PointsByStudy, train_classifier
 from training.fitting.train_detector import TrainingSetup, train_network
 from training.json_files import write_strict_json
-from training.recipes.schema import NO_AFFINE, ClassifierRecipe, DetectorAugmentation, Schedule
-from training.recipes.small import MILD, MILD_CROPS, small_network
+from training.recipes.reading import read_recipe
+from training.recipes.schema import NO_AFFINE, ClassifierRecipe, Schedule
 
 STUDIES, HELD_OUT = 160, 4  # every fourth
 # Evaluated once, after the last epoch.
 DETECTING = Schedule(epochs=20, batch=12, lr=3e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=20)
 GRADING = Schedule(epochs=8, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=8)
+SMALL = read_recipe("small")
+SAGITTAL = next(network for network in SMALL.networks if network.config.description == SAGITTAL_T2)
 NETWORK = replace(
-    small_network(SAGITTAL_T2, 24, DETECTING),
+    SAGITTAL,
     name="ablation",
-    slices_per_step=1,
-    pointer_share=0.25,
-    augmentation=DetectorAugmentation(NO_AFFINE, MILD.brightness),  # a warp would smear a single voxel
+    schedule=DETECTING,
+    augmentation=replace(SAGITTAL.augmentation, affine=NO_AFFINE),  # a warp would smear a single voxel
 )
 CLASSIFIER = ClassifierRecipe(
     name="ablation",
@@ -33,7 +34,7 @@ CLASSIFIER = ClassifierRecipe(
     detector="labels",
     step1=GRADING,
     step2=None,
-    augmentation=replace(MILD_CROPS, z_jitter=1, xy_jitter=4),  # about a detector's errors
+    augmentation=replace(SMALL.classifiers[0].augmentation, xy_jitter=4),  # about a detector's errors
     augmentation2=None,
     class_weights=True,
     imagenet=False,
@@ -71,7 +72,7 @@ def lay_out(paths: DataPaths, out: Path, count: int) -> Bench:
     studies = list(training_data.study_ids[:count])
     sizes = {kind: {arm: asdict(recipe) for arm, recipe in arms.items()} for kind, arms in ARMS.items()}
     identity = json.loads(json.dumps({"sizes": sizes, "data": training_data.fingerprint, "studies": studies}))
-    check_same_run(out / RUN_FILE, identity)
+    check_same_run(out, identity)
     write_strict_json(out / RUN_FILE, identity)
     setup = TrainingSetup(training_data, choose_device("cpu", "amp"), workers=0, imagenet=None)
     held_out = studies[::HELD_OUT]

@@ -15,7 +15,7 @@ from tests.benchmarks.members import CACHE
 from tests.benchmarks.scaling import run_command
 from tests.making.random_bundle import random_classifier, random_network, write_random_bundle
 from tests.making.small_study import write_series
-from training.recipes.families import family_a, family_b
+from training.recipes.reading import read_recipe
 
 # Series of the largest study: description, slices, axis across them.
 LARGEST = ((SAGITTAL_T1, 30, 0), (SAGITTAL_T2, 30, 0), *((AXIAL_T2, 75, 2),) * 4)
@@ -58,7 +58,7 @@ def published_members() -> Path:
     folder = CACHE / "published"
     if not (folder / MANIFEST).is_file():
         torch.manual_seed(0)
-        families = {"fixed": family_a(), "dynamic": family_b()}
+        families = {"fixed": read_recipe("family_a"), "dynamic": read_recipe("family_b")}
         detectors = [
             Detector(
                 f"family {xy}", xy, {n.config.description: random_network(n.config) for n in family.networks}

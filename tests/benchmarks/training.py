@@ -30,8 +30,9 @@ from training.fitting.losses import weight_means
 from training.fitting.train_classifier import PointsByStudy, classifier_dataset, on_device, study_batches
 from training.fitting.train_detector import TrainingSetup, network_dataset, recipe_losses, training_parts
 from training.json_files import write_strict_json
+from training.recipes.reading import read_recipe
 from training.recipes.schema import ClassifierRecipe, NetworkRecipe
-from training.recipes.small import RECIPES
+from training.recipes.shipped import shipped_recipes
 
 STUDIES = 16  # the first so many
 REPEATS = 3  # timed, after one to warm up
@@ -47,7 +48,7 @@ def main(arguments: list[str] | None = None) -> dict:
     add = parser.add_argument
     add("--data", type=Path, required=True, help="the competition's folder, or phantoms")
     add("--cache", type=Path, help="decoded studies (default: decoded to a temporary folder)")
-    add("--recipe", choices=RECIPES, default="small", help="default: %(default)s")
+    add("--recipe", choices=shipped_recipes(), default="small", help="default: %(default)s")
     add("--workers", type=int, default=0, help="loader processes (default: %(default)s)")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     add("--json", type=Path, help="where to write all figures")
@@ -60,7 +61,7 @@ def main(arguments: list[str] | None = None) -> dict:
         paths = DataPaths(options.data, cache, None, None, max(1, options.workers), strict=False)
         device = choose_device(options.device, "fp32" if options.device == "cpu" else "auto")
         setup = TrainingSetup(read_training_data(paths, Path(scratch)), device, options.workers, None)
-        result = measure(RECIPES[options.recipe], setup)
+        result = measure(read_recipe(options.recipe), setup)
     about = {"recipe": options.recipe, "workers": options.workers, "device": str(device.torch)}
     about |= {"precision": device.precision, "threads": torch.get_num_threads()}
     print(", ".join(f"{key} {value}" for key, value in about.items()), *lines(result), sep="\n")

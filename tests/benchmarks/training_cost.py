@@ -19,8 +19,8 @@ from lumbar.grids import CROP_GRID, CROP_OFFSETS, DETECTOR_GRID
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, SITES
 from tests.benchmarks.training_flops import classifier_passes, detector_passes
 from training.json_files import write_strict_json
+from training.recipes.reading import read_recipe
 from training.recipes.schema import ClassifierRecipe, NetworkRecipe, Recipe, Schedule
-from training.recipes.small import RECIPES
 
 NAMES = ("small", "family_a", "family_b")
 STUDIES = 1975  # of the competition's training set
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> dict:
     )
     parser.add_argument("--json", type=Path, help="where to write all figures")
     options = parser.parse_args(arguments)
-    result = {name: recipe_price(RECIPES[name]) for name in NAMES}
+    result = {name: recipe_price(read_recipe(name)) for name in NAMES}
     for name, price in result.items():
         print("\n".join(lines(name, price)))
     if options.json:

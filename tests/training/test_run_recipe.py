@@ -24,12 +24,14 @@ from tests.making.labelled_competition import (
     training_setup,
     write_competition,
 )
+from tests.making.recipe_file import write_recipe
 from training.data.classifier_dataset import ClassifierDataset
 from training.errors import LabelError
 from training.fitting.closing_summary import closing
 from training.fitting.export_bundle import export_run
 from training.fitting.out_of_fold_points import read_points
-from training.fitting.run_recipe import RUN_FILE, detector_points, run_recipe
+from training.fitting.run_file import RUN_FILE, RUN_FORMAT
+from training.fitting.run_recipe import detector_points, run_recipe
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +67,26 @@ def test_what_is_done_is_skipped(finished, monkeypatch):
 
 def test_another_recipe_in_the_same_folder_is_refused(finished):
     recipe, setup, run, _ = finished
-    with pytest.raises(LabelError, match="other recipe"):
+    with pytest.raises(LabelError, match=r"other recipe: recipe\.fold_seed was 42, is 1\."):
         run_recipe(replace(recipe, fold_seed=1), setup, run, (), ())
+
+
+def test_a_run_of_another_format_is_refused_by_name(finished, tmp_path):
+    """What the version before wrote has no format, and other names for a recipe's fields."""
+    recipe, setup, _, about = finished
+    old = {name: value for name, value in about.items() if name != "format"}
+    (tmp_path / RUN_FILE).write_text(json.dumps(old))
+    refused = f"got a run of format 1, expected {RUN_FORMAT}"
+    with pytest.raises(LabelError, match=refused):
+        run_recipe(recipe, setup, tmp_path, (), ())
+    with pytest.raises(LabelError, match=refused):
+        export_run(tmp_path, tmp_path / "bundle", "old", "dots")
+
+
+def test_a_purpose_may_be_worded_anew(finished):
+    recipe, setup, run, about = finished
+    worded = replace(recipe, purpose="in other words")
+    assert run_recipe(worded, setup, run, (), ())["figures"] == about["figures"]
 
 
 def test_further_studies_that_the_run_did_not_have_are_refused(finished):
@@ -118,8 +138,11 @@ def test_the_bundle_carries_figures_and_prior(finished, tmp_path):
 def test_points_out_of_fold_need_every_fold(finished, tmp_path):
     recipe, setup, _, _ = finished
     network = replace(recipe.networks[0], stage2_points="out_of_fold", schedule=replace(SCHEDULE, epochs=1))
+    recipe = replace(recipe, networks=(network, *recipe.networks[1:]))
+    run_recipe(recipe, setup, tmp_path / "run", (network,), ())  # other folds may be trained elsewhere
+    assert not (tmp_path / "run/points").exists()
     with pytest.raises(LabelError, match="out of fold"):
-        run_recipe(replace(recipe, networks=(network,)), setup, tmp_path / "run", (network,), ())
+        run_recipe(recipe, setup, tmp_path / "run", (network,), recipe.classifiers)
 
 
 def test_an_unfinished_run_is_not_exported(finished, tmp_path):
@@ -130,13 +153,14 @@ def test_an_unfinished_run_is_not_exported(finished, tmp_path):
 
 
 @pytest.fixture
-def command(finished, monkeypatch, capsys):
+def command(finished, tmp_path_factory, capsys):
     """Give a training command for the finished run's data; return its status, run.json and what it printed."""
     recipe, setup, run, _ = finished
-    monkeypatch.setitem(train.RECIPES, recipe.name, recipe)
+
+    file = write_recipe(recipe, tmp_path_factory.mktemp("recipe"))
 
     def give(name: str, out, *flags: str) -> tuple[int, dict, str]:
-        given = [name, recipe.name, "--data", str(run.parent / "data"), "--out", str(out), *flags]
+        given = [name, str(file), "--data", str(run.parent / "data"), "--out", str(out), *flags]
         status = train.main([*given, "--cache", str(setup.data.cache.folder), "--device", "cpu"])
         return status, json.loads((out / RUN_FILE).read_text()), capsys.readouterr().out
 

@@ -24,7 +24,13 @@ from tests.making.labelled_competition import (
 )
 from training.errors import LabelError
 from training.fitting import train_detector as stage1
-from training.fitting.imagenet_start import LITE0, convert_lite0, start_classifier, start_detector
+from training.fitting.imagenet_start import (
+    LITE0,
+    convert_lite0,
+    start_classifier,
+    start_detector,
+    weights_file,
+)
 from training.fitting.loop import BEST, CHECKPOINT, RESULT
 
 CLASSIFIER = ClassifierConfig("test_convnext", "level", "shift", (0.2, 0.2, 0.2))
@@ -77,7 +83,16 @@ def test_a_random_start_is_said_and_a_missing_file_named(tmp_path, said, imagene
     ]
     missing = {text for level, text in said() if level == "WARNING"}
     models = ("test_byobnet", "test_convnext") if folder else ()
-    assert missing == {f"{folder}/{m}.safetensors: no such file; {m} starts at random" for m in models}
+    assert missing == {f"{folder}/{m}.safetensors: no such file. {m} starts at random" for m in models}
+
+
+def test_a_tagged_name_takes_its_own_file_before_the_untagged_one(tmp_path):
+    tagged, plain = (tmp_path / f"{name}.safetensors" for name in ("test_byobnet.r160_in1k", "test_byobnet"))
+    plain.touch()
+    assert weights_file("test_byobnet.r160_in1k", str(tmp_path), wanted=True) == plain
+    tagged.touch()
+    assert weights_file("test_byobnet.r160_in1k", str(tmp_path), wanted=True) == tagged
+    assert weights_file("test_byobnet", str(tmp_path), wanted=True) == plain
 
 
 def test_a_recipe_without_imagenet_takes_no_file(tmp_path, said):

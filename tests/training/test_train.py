@@ -1,5 +1,10 @@
 """train.py: every command line it takes, what the small commands do, and one line on what can't be used."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -7,9 +12,12 @@ import pytest
 import train
 from lumbar.networks import device
 from tests.making.labelled_competition import tiny_recipe, write_competition
+from tests.making.recipe_file import write_recipe
+from training import commands
 from training.errors import LabelError
-from training.recipes.small import RECIPES
+from training.recipes.shipped import shipped_recipes
 
+KERNEL = Path(train.__file__).parent
 TRAINING = "--data D --out R"
 TRAINED = {"data": Path("D"), "out": Path("R"), "cache": None, "imagenet": None, "strict": False}
 
@@ -19,7 +27,7 @@ TRAINED = {"data": Path("D"), "out": Path("R"), "cache": None, "imagenet": None,
     [
         ("phantoms --out P", {"studies": 300, "seed": 0, "split": "train", "transfer_syntax": "1.2.840.10008.1.2.5"}),
         ("phantoms --out P --studies 2 --split test --seed 7", {"studies": 2, "split": "test", "seed": 7}),
-        *((f"recipe {name} {TRAINING}", {"recipe": name, **TRAINED}) for name in RECIPES),
+        *((f"recipe {name} {TRAINING}", {"recipe": name, **TRAINED}) for name in shipped_recipes()),
         (f"recipe small {TRAINING} --imagenet hub --cache C", {"imagenet": "hub", "cache": Path("C")}),
         (f"detector small {TRAINING}", {"recipe": "small", "network": None, **TRAINED}),
         (f"detector small {TRAINING} --network n --threads 2", {"network": "n", "threads": 2}),
@@ -42,8 +50,6 @@ def test_command_lines(line, expected):
         "unknown",
         "phantoms",
         "phantoms --out P --studies 0",
-        "phantoms --out P --transfer-syntax 1.2",
-        f"recipe unknown {TRAINING}",
         "recipe small --data D",
         f"recipe small {TRAINING} --threads 0",
         f"classifier small {TRAINING}",
@@ -61,6 +67,10 @@ def test_command_lines_that_are_wrong(line, capsys):
     ("line", "reason"),
     [
         ("phantoms --out {full}", "full"),
+        ("phantoms --out {out} --transfer-syntax 1.2", "got transfer syntax 1.2, expected one of 1.2.840.10008.1.2.5"),
+        ("recipe smal --data {data} --out {out}", "recipe: got 'smal', expected one of family_a"),
+        ("recipe {empty}/none.toml --data {data} --out {out}", "none.toml: no such file"),
+        ("recipe tiny --data {data} --out {out} --fold 9", "--fold: got 9, expected 0 to 4."),
         ("recipe tiny --data {empty} --out {out}", "{empty}"),
         ("detector tiny --data {data} --out {out} --network other", "--network: got 'other', expected one of"),
         ("classifier tiny --data {data} --out {out} --classifier other", "expected one of ['tiny-level', "),
@@ -72,16 +82,16 @@ def test_command_lines_that_are_wrong(line, capsys):
         ("imagenet {full}/file --out {out}", "file: got a file without weights"),
     ],
 )  # fmt: skip
-def test_input_that_can_not_be_used_is_one_line_and_status_2(line, reason, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(train.RECIPES, "tiny", tiny_recipe())
+def test_input_that_can_not_be_used_is_one_line_and_status_2(line, reason, tmp_path, capsys):
     places = {name: tmp_path / name for name in ("full", "empty", "data", "out")}
     places["empty"].mkdir()
     places["full"].mkdir()
     (places["full"] / "file").write_text("not a file of ours")
     if "{data}" in line:
         write_competition(places["data"], studies=1)
+    recipe = write_recipe(tiny_recipe(), tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    assert train.main(line.format(**places).split()) == 2
+    assert train.main(line.replace(" tiny ", f" {recipe} ").format(**places).split()) == 2
     said = capsys.readouterr()
     assert said.err.startswith("train.py: ") and said.err.count("\n") == 1 and not said.out
     assert reason.format(**places) in said.err
@@ -99,13 +109,74 @@ def test_input_that_can_not_be_used_is_one_line_and_status_2(line, reason, tmp_p
 )
 def test_precision_on_a_cpu(flags, bfloat16, expected, tmp_path, monkeypatch):
     monkeypatch.setattr(device, "cpu_has_bf16", lambda: bfloat16)
-    monkeypatch.setattr(train, "read_training_data", lambda paths, out: None)
+    monkeypatch.setattr(commands, "read_training_data", lambda paths, out: None)
     setups = []
 
     def refuse(recipe, setup, *rest):
         setups.append(setup)
         raise LabelError("seen enough")
 
-    monkeypatch.setattr(train, "run_recipe", refuse)
+    monkeypatch.setattr(commands, "run_recipe", refuse)
     assert train.main(f"recipe small --data {tmp_path} --out {tmp_path} --device cpu {flags}".split()) == 2
     assert setups[0].device.precision == expected
+
+
+def test_help_loads_no_library_that_takes_seconds():
+    heavy = ("torch", "timm", "pandas", "sklearn", "cv2", "pydicom", "matplotlib", "scipy")
+    code = "import sys, train\ntry: train.parse(['--help'])\nfinally: "
+    code += f"print(*{{*{heavy}}} & {{*sys.modules}}, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=KERNEL, capture_output=True, text=True)
+    assert (
+        done.returncode == 0 and done.stderr.strip() == "" and "Without any data, on a laptop" in done.stdout
+    )
+
+
+def test_a_recipes_mistake_is_found_before_the_data_are_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(commands, "read_training_data", None)  # a call would fail
+    recipe = write_recipe(tiny_recipe(), tmp_path)
+    recipe.write_text(recipe.read_text().replace("test_convnext", "test_convnet"))
+    assert train.main(["recipe", str(recipe), "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
+    assert "has no network 'test_convnet'. Did you mean 'test_convnext'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interrupted_training_says_that_it_goes_on(tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "read_training_data", interrupted)
+    recipe = write_recipe(tiny_recipe(), tmp_path)
+    assert train.main(["recipe", str(recipe), "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 130
+    assert capsys.readouterr().err == "\ntrain.py: interrupted. The same command goes on where it stopped.\n"
+
+
+def test_ctrl_c_ends_phantoms_and_their_workers_without_a_traceback(tmp_path):
+    """The terminal sends Ctrl-C to the whole group of processes."""
+    command = [
+        sys.executable,
+        "train.py",
+        "phantoms",
+        "--studies",
+        "500",
+        "--out",
+        str(tmp_path / "phantoms"),
+    ]
+    running = subprocess.Popen(
+        command, cwd=KERNEL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while running.poll() is None and not list(tmp_path.glob(".phantoms.part/*/*/*/*.dcm")):
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGINT)
+    said, error = running.communicate(timeout=60)
+    assert running.returncode == 130 and said == ""
+    assert error == "\ntrain.py: interrupted. No study is kept.\n"
+    assert not (tmp_path / "phantoms").exists()
+
+
+def test_phantoms_say_where_they_are(tmp_path, capsys):
+    out = tmp_path / "phantoms"
+    assert train.main(["phantoms", "--studies", "1", "--workers", "1", "--out", str(out)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"1 studies in {out}: train_images/, their labels and truth.json"
+    assert second.startswith("Phantom score over 2000 drawn studies: best possible 0.288")
+    assert (out / "train_images").is_dir() and (out / "truth.json").is_file()

@@ -10,9 +10,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import lru_cache
-from multiprocessing import get_context
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from lumbar.reading.references import Dataset, StudyRef
 from lumbar.reading.study import Study, read_study
 from lumbar.reading.volume import SliceHeader, Volume
 from lumbar.sites import DESCRIPTION_KEYS, DESCRIPTIONS
+from lumbar.worker_map import map_in_workers
 from training.data.labels import LabelFault
 from training.errors import LabelError
 
@@ -50,8 +49,16 @@ class Cache:
 def build_cache(competition: Dataset, folder: Path, workers: int) -> Cache:
     """Decode what is not decoded yet and return the cache.
 
-    workers: processes, 0 for none. A study is written to a side folder and moved into place, so a killed run
-    leaves no half study, and several runs may fill one cache. Raises LabelError if the cache is of other data.
+    A study is written to a side folder and moved into place. A killed run leaves no half study, and several runs may
+    fill one cache.
+
+    Args:
+        competition: The studies.
+        folder: The cache's folder; made where it is missing.
+        workers: Processes; 0 or 1 decodes in this one.
+
+    Raises:
+        LabelError: The cache is of other data.
     """
     source = {"format": FORMAT, "data": str(competition.root.resolve())}
     mark = folder / "cache.json"
@@ -62,16 +69,12 @@ def build_cache(competition: Dataset, folder: Path, workers: int) -> Cache:
     studies = competition.studies
     for study in studies:
         check_listing(study, folder / study.study_id)
-    todo = [(study, folder) for study in studies if not is_cached(folder / study.study_id)]
+    todo = [study for study in studies if not is_cached(folder / study.study_id)]
     if todo:
         log.info("decoding %d studies into %s", len(todo), folder)
         bar = {"total": len(todo), "desc": "decode", "unit": "study", "mininterval": 1.0}
-        if workers:
-            # A fresh interpreter per worker: a forked OpenCV or torch thread pool can hang.
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-                list(tqdm(pool.map(cache_study, *zip(*todo, strict=True), chunksize=4), **bar))
-        else:
-            list(tqdm((cache_study(*item) for item in todo), **bar))
+        for _ in tqdm(map_in_workers(partial(cache_study, folder=folder), todo, workers, chunk=4), **bar):
+            pass
     ids = tuple(study.study_id for study in studies)
     faults = [fault for study in ids for fault in study_faults(folder / study)]
     disk = sum(f.stat().st_blocks * 512 for study in ids for f in (folder / study).iterdir())

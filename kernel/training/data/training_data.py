@@ -142,7 +142,8 @@ def check_apart(data: TrainingData, extra: TrainingData) -> None:
     """Raise LabelError if a study is in both: it would be trained on where it is to be validated."""
     if both := set(data.study_ids) & set(extra.study_ids):
         raise LabelError(
-            f"--extra-studies: got {len(both)} studies that --data has too ({min(both)}, ...), expected others; leave them out"
+            f"--extra-studies: got {len(both)} studies that --data has too ({min(both)}, ...), expected others. "
+            "Leave them out."
         )
 
 

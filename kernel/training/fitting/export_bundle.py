@@ -1,6 +1,5 @@
 """A finished run -> a bundle that ``infer.py --bundle`` runs: float16 weights, manifest, figures, prior."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
 from lumbar.networks.detector import DetectorConfig, DetectorNetwork
 from training.errors import LabelError
 from training.fitting.loop import BEST, RESULT, load_tensors
-from training.fitting.run_recipe import RUN_FILE
+from training.fitting.run_file import RUN_FILE, read_run
 
 MIN_SHARE = 1e-3  # the manifest keeps four digits of the prior, none may become 0
 
@@ -23,9 +22,7 @@ def export_run(run: Path, folder: Path, name: str, trained_on: str, weights: str
     common. weights: the weights' folder in the bundle. Raises LabelError where there is no run, or naming
     the first member that is not trained yet.
     """
-    if not (run / RUN_FILE).is_file():
-        raise LabelError(f"{run / RUN_FILE}: no such file, expected a recipe's run folder; check RUN")
-    about = json.loads((run / RUN_FILE).read_text())
+    about = read_run(run)
     recipe = about["recipe"]
     networks = {
         (entry["name"], fold): load_trained_network(run, entry, fold)

@@ -1,6 +1,6 @@
 """ImageNet starts: from a folder of files, from timm's hub, or none; the log says which.
 
-A folder holds ``{timm model name}.safetensors`` in timm's own keys.
+A folder holds ``{timm name}.safetensors`` in timm's own keys; the name may lack the tag of the weights.
 """
 
 import io
@@ -65,13 +65,20 @@ def start(
 
 
 def weights_file(model: str, imagenet: str | None, wanted: bool) -> Path | None:
-    """Return the folder's file of a timm model; None where none is wanted, or there is none: the log says so."""
+    """Return the folder's file of a timm model, or None where none is wanted or found; the log tells the second.
+
+    Args:
+        model: timm's name, with or without the tag of its weights. The file may lack the tag.
+        imagenet: Folder, ``"hub"``, or None.
+        wanted: Whether the recipe starts from ImageNet weights.
+    """
     if not wanted or imagenet in (None, "hub"):
         return None
-    file = Path(imagenet) / f"{model}.safetensors"
-    if file.is_file():
-        return file
-    log.warning("%s: no such file; %s starts at random", file, model)
+    files = [Path(imagenet) / f"{stem}.safetensors" for stem in (model, model.partition(".")[0])]
+    for file in files:
+        if file.is_file():
+            return file
+    log.warning("%s: no such file. %s starts at random", files[0], model)
     return None
 
 

@@ -4,8 +4,6 @@ A run's folder: ``networks/NAME/foldK``, ``points/NAME.npz``, ``classifiers/NAME
 ``faults.csv``, ``extra_studies/faults.csv``, ``run.json``.
 """
 
-import dataclasses
-import json
 import logging
 import time
 from functools import partial
@@ -17,18 +15,16 @@ from lumbar.networks.device import give_back_freed_memory
 from lumbar.outputs.tables import MEMBER_COLUMNS, member_rows, open_table
 from lumbar.run.summary import versions
 from training.data.classifier_dataset import SitePoints
-from training.errors import LabelError
 from training.evaluation.metric import best_constant
 from training.fitting.classifier_step import Predictions, grade_figures
 from training.fitting.out_of_fold_points import FoundPoints
+from training.fitting.run_file import RUN_FILE, check_same_run, read_run, recipe_identity
 from training.fitting.train_classifier import PointsByStudy, finished_predictions, train_classifier
 from training.fitting.train_detector import TrainingSetup, collect_points, train_network
 from training.json_files import known_only, write_strict_json
 from training.recipes.schema import ClassifierRecipe, DetectorRecipe, NetworkRecipe, Recipe
 
 log = logging.getLogger(__name__)
-
-RUN_FILE = "run.json"
 
 
 def run_recipe(
@@ -44,19 +40,16 @@ def run_recipe(
     networks, but for those whose points are the labels.
     Raises LabelError if the folder is another recipe's or other data's.
     """
-    identity = {
-        "recipe": as_json(recipe),
+    identity = recipe_identity(recipe) | {
         "data": setup.data.fingerprint,
         "extra_studies": setup.extra_data.fingerprint if setup.extra_data else None,
     }
-    check_same_run(out / RUN_FILE, identity)
+    check_same_run(out, identity)
     folds = setup.data.folds(recipe.fold_count, recipe.fold_seed)
     about = identity | environment(setup) | {"counts": setup.data.counts()}
     if setup.extra_data:
         about["extra_counts"] = setup.extra_data.counts()
-    about["figures"] = (
-        json.loads((out / RUN_FILE).read_text())["figures"] if (out / RUN_FILE).is_file() else {}
-    )
+    about["figures"] = read_run(out)["figures"] if (out / RUN_FILE).is_file() else {}
     about["prior"] = best_constant(setup.data.grades.labels).round(5).tolist()
     save = partial(write_strict_json, out / RUN_FILE, about)
     save()
@@ -69,7 +62,8 @@ def run_recipe(
             give_back_freed_memory()  # the next member's tensors are of other sizes
             about["figures"][f"{network.name}/fold{fold}"] = result
             save()
-        if network in networks or classifiers:
+        out_of_fold = network.stage2_points == "out_of_fold" and set(folders) != set(folds.values())
+        if classifiers or (network in networks and not out_of_fold):
             found[network.name] = collect_points(
                 network, folders, folds, setup, out / "points" / f"{network.name}.npz"
             )
@@ -143,20 +137,6 @@ def write_members(file: Path, predictions: dict[tuple[str, str], Predictions]) -
         for (detector, classifier), said in predictions.items():
             for study, sites in zip(said.study_ids, said.probabilities.round(6), strict=True):
                 table.writerows(member_rows(study, detector, classifier, sites))
-
-
-def check_same_run(file: Path, identity: dict) -> None:
-    if not file.is_file():
-        return
-    before = json.loads(file.read_text())
-    changed = [key for key, value in identity.items() if before.get(key) != value]
-    if changed:
-        raise LabelError(f"{file}: got a run with other {', '.join(changed)}; give another --out")
-
-
-def as_json(recipe: Recipe) -> dict:
-    """Return a recipe as plain JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(recipe)))
 
 
 def environment(setup: TrainingSetup) -> dict:

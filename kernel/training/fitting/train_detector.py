@@ -17,7 +17,7 @@ from lumbar.networks.device import Device
 from lumbar.sites import class_count
 from training.data.detector_dataset import DetectorBatch, DetectorDataset, PretrainingDataset, join_volumes
 from training.data.training_data import TrainingData
-from training.errors import LabelError
+from training.errors import LabelError, RecipeError
 from training.fitting.detector_step import detector_losses, epoch_batches, pretraining_losses, to_device
 from training.fitting.imagenet_start import start_detector
 from training.fitting.loop import BEST, RESULT, Task, fit, load_tensors
@@ -58,6 +58,29 @@ class TrainingSetup:
         """Return the training and the validation studies of a fold."""
         studies = self.data.study_ids
         return [s for s in studies if folds[s] != fold], [s for s in studies if folds[s] == fold]
+
+
+def check_starts(networks: Sequence[NetworkRecipe], folds: Sequence[int], out: Path) -> None:
+    """Raise RecipeError for a network that is to start from weights which are neither trained before it nor there.
+
+    Args:
+        networks: The networks that are to be trained, in this order.
+        folds: The folds of each.
+        out: The run's folder.
+    """
+    trained = set()
+    for network in networks:
+        trained.add(network.name)
+        if network.start_from is None or network.start_from in trained:
+            continue
+        for fold in folds:
+            start = out / "networks" / network.start_from / f"fold{fold}" / BEST
+            finished = out / "networks" / network.name / f"fold{fold}" / RESULT
+            if not start.is_file() and not finished.is_file():
+                raise RecipeError(
+                    f"networks {network.name!r}, start_from: got {network.start_from!r}. It is not trained before, and "
+                    f"{start} does not exist. Correct the name, train it first, or copy its folder there."
+                )
 
 
 def train_network(

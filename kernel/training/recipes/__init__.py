@@ -1,1 +1,1 @@
-"""Recipes: which networks and classifiers are trained, on what, and how."""
+"""What is trained and how, as TOML files, and what reads and checks them."""

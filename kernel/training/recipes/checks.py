@@ -10,7 +10,7 @@ from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.sites import DESCRIPTIONS
 from training.errors import RecipeError
-from training.recipes.schema import Recipe
+from training.recipes.schema import ClassifierRecipe, Recipe
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")  # of members: they name folders and files
 TIMM_NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)  # "hf-hub:..." and "local-dir:..." are no recipe's
@@ -32,10 +32,10 @@ def check_recipe(recipe: Recipe, file: str) -> None:
                 f"{where}, description: got {network.config.description!r}, expected one of {DESCRIPTIONS}."
             )
         for field in ("encoder", "pointer_encoder"):
-            check_backbone(getattr(network.config, field), network.imagenet, f"{where}, {field}")
+            check_backbone(getattr(network.config, field), f"{where}, {field}")
     for classifier in recipe.classifiers:
         where = f"{file}: classifiers {classifier.name!r}, config, backbone"
-        check_backbone(classifier.config.backbone, classifier.imagenet, where)
+        check_backbone(classifier.config.backbone, where)
     check_architectures(recipe, file)
 
 
@@ -52,17 +52,24 @@ def check_names(recipe: Recipe, file: str) -> None:
 
 
 def check_folds(recipe: Recipe, file: str) -> None:
-    """Check the folds; points out of fold for a classifier need all of them."""
     folds, count = recipe.folds, recipe.fold_count
     if not folds or len(set(folds)) < len(folds) or max(folds) >= count:
         raise RecipeError(f"{file}: folds: got {list(folds)}, expected some of 0 to {count - 1}, each once.")
-    read = {classifier.detector for classifier in recipe.classifiers}
-    networks = {name for detector in recipe.detectors if detector.name in read for name in detector.networks}
+
+
+def check_stage2_points(recipe: Recipe, classifiers: tuple[ClassifierRecipe, ...]) -> None:
+    """Raise RecipeError where classifiers learn from points out of fold, and not all folds are trained."""
+    detectors = {classifier.detector for classifier in classifiers}
+    read = {name for detector in recipe.detectors if detector.name in detectors for name in detector.networks}
     for network in recipe.networks:
-        if network.name in networks and network.stage2_points == "out_of_fold" and len(folds) < count:
+        if (
+            network.name in read
+            and network.stage2_points == "out_of_fold"
+            and len(recipe.folds) < recipe.fold_count
+        ):
             raise RecipeError(
-                f"{file}: networks {network.name!r}, stage2_points: 'out_of_fold' needs the networks of all {count} "
-                f"folds, got the folds {list(folds)}. Train them all, or take 'middle_epoch'."
+                f"{recipe.name}: networks {network.name!r}, stage2_points: 'out_of_fold' needs the networks of all "
+                f"{recipe.fold_count} folds, got {list(recipe.folds)}. Train them all, or take 'middle_epoch'."
             )
 
 
@@ -92,8 +99,8 @@ def check_references(recipe: Recipe, file: str) -> None:
             )
 
 
-def check_backbone(name: str, imagenet: bool, where: str) -> None:
-    """Check that timm has a network of this name and, where it starts from ImageNet, weights of its tag."""
+def check_backbone(name: str, where: str) -> None:
+    """Check that timm has a network of this name and, where the name has a tag, weights of it."""
     architecture, _, tag = name.partition(".")
     if not TIMM_NAME.fullmatch(name) or not timm.is_model(architecture):
         near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
@@ -101,7 +108,7 @@ def check_backbone(name: str, imagenet: bool, where: str) -> None:
         raise RecipeError(
             f"{where}: timm {timm.__version__} has no network {name!r}.{hint} timm.list_models() lists all."
         )
-    if tag and imagenet and not timm.is_model_pretrained(name):
+    if tag and not timm.is_model_pretrained(name):
         known = timm.list_pretrained(f"{architecture}.*")
         raise RecipeError(
             f"{where}: timm {timm.__version__} has no weights {name!r}, but {', '.join(known)}."

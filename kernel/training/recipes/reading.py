@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from training.errors import RecipeError
 from training.recipes.checks import check_recipe
-from training.recipes.schema import Bounds, Recipe
+from training.recipes.schema import Bounds, Recipe, Schedule
 from training.recipes.shipped import FOLDER, shipped_recipes
 
 NONE = "none"
@@ -25,15 +25,17 @@ LIKE = "like"
 WORDS = {str: "text in quotes", bool: "true or false", int: "a whole number", float: "a number"}
 
 
-def read_recipe(name: str) -> Recipe:
+def read_recipe(name: str, epochs: int | None = None, fold: int | None = None) -> Recipe:
     """Read and check a recipe; nothing else is read.
 
     Args:
         name: A shipped recipe's name, or the path of a file that ends in ``.toml``.
+        epochs: Epochs of every training instead of the recipe's own.
+        fold: The only fold instead of the recipe's own, counted from 0.
 
     Raises:
         RecipeError: The file is missing or no TOML, a key is unknown or missing, a value is not what the schema
-            allows, or a reference leads nowhere.
+            allows, a reference leads nowhere, or a network can't be built.
     """
     file = recipe_file(name)
     try:
@@ -48,7 +50,11 @@ def read_recipe(name: str) -> Recipe:
         values[kind] = resolve_like(values.get(kind, []), f"{file}: {kind}")
     recipe = build(Recipe, values | {"name": file.stem}, f"{file}:")
     check_recipe(recipe, str(file))
-    return recipe
+    if fold is not None:
+        if not 0 <= fold < recipe.fold_count:
+            raise RecipeError(f"--fold: got {fold}, expected 0 to {recipe.fold_count - 1}.")
+        recipe = dataclasses.replace(recipe, folds=(fold,))
+    return recipe if epochs is None else with_epochs(recipe, epochs)
 
 
 def recipe_file(name: str) -> Path:
@@ -59,6 +65,22 @@ def recipe_file(name: str) -> Path:
     if name not in known:
         raise RecipeError(f"recipe: got {name!r}{expected(name, known)}, or a file that ends in .toml.")
     return FOLDER / f"{name}.toml"
+
+
+def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """Return the recipe with every training of so many epochs; what has no pretraining gets none."""
+
+    def shortened(schedule: Schedule | None) -> Schedule | None:
+        return schedule and dataclasses.replace(schedule, epochs=epochs)
+
+    networks = (
+        dataclasses.replace(n, schedule=shortened(n.schedule), pretraining=epochs if n.pretraining else 0)
+        for n in recipe.networks
+    )
+    classifiers = (
+        dataclasses.replace(c, step1=shortened(c.step1), step2=shortened(c.step2)) for c in recipe.classifiers
+    )
+    return dataclasses.replace(recipe, networks=tuple(networks), classifiers=tuple(classifiers))
 
 
 def resolve_like(entries: Any, where: str) -> list[dict]:

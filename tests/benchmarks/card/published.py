@@ -9,7 +9,7 @@ import torch
 
 from lumbar.networks.detector import DetectorNetwork
 from tests.benchmarks.flop_floor import flops
-from training.recipes.families import family_a, family_b
+from training.recipes.reading import read_recipe
 
 TEST_STUDIES = 720  # of the competition's hidden set
 T4_RATE = 65e12  # FLOP/s in float16, the card's data sheet
@@ -23,9 +23,9 @@ def published_cost(case: dict) -> dict[str, float]:
     case: ``ratio.figures`` with AMP on this card, of family A's detector and one convnext_tiny. Both detectors
     segment as many slices; every classifier reads both detectors' crops, and no crop is shared.
     """
-    detectors = sum(segmenter_flops(recipe) for recipe in (family_a(), family_b())) / segmenter_flops(
-        family_a()
-    )
+    detectors = sum(
+        segmenter_flops(recipe) for recipe in (read_recipe("family_a"), read_recipe("family_b"))
+    ) / segmenter_flops(read_recipe("family_a"))
     one = backbone_flops("convnext_tiny")
     classifiers = 2 * sum(count * backbone_flops(name) for name, count in PUBLISHED.items()) / one
     slower = max(1.0, case["matrix_flops_a_second"] / T4_RATE)
