@@ -12,7 +12,7 @@ from lumbar.bundle.manifest import MANIFEST
 from phantom.dataset import write_phantoms
 from tests.benchmarks.card.stage import REPOSITORY, bundle_folders
 from tests.making.random_bundle import random_classifier, random_network, write_random_bundle
-from training.recipes.families import family_a, family_b
+from training.recipes.reading import read_recipe
 
 SEED = 11  # of the phantoms; none of them was trained on
 AXIAL_SERIES = 2  # at least, which makes a study of 70 to 130 slices
@@ -57,7 +57,9 @@ def make_bundle(name: str, folder: Path) -> None:
     if (folder / MANIFEST).is_file():
         return
     torch.manual_seed(0)
-    families = {"fixed": family_a()} if name != "ab_x_6" else {"fixed": family_a(), "dynamic": family_b()}
+    families = {"fixed": read_recipe("family_a")}
+    if name == "ab_x_6":
+        families["dynamic"] = read_recipe("family_b")
     detectors = [
         Detector(kind, kind, {n.config.description: random_network(n.config) for n in family.networks})
         for kind, family in families.items()
