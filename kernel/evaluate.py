@@ -13,26 +13,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from lumbar.faults import DataNotFoundError
-from lumbar.outputs.submission import SubmissionError
-from lumbar.reading.listing import find_dataset
-from training.data.cache import build_cache
-from training.data.labels import COORDINATES_FILE, GRADES_FILE, read_coordinates, read_grades, report_faults
-from training.data.study_headers import read_study_headers
-from training.data.targets import place_targets
-from training.errors import LabelError
-from training.evaluation.grade_figures import grading_figures, read_submitted_grades
-from training.evaluation.member_weights import fit_weights, member_figures, members_mean, read_members
-from training.evaluation.phantom_bound import best_on_studies
-from training.evaluation.point_figures import point_figures, point_table, read_found_points
-from training.evaluation.text_and_plots import draw_evaluation, evaluation_text
-from training.json_files import write_strict_json
+from lumbar.command_line import add_shared_flags, start_logging
+
+EXIT_INPUT = 2
+EXIT_INTERRUPTED = 130  # 128 and the number of SIGINT
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_shared_flags(parser)
     add = parser.add_argument
     add(
         "--data",
@@ -72,50 +63,22 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def evaluate(options: argparse.Namespace) -> dict:
-    """Compute everything that was asked for, write the files, and return the figures."""
-    split = options.split or ("train" if (options.data / GRADES_FILE).is_file() else "test")
-    grades = read_grades(options.data / GRADES_FILE.replace("train", split))
-    studies = None
-    if options.submission:
-        studies, probabilities = read_submitted_grades(options.submission, grades)
-    if options.members:
-        studies, members = read_members(options.members, grades, studies)
-    if not options.submission:
-        probabilities = members_mean(members)
-    labels = grades.of(studies)
-    figures = grading_figures(labels, probabilities, grades.labels)
-    if best := best_on_studies(options.data, studies, labels):
-        figures["best_possible"] = best
-    if options.members:
-        figures["members"] = member_figures(labels, members)
-        if options.fit_weights:
-            figures["weights"] = fit_weights(labels, members)
-    table = None
-    if options.points:
-        found = read_found_points(options.points)  # first: decoding takes minutes
-        source = find_dataset(options.data, split)
-        decoded = build_cache(source, options.cache, 0) if options.cache else read_study_headers(source)
-        coordinates, faults = read_coordinates(options.data / COORDINATES_FILE.replace("train", split))
-        targets, more = place_targets(coordinates, decoded)
-        report_faults([*decoded.faults, *faults, *more], strict=False)
-        table = point_table(found, targets, decoded, grades)
-        figures["points"] = point_figures(table)
-    if options.json:
-        write_strict_json(options.json, figures)
-    if options.png:
-        draw_evaluation(options.png, figures, table)
-    return figures
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Evaluate and print; 2 for input that can't be used, with one line saying why."""
+    """Evaluate and print; 2 for input that can't be used, with one line that gives the reason."""
     options = parse(arguments)
+    start_logging(options.log_level, "%(levelname)s %(message)s")
     try:
-        print(evaluation_text(evaluate(options)))
-    except (LabelError, SubmissionError, DataNotFoundError, OSError) as error:
+        # pandas and torch take seconds to import, and --help needs neither.
+        from training.evaluation.all_figures import REFUSED, all_figures
+        from training.evaluation.text_and_plots import evaluation_text
+
+        print(evaluation_text(all_figures(options)))
+    except KeyboardInterrupt:
+        print("\nevaluate.py: interrupted.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except REFUSED as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
-        return 2
+        return EXIT_INPUT
     return 0
 
 

@@ -1,6 +1,9 @@
 """evaluate.py: the official score, point errors in pixels and mm, member weights; bad input is named."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +17,8 @@ from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SEVERITIES, SITE_NAMES, SI
 from tests.making.dicom_writer import AXIAL
 from tests.making.labelled_competition import ROWS, training_data_of, write_competition
 from training.data.labels import read_grades
+from training.evaluation import all_figures as all_figures_module
+from training.evaluation.all_figures import all_figures
 from training.evaluation.member_weights import fit_weights, known_mean
 from training.evaluation.metric import score
 from training.evaluation.point_figures import place_errors
@@ -74,9 +79,7 @@ def test_out_of_fold_members_need_no_submission(data, tmp_path):
         tables.append(pd.read_csv(write_members(tmp_path / "fold.csv", studies[part], members)))
     file = tmp_path / "members.csv"
     pd.concat(tables).sample(frac=1, random_state=0).to_csv(file, index=False)
-    figures = evaluate.evaluate(
-        evaluate.parse(["--data", str(data), "--members", str(file), "--fit-weights"])
-    )
+    figures = all_figures(evaluate.parse(["--data", str(data), "--members", str(file), "--fit-weights"]))
     labels = read_grades(data / "train.csv").of(studies)
     assert figures["studies"] == 3 and set(figures["members"]["single"]) == {"d x 1", "d x 2"}
     for name, values in given.items():
@@ -140,7 +143,7 @@ def test_point_errors_in_slices_pixels_and_mm(data, tmp_path):
     options = evaluate.parse(
         ["--data", str(data), "--submission", str(submission), "--points", str(tmp_path / "points.csv")]
     )
-    points = evaluate.evaluate(options)["points"]["d"]
+    points = all_figures(options)["points"]["d"]
     moved, exact = points["Sagittal T1"], points["Axial T2"]
     assert (exact["px"], exact["slices"], exact["mm"], exact["level_right"]) == (0, 0, 0, 1)
     assert (moved["slices"], moved["y"], moved["x"], moved["px"]) == (1, 3, 4, 5)
@@ -219,3 +222,21 @@ def test_bad_input_is_named_in_one_line(data, tmp_path, capsys, spoil):
     assert evaluate.main(arguments) == 2
     message = capsys.readouterr().err
     assert message.startswith("evaluate.py: ") and "expected" in message and message.count("\n") == 1
+
+
+def test_help_loads_no_library_that_takes_seconds():
+    heavy = ("torch", "timm", "pandas", "sklearn", "cv2", "pydicom", "matplotlib", "scipy")
+    code = "import sys, evaluate\ntry: evaluate.parse(['--help'])\nfinally: "
+    code += f"print(*{{*{heavy}}} & {{*sys.modules}}, file=sys.stderr)"
+    kernel = Path(evaluate.__file__).parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=kernel, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr.strip() == "" and "--fit-weights" in done.stdout
+
+
+def test_ctrl_c_is_one_line_and_status_130(data, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(all_figures_module, "read_grades", interrupted)
+    assert evaluate.main(["--data", str(data), "--members", "members.csv"]) == 130
+    assert capsys.readouterr().err == "\nevaluate.py: interrupted.\n"

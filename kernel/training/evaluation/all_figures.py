@@ -1,0 +1,60 @@
+"""Everything that ``evaluate.py`` computes, in the order of its flags."""
+
+import argparse
+
+from lumbar.faults import DataNotFoundError
+from lumbar.outputs.submission import SubmissionError
+from lumbar.reading.listing import find_dataset
+from training.data.cache import build_cache
+from training.data.labels import COORDINATES_FILE, GRADES_FILE, read_coordinates, read_grades, report_faults
+from training.data.study_headers import read_study_headers
+from training.data.targets import place_targets
+from training.errors import LabelError
+from training.evaluation.grade_figures import grading_figures, read_submitted_grades
+from training.evaluation.member_weights import fit_weights, member_figures, members_mean, read_members
+from training.evaluation.phantom_bound import best_on_studies
+from training.evaluation.point_figures import point_figures, point_table, read_found_points
+from training.evaluation.text_and_plots import draw_evaluation
+from training.json_files import write_strict_json
+
+REFUSED = (LabelError, SubmissionError, DataNotFoundError, OSError)
+
+
+def all_figures(options: argparse.Namespace) -> dict:
+    """Compute the figures that the flags of ``evaluate.py`` request, write its files, and return the figures.
+
+    Raises:
+        LabelError, SubmissionError, DataNotFoundError, OSError: A file is missing or can't be used.
+    """
+    split = options.split or ("train" if (options.data / GRADES_FILE).is_file() else "test")
+    grades = read_grades(options.data / GRADES_FILE.replace("train", split))
+    studies = None
+    if options.submission:
+        studies, probabilities = read_submitted_grades(options.submission, grades)
+    if options.members:
+        studies, members = read_members(options.members, grades, studies)
+    if not options.submission:
+        probabilities = members_mean(members)
+    labels = grades.of(studies)
+    figures = grading_figures(labels, probabilities, grades.labels)
+    if best := best_on_studies(options.data, studies, labels):
+        figures["best_possible"] = best
+    if options.members:
+        figures["members"] = member_figures(labels, members)
+        if options.fit_weights:
+            figures["weights"] = fit_weights(labels, members)
+    table = None
+    if options.points:
+        found = read_found_points(options.points)  # first: decoding takes minutes
+        source = find_dataset(options.data, split)
+        decoded = build_cache(source, options.cache, 0) if options.cache else read_study_headers(source)
+        coordinates, faults = read_coordinates(options.data / COORDINATES_FILE.replace("train", split))
+        targets, more = place_targets(coordinates, decoded)
+        report_faults([*decoded.faults, *faults, *more], strict=False)
+        table = point_table(found, targets, decoded, grades)
+        figures["points"] = point_figures(table)
+    if options.json:
+        write_strict_json(options.json, figures)
+    if options.png:
+        draw_evaluation(options.png, figures, table)
+    return figures
