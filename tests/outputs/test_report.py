@@ -82,7 +82,7 @@ def test_the_index_has_fallbacks_first_and_counts(report):
     fewer, fewer_graded = graded_study(3)
     fewer_graded.members.popitem()
     add_page(report, fewer, fewer_graded)
-    assert "The run goes on" in Page(report.folder / "index.html").text
+    assert "The run is not finished" in Page(report.folder / "index.html").text
     report.finish(SUMMARY)
     index = Page(report.folder / "index.html")
     order = [a["href"] for tag, a in index.tags if tag == "a"]
@@ -94,7 +94,7 @@ def test_the_index_has_fallbacks_first_and_counts(report):
         "12 s" in index.text and "no Axial T2, folder missing" in index.text and "black place" in index.text
     )
     assert "an empty crop" in page_of(report, partial.study_id).text
-    assert "3 of 4 had a say" in page_of(report, fewer.study_id).text
+    assert "3 of 4 graded the study" in page_of(report, fewer.study_id).text
 
 
 def read_back(record: StudyRecord) -> StudyRecord:
@@ -122,7 +122,7 @@ def test_a_resumed_run_keeps_the_pages_that_still_hold(tmp_path):
     text = Page(page).text  # the pictures are shown even so, without points
     assert "Not graded." in text and "No pictures" not in text
     resumed.add_study(record_ungraded("5", "time_limit", "no time left"))
-    assert "the time limit came first" in page_of(resumed, "5").text.lower()
+    assert "the time limit was reached" in page_of(resumed, "5").text.lower()
 
 
 def test_a_record_tells_what_the_study_told(tmp_path):

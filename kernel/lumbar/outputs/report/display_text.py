@@ -19,13 +19,13 @@ REASON_WORDS = {
     **HEADER_REASONS,
     **ODDITIES,
     **FLAG_REASONS,
-    "not_finite": "a member gave NaN or infinity, in float32 too: it has no say in this study",
+    "not_finite": "a member gave NaN or infinity, in float32 too; it is left out of this study",
     "reader_died": "the process that read the study died twice",
     "reader_hung": "the process that read the study did not end in time, twice",
-    "reader_error": "reading the study failed in an unforeseen way",
-    "grading_failed": "grading the study failed in an unforeseen way",
+    "reader_error": "reading the study failed with an unexpected error",
+    "grading_failed": "grading the study failed with an unexpected error",
     "out_of_memory": "the study did not fit into memory",
-    "time_limit": "the time limit came first",
+    "time_limit": "the time limit was reached before the study",
 }
 
 
@@ -50,7 +50,7 @@ def reason_words(reason: str) -> str:
 
 
 def percent(probability: float) -> str:
-    """Return a probability as a whole percentage; what is not quite 0 or 100 is not called so."""
+    """Return a probability as a whole percentage; nothing but 0 and 1 rounds to certainty."""
     if 0 < probability < 0.005:
         return "<1"
     if 0.995 <= probability < 1:
@@ -74,5 +74,5 @@ def signed(value: float) -> str:
 
 
 def millimetres(point) -> str:
-    """Return x, y, z in mm, LPS."""
-    return "x {} · y {} · z {} mm".format(*(str(round(float(v))).replace("-", "−") for v in point))
+    """Return x, y, z in mm, LPS; the last number and its unit stay on one line."""
+    return "x {} · y {} · z {}\N{NO-BREAK SPACE}mm".format(*(str(round(float(v))).replace("-", "−") for v in point))

@@ -139,7 +139,7 @@ def draw_film(key: KeySlice, volume: Volume, places: dict[str, dict[str, Places]
     middle = volume.grid_to_patient(key.slice_index, *DETECTOR_CENTRE)
     if middle is not None:
         axis, letter = (2, "z") if key.axial else (0, "x")
-        where += f" · {letter} {middle[axis]:.0f} mm".replace("-", "−")
+        where += f" · {letter}\N{NO-BREAK SPACE}{middle[axis]:.0f}\N{NO-BREAK SPACE}mm".replace("-", "−")
     numbers = {detector: number for number, detector in enumerate(places)}
     return Film(
         key=key,

@@ -1,4 +1,4 @@
-"""One study's page: what was wrong, the films, the grid, the series, every site."""
+"""One study's page: warnings, films, probabilities, series, and a card per site."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What a reader should know before the rest: the fallback and its reasons, the faults of files."""
+"""What stands first on a study's page: fallbacks, and the faults of files."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ class FaultGroup:
 def fallbacks(result: Result) -> list[tuple[str, str]]:
     """Return what was done instead of a full grading, as a heading and its sentence."""
     if result.probabilities is None:
-        return [("Not graded.", "The prior, the same for every study, is submitted instead.")]
+        return [("Not graded.", "The prior is submitted instead. It is the same for every study.")]
     said = [
-        (f"No {description}.", "Its sites are graded from empty crops and from what the others show.")
+        (f"No {description}.", "Its sites are graded from empty crops and from the other sites.")
         for description in result.missing
     ]
     if result.members_run < result.planned:
-        words = f"{result.members_run} of {result.planned} had a say: time ran short, or some failed."
+        words = f"{result.members_run} of {result.planned} graded the study, because time ran short or some failed."
         said.append(("Fewer members.", words))
     return said
 
