@@ -1,6 +1,8 @@
 """The report as a person uses it: sorting, searching, by keyboard, on a phone, in the dark, without a net."""
 
+import base64
 import itertools
+import re
 
 import pytest
 
@@ -75,11 +77,12 @@ def studies(tmp_path_factory):
     fine, fine_graded = graded_study(0)
     flagged, flagged_graded = graded_study(1)
     series = decisions_of(flagged.study_id)
-    report = Report(tmp_path_factory.mktemp("report"), ABOUT | {"series": series})
+    partial, partial_graded = without_axial(*graded_study(2))
+    order = [fine.study_id, flagged.study_id, partial.study_id, HOSTILE]
+    report = Report(tmp_path_factory.mktemp("report"), ABOUT | {"series": series}, order)
     add_page(report, fine, fine_graded)
     found = [Flag("side_swapped", "left lies right", -20.0, "mm", "fixed", (SITE_NAMES[5], SITE_NAMES[10]))]
     add_page(report, flagged, flagged_graded, found)
-    partial, partial_graded = without_axial(*graded_study(2))
     add_page(report, partial, partial_graded)
     add_page(report, *unreadable(HOSTILE))
     report.finish({"seconds": {"total": 8.0}, "fewer_members": {}})
@@ -105,6 +108,23 @@ def index(chromium, studies):
 
 def select(chromium, css: str) -> list:
     return chromium.find_elements("css selector", css)
+
+
+def copied_text(chromium) -> str:
+    """Return the clipboard's text, as a person gets it: pasted."""
+    chromium.execute_script(
+        "document.body.append(Object.assign(document.createElement('textarea'), {id: 'paste'}))"
+    )
+    field = chromium.find_element("css selector", "#paste")
+    field.send_keys("\ue009v")  # Ctrl+V
+    return field.get_attribute("value")
+
+
+def printed_pages(chromium, width: float, height: float) -> int:
+    """Return on how many pages the document prints; width, height: of the paper in inches."""
+    paper = {"paperWidth": width, "paperHeight": height, "printBackground": True}
+    pdf = base64.b64decode(chromium.execute_cdp_cmd("Page.printToPDF", paper)["data"])
+    return len(re.findall(rb"/Type /Page\b", pdf))
 
 
 def press(chromium, *keys: str) -> None:
@@ -156,6 +176,66 @@ def test_search_and_status_narrow_the_list(index, studies):
     press(index, "\ue00c")
     select(index, ".filters label")[1].click()
     assert listed(index) == [ids["hostile"], ids["partial"]]
+
+
+def test_search_filter_and_order_stay_in_the_address(index, studies):
+    """Reloaded, or come back to from a study or from the study after it, the index shows what it showed."""
+    ids = studies[1]
+    select(index, "#search")[0].send_keys("axial")
+    select(index, ".filters label")[1].click()
+    select(index, "#studies thead button")[0].click()
+    select(index, "#studies thead button")[0].click()
+    expected = sorted((ids["hostile"], ids["partial"]), reverse=True)
+    shown = [study for study in listed(index) if study in expected]
+
+    def as_before() -> bool:
+        order = select(index, "#studies th")[0].get_attribute("aria-sort")
+        field = select(index, "#search")[0].get_attribute("value")
+        return (listed(index), order, field) == (shown, "descending", "axial")
+
+    assert shown and as_before()
+    index.refresh()
+    assert as_before()
+    select(index, f'#studies a[href*="{ids["partial"]}"]')[0].click()
+    select(index, 'nav a[rel="next"]')[0].click()
+    assert HOSTILE in index.title
+    select(index, "nav a")[0].click()
+    assert as_before()
+    index.get((studies[0].folder / "index.html").as_uri())
+    assert len(listed(index)) == 4 and select(index, "#search")[0].get_attribute("value") == ""
+
+
+def test_arrows_lead_from_study_to_study(index, studies):
+    ids = studies[1]
+    index.get(page_address(studies, "fine"))
+    for which, key in (
+        ("flagged", "\ue014"),
+        ("partial", "\ue014"),
+        ("flagged", "\ue012"),
+        ("fine", "\ue012"),
+    ):
+        index.find_element("css selector", "body").send_keys(key)
+        assert ids[which] in index.title
+    index.find_element("css selector", "body").send_keys("\ue012")  # nothing is before the first
+    assert ids["fine"] in index.title
+
+
+def test_the_sentences_are_copied_as_text(index, studies):
+    index.get(page_address(studies, "fine"))
+    sentences = [item.text for item in select(index, ".words li")]
+    assert len(sentences) == 5 and all("%" in sentence for sentence in sentences)
+    select(index, "#copy")[0].click()
+    assert select(index, "#copied")[0].text == "Copied."
+    lines = copied_text(index).splitlines()
+    assert lines[0] == f"Study {studies[1]['fine']}" and lines[-5:] == sentences
+    assert "Not for clinical use" in " ".join(lines)
+
+
+@pytest.mark.parametrize("paper", [(8.27, 11.69), (8.5, 11)], ids=["A4", "Letter"])
+@pytest.mark.parametrize("which", ["fine", "flagged", "partial", "hostile"])
+def test_a_study_prints_on_one_page(index, studies, which, paper):
+    index.get(page_address(studies, which))
+    assert printed_pages(index, *paper) == 1
 
 
 def test_the_keyboard_alone_reaches_a_site(index, studies):

@@ -138,6 +138,26 @@ def test_a_record_tells_what_the_study_told(tmp_path):
     )
 
 
+def test_pages_link_to_the_studies_before_and_after(tmp_path):
+    studies = [graded_study(number) for number in range(2)]
+    ids = [studies[0][0].study_id, HOSTILE, studies[1][0].study_id]
+    report = Report(tmp_path, ABOUT, ids)
+    for study, graded in studies:
+        add_page(report, study, graded)
+    add_page(report, *unreadable(HOSTILE))
+    found = {}
+    for study_id in ids:
+        links = [a for tag, a in page_of(report, study_id).tags if tag == "a" and "rel" in a]
+        found[study_id] = {link["rel"]: link["href"] for link in links}
+        assert all((tmp_path / "studies" / link["href"]).is_file() for link in links)
+    first, middle, last = (f"{page_name(study_id)}.html" for study_id in ids)
+    assert found == {
+        ids[0]: {"next": middle},
+        ids[1]: {"prev": first, "next": last},
+        ids[2]: {"prev": middle},
+    }
+
+
 def test_a_full_disk_costs_the_page_not_the_run(report, monkeypatch):
     def fail(path, text):
         raise OSError(28, "No space left on device", str(path))

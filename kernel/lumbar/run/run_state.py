@@ -47,7 +47,8 @@ class Run:
         configs = [member.get("config") for member in manifest.classifiers]  # not checked yet
         borders = [config["border"] for config in configs if isinstance(config, dict) and "border" in config]
         shown = {"prior": manifest.prior.tolist(), "crop_border": (borders or ["shift"])[0]}
-        self.report = Report(options.report, self.summary.about | shown) if options.report else None
+        ids = [study.study_id for study in competition.studies]
+        self.report = Report(options.report, self.summary.about | shown, ids) if options.report else None
         self.studies = competition.studies
         self.pending = {study.study_id: study for study in competition.studies}
         identity = {

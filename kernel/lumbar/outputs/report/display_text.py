@@ -75,4 +75,6 @@ def signed(value: float) -> str:
 
 def millimetres(point) -> str:
     """Return x, y, z in mm, LPS; the last number and its unit stay on one line."""
-    return "x {} · y {} · z {}\N{NO-BREAK SPACE}mm".format(*(str(round(float(v))).replace("-", "−") for v in point))
+    return "x {} · y {} · z {}\N{NO-BREAK SPACE}mm".format(
+        *(str(round(float(v))).replace("-", "−") for v in point)
+    )

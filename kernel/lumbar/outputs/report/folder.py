@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from lumbar.atomic_files import write_atomically
@@ -12,7 +13,7 @@ from lumbar.grading.ensemble import Detection
 from lumbar.grading.study_record import StudyRecord
 from lumbar.outputs.report.index_page import index_page
 from lumbar.outputs.report.result import read_result
-from lumbar.outputs.report.study_page import study_page
+from lumbar.outputs.report.study_page import Neighbour, study_page
 from lumbar.reading.study import Study
 
 logger = logging.getLogger(__name__)
@@ -27,10 +28,12 @@ class Report:
     about: what the run is, as in run.json; besides ``crop_border`` ("stretch" or "shift": the crops to show)
     and ``prior`` (25 x 3) if they are to be shown. Raises OSError if the folder can't be written: a page
     that fails later is logged and named in ``failures``, as the submission matters more.
+    studies: ids of all studies of the run in its order, for the links to the next and the previous one.
     """
 
-    def __init__(self, folder: Path, about: dict):
+    def __init__(self, folder: Path, about: dict, studies: Sequence[str] = ()):
         self.folder, self.about = Path(folder), about
+        self.studies, self.place = studies, {study: number for number, study in enumerate(studies)}
         self.entries: dict[str, dict] = {}
         self.failures: dict[str, str] = {}
         self.write_index(None)
@@ -59,7 +62,8 @@ class Report:
             if entry is None:
                 slices = {d: len(volume) for d, volume in study.volumes.items()} if study else {}
                 entry = result.entry(page, bundle, slices)
-                write_atomically(self.folder / page, study_page(study, result, self.about))
+                text = study_page(study, result, self.about, self.neighbours(result.study_id))
+                write_atomically(self.folder / page, text)
                 write_atomically(row, json.dumps(entry) + "\n")
             self.entries[result.study_id] = entry
             if time.monotonic() - self.written > SECONDS_BETWEEN_INDEXES:
@@ -67,6 +71,15 @@ class Report:
         except Exception as error:  # whatever it is, it must not cost the study its grades
             self.failures[result.study_id] = f"{type(error).__name__}: {error}"
             logger.exception("report: study %s: no page", result.study_id)
+
+    def neighbours(self, study_id: str) -> tuple[Neighbour | None, Neighbour | None]:
+        """Return the studies before and after one; their pages may be written later."""
+        if study_id not in self.place:
+            return None, None
+        near = (self.place[study_id] - 1, self.place[study_id] + 1)
+        named = [self.studies[number] if 0 <= number < len(self.studies) else None for number in near]
+        before, after = (other and Neighbour(other, f"{page_name(other)}.html") for other in named)
+        return before, after
 
     def finish(self, summary: dict) -> None:
         """Write the index as it stands at the end. summary: the content of run.json."""

@@ -11,10 +11,13 @@ function compare(a, b) {
   return a === "" || b === "" || Number.isNaN(x) || Number.isNaN(y) ? collator.compare(a, b) : x - y;
 }
 
-function sortBy(head) {
+function nextOrder(head) {
   const first = head.dataset.first;
   const other = first === "ascending" ? "descending" : "ascending";
-  const order = head.getAttribute("aria-sort") === first ? other : first;
+  return head.getAttribute("aria-sort") === first ? other : first;
+}
+
+function sortBy(head, order) {
   for (const th of table.tHead.rows[0].cells) th.setAttribute("aria-sort", th === head ? order : "none");
   const sign = order === "ascending" ? 1 : -1;
   const column = head.cellIndex;
@@ -36,6 +39,29 @@ function filter() {
   shown.textContent = count === 1 ? "1 study" : `${count} studies`;
 }
 
+// The search, the filter and the order stand in the address behind the #: a link to the page keeps them.
+function remember() {
+  const state = new URLSearchParams();
+  if (search.value.trim()) state.set("q", search.value.trim());
+  const kind = document.querySelector('input[name="kind"]:checked').value;
+  if (kind !== "all") state.set("show", kind);
+  const sorted = [...table.tHead.rows[0].cells].find((head) => head.getAttribute("aria-sort") !== "none");
+  if (sorted) state.set("sort", `${sorted.cellIndex} ${sorted.getAttribute("aria-sort")}`);
+  const hash = state.toString();
+  history.replaceState(null, "", hash ? `#${hash}` : location.pathname);
+}
+
+function recall() {
+  const state = new URLSearchParams(location.hash.slice(1));
+  search.value = state.get("q") ?? "";
+  const kinds = [...document.querySelectorAll('input[name="kind"]')];
+  (kinds.find((choice) => choice.value === state.get("show")) ?? kinds[0]).checked = true;
+  const [column, order] = (state.get("sort") ?? "").split(" ");
+  const head = column && table.tHead.rows[0].cells[column];
+  if (head) sortBy(head, order === "descending" ? "descending" : "ascending");
+  filter();
+}
+
 function step(by) {
   const links = [...body.rows].filter((row) => !row.hidden).map((row) => row.querySelector("a"));
   const next = links.indexOf(document.activeElement) + by;
@@ -43,9 +69,26 @@ function step(by) {
   else if (next < 0) search.focus();
 }
 
-for (const head of table.tHead.rows[0].cells) head.firstElementChild.addEventListener("click", () => sortBy(head));
-search.addEventListener("input", filter);
-for (const choice of document.querySelectorAll('input[name="kind"]')) choice.addEventListener("change", filter);
+function change() {
+  filter();
+  remember();
+}
+
+for (const head of table.tHead.rows[0].cells) {
+  head.firstElementChild.addEventListener("click", () => {
+    sortBy(head, nextOrder(head));
+    remember();
+  });
+}
+search.addEventListener("input", change);
+for (const choice of document.querySelectorAll('input[name="kind"]')) choice.addEventListener("change", change);
+for (const kind of ["click", "auxclick"]) {
+  body.addEventListener(kind, (event) => {
+    const link = event.target.closest("a");
+    if (link) link.hash = location.hash;
+  });
+}
+window.addEventListener("hashchange", recall);
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.type === "radio") return;
   if (event.key === "/" && event.target !== search) {
@@ -53,10 +96,10 @@ document.addEventListener("keydown", (event) => {
     search.select();
   } else if (event.key === "Escape" && event.target === search) {
     search.value = "";
-    filter();
+    change();
   } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
     event.preventDefault();
     step(event.key === "ArrowDown" ? 1 : -1);
   }
 });
-filter(); // a browser that comes back may have kept what was typed and chosen
+recall();

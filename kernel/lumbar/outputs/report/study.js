@@ -1,5 +1,5 @@
 "use strict";
-// Show or hide the marks; light up a site's marks while its card or its row of the grid is looked at.
+// Show or hide the marks, copy the sentences, go to the next study; light up a site's marks while its card or its row of the grid is looked at.
 const toggle = document.getElementById("toggle");
 
 function showMarks(shown) {
@@ -11,6 +11,32 @@ if (toggle) {
   toggle.addEventListener("click", () => showMarks(toggle.getAttribute("aria-pressed") === "false"));
   document.addEventListener("keydown", (event) => {
     if (event.key.toLowerCase() === "p" && !event.ctrlKey && !event.metaKey && !event.altKey) toggle.click();
+  });
+}
+
+// The index keeps its search in the address, behind the #; the links of this page pass it on.
+const search = location.hash.includes("=") ? location.hash : "";
+for (const link of document.querySelectorAll("nav a")) link.href += search;
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+  const rel = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
+  const link = rel && document.querySelector(`nav a[rel="${rel}"]`);
+  if (link) link.click();
+});
+
+const copy = document.getElementById("copy");
+if (copy) {
+  copy.addEventListener("click", async () => {
+    const parts = document.querySelectorAll("h1, header .status, .words li, .notice strong");
+    const text = [...parts].map((part) => part.innerText.replace(/\s+/g, " ").trim()).join("\n");
+    let done = true;
+    try {
+      await navigator.clipboard.writeText(text + "\n");
+    } catch (error) {
+      done = false; // a browser may forbid it to pages from disk
+    }
+    document.getElementById("copied").textContent = done ? "Copied." : "The browser does not allow it; select the text instead.";
   });
 }
 

@@ -1,5 +1,7 @@
 """One study's page: warnings, films, probabilities, series, and a card per site."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from lumbar.grading.patient_points import Places
@@ -7,6 +9,7 @@ from lumbar.outputs.report import members
 from lumbar.outputs.report.display_text import count
 from lumbar.outputs.report.document import render
 from lumbar.outputs.report.key_slices import Film, choose_key_slices, draw_film, study_places
+from lumbar.outputs.report.level_sentences import level_sentences
 from lumbar.outputs.report.pictures import crop_strips
 from lumbar.outputs.report.result import Result
 from lumbar.outputs.report.site_cards import site_cards
@@ -25,28 +28,45 @@ STATUS_WORDS = {
 }
 
 
-def study_page(study: Study | None, result: Result, about: dict) -> str:
+class Neighbour(NamedTuple):
+    """The study before or after another in the run, and the file of its page in the same folder."""
+
+    study_id: str
+    page: str
+
+
+def study_page(
+    study: Study | None,
+    result: Result,
+    about: dict,
+    neighbours: tuple[Neighbour | None, Neighbour | None] = (None, None),
+) -> str:
     """Return the page of a study, at most LIMIT bytes: crops of the last detectors are left out for that.
 
-    study: None where its pictures are no longer at hand (a run that was taken up again).
+    Args:
+        study: None where its pictures are no longer at hand, in a run that was resumed.
+        result: What the run knows of the study.
+        about: What the run is, as in run.json.
+        neighbours: The studies before and after it.
     """
     places = study_places(study, result) if study else {}
     films = draw_films(study, places)
     strips: dict[str, list[str]] = {}
-    size = len(assemble(study, result, about, films, places, strips).encode())
+    size = len(assemble(study, result, about, neighbours, films, places, strips).encode())
     for detector in places:
         pictures = crop_strips(result.detections[detector], about.get("crop_border", "shift"))
         size += sum(map(len, pictures)) + TAGS * len(pictures)
         if size > LIMIT:
             break
         strips[detector] = pictures
-    return assemble(study, result, about, films, places, strips)
+    return assemble(study, result, about, neighbours, films, places, strips)
 
 
 def assemble(
     study: Study | None,
     result: Result,
     about: dict,
+    neighbours: tuple[Neighbour | None, Neighbour | None],
     films: list[Film],
     places: dict[str, dict[str, Places]],
     strips: dict[str, list[str]],
@@ -62,6 +82,8 @@ def assemble(
         study_read=study is not None,
         status_words=STATUS_WORDS[result.status],
         facts=study_facts(study, result),
+        neighbours=neighbours,
+        sentences=level_sentences(result.probabilities) if graded else [],
         fallbacks=fallbacks(result),
         fault_groups=fault_groups(result),
         films=films,
