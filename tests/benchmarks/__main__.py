@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def measure(data: Path, device: str, runs: int, part: str) -> dict:
-    """Measure what is asked for, print it as it comes, and return all of it."""
+    """Measure the requested part, print each figure as it comes, and return all of them."""
     from lumbar.networks.device import choose_device
     from lumbar.reading.listing import find_dataset
     from tests.benchmarks import table

@@ -39,10 +39,10 @@ CLASSIFIER = ClassifierRecipe(
     class_weights=True,
     imagenet=False,
 )
-ARMS = {
+VARIANTS = {
     "detector": {
         "expanding": NETWORK,
-        # A pixel away exp(-50) is left; each arm starts near the logit of its share of marked pixels.
+        # A pixel away exp(-50) is left; each variant starts near the logit of its share of marked pixels.
         "single_voxel": replace(NETWORK, sigma=0.1, reach=0, start_bias=-11.0),
     },
     "classifier": {
@@ -54,7 +54,12 @@ ARMS = {
 
 @dataclass(frozen=True)
 class Bench:
-    """What all trainings share. points: the labelled ones, which classifiers are trained on. out: RUN."""
+    """The inputs that all trainings share.
+
+    Attributes:
+        points: The labelled points, on which classifiers are trained.
+        out: RUN.
+    """
 
     setup: TrainingSetup
     training: list[str]
@@ -62,15 +67,18 @@ class Bench:
     points: PointsByStudy
     out: Path
 
-    def folder(self, kind: str, arm: str, seed: int) -> Path:
-        return self.out / kind / arm / f"seed{seed}"
+    def folder(self, kind: str, variant: str, seed: int) -> Path:
+        return self.out / kind / variant / f"seed{seed}"
 
 
 def lay_out(paths: DataPaths, out: Path, count: int) -> Bench:
     """Read the data and split it; LabelError if the folder holds trainings of other sizes or data."""
     training_data = read_training_data(paths, out)
     studies = list(training_data.study_ids[:count])
-    sizes = {kind: {arm: asdict(recipe) for arm, recipe in arms.items()} for kind, arms in ARMS.items()}
+    sizes = {
+        kind: {variant: asdict(recipe) for variant, recipe in variants.items()}
+        for kind, variants in VARIANTS.items()
+    }
     identity = json.loads(json.dumps({"sizes": sizes, "data": training_data.fingerprint, "studies": studies}))
     check_same_run(out, identity)
     write_strict_json(out / RUN_FILE, identity)
@@ -79,9 +87,9 @@ def lay_out(paths: DataPaths, out: Path, count: int) -> Bench:
     return Bench(setup, [s for s in studies if s not in held_out], held_out, true_points(training_data), out)
 
 
-def train(bench: Bench, kind: str, arm: str, seed: int) -> dict[str, float]:
+def train(bench: Bench, kind: str, variant: str, seed: int) -> dict[str, float]:
     """Train one network, if that is not done, and return its figures on the held-out studies."""
-    recipe, folder = replace(ARMS[kind][arm], seed=seed), bench.folder(kind, arm, seed)
+    recipe, folder = replace(VARIANTS[kind][variant], seed=seed), bench.folder(kind, variant, seed)
     if kind == "detector":
         figures = train_network(recipe, bench.training, bench.held_out, bench.setup, folder)["best"]
     else:

@@ -1,14 +1,14 @@
-"""What the solution's ideas are worth: small networks with and without each, the same seeds on both sides.
+"""The worth of the solution's ideas: small networks with and without each, the same seeds on both sides.
 
     python -m tests.benchmarks.ablations --data runs/phantoms --out runs/ablations --cache runs/cache
 
-gaussian    a detector's labels: fading over neighbouring pixels and slices, against one voxel a point. Sagittal T2.
+gaussian    a detector's labels: fading over neighbouring pixels and slices, against one voxel per point. Sagittal T2.
 level_wise  a classifier's second LSTM: along the conditions of a level, against none. Crops at the labelled points,
             jittered.
 tta         three detectors: each one's crops graded and the probabilities averaged, against their points averaged,
             and against one detector. Detectors and classifiers of the other two; the labelled points elsewhere.
 
-Every fourth study is held out. No epoch is chosen by it: the last one counts. What is trained stays in RUN, so a
+Every fourth study is held out. No epoch is chosen by it: the last one counts. Trained networks stay in RUN, so a
 killed command goes on. One hour of one core.
 """
 
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.benchmarks.ablation_recipes import ARMS, STUDIES, Bench, lay_out, train
+from tests.benchmarks.ablation_recipes import STUDIES, VARIANTS, Bench, lay_out, train
 from tests.benchmarks.averaging import average
 from tests.benchmarks.paired_differences import compare, lines
 from training.data.classifier_dataset import seen_labels
@@ -32,7 +32,7 @@ from training.evaluation.metric import TERMS, best_constant
 from training.fitting.classifier_step import grade_figures
 from training.json_files import write_strict_json
 
-# By ablation: kind and arm of what is trained; the solution's arm first.
+# By ablation: kind and variant of each training; the solution's variant first.
 TRAININGS = {
     "gaussian": (("detector", "expanding"), ("detector", "single_voxel")),
     "level_wise": (("classifier", "level"), ("classifier", "alone")),
@@ -76,9 +76,11 @@ def main(arguments: list[str] | None = None) -> dict:
 
 
 def measure(bench: Bench, names: list[str], seeds: int, workers: int) -> dict[str, dict]:
-    """Train what the ablations need, side by side, and return their comparisons by name."""
+    """Train the members that the ablations need, side by side, and return their comparisons by name."""
     jobs = list(
-        dict.fromkeys((*arm, seed) for name in names for arm in TRAININGS[name] for seed in range(seeds))
+        dict.fromkeys(
+            (*variant, seed) for name in names for variant in TRAININGS[name] for seed in range(seeds)
+        )
     )
     if workers > 1:
         with ProcessPoolExecutor(workers, get_context("spawn"), start_worker) as pool:
@@ -88,19 +90,24 @@ def measure(bench: Bench, names: list[str], seeds: int, workers: int) -> dict[st
     by_job = dict(zip(jobs, trained, strict=True))
     result = {}
     for name in names:
-        arms = {arm: [by_job[kind, arm, seed] for seed in range(seeds)] for kind, arm in TRAININGS[name]}
+        variants = {
+            variant: [by_job[kind, variant, seed] for seed in range(seeds)]
+            for kind, variant in TRAININGS[name]
+        }
         if name == "gaussian":
-            result[name] = compare(arms, POINT_FIGURES)
+            result[name] = compare(variants, POINT_FIGURES)
         elif name == "level_wise":
-            result[name] = compare(arms, GRADE_FIGURES) | {"beside": constant_figures(bench)}
+            result[name] = compare(variants, GRADE_FIGURES) | {"beside": constant_figures(bench)}
         else:
-            arms, errors = average(bench, ARMS["detector"]["expanding"], ARMS["classifier"]["level"], seeds)
-            result[name] = compare(arms, GRADE_FIGURES) | {"beside": errors}
+            variants, errors = average(
+                bench, VARIANTS["detector"]["expanding"], VARIANTS["classifier"]["level"], seeds
+            )
+            result[name] = compare(variants, GRADE_FIGURES) | {"beside": errors}
     return result
 
 
 def constant_figures(bench: Bench) -> dict[str, dict[str, float]]:
-    """Return what the training studies' best constant gets: what a classifier has to beat."""
+    """Return the figures of the training studies' best constant, which a classifier has to beat."""
     grades = bench.setup.data.grades
     labels = seen_labels(grades.of(bench.held_out), bench.held_out, bench.points)
     constant = best_constant(grades.of(bench.training))

@@ -1,4 +1,4 @@
-"""How far half precision moves what trained networks say: the shipped bundle on phantoms it has not seen."""
+"""How far half precision moves the results of trained networks: the shipped bundle on unseen phantoms."""
 
 from pathlib import Path
 from statistics import median
@@ -46,5 +46,5 @@ def agreement(root: Path, device: str) -> dict:
 
 
 def same_places(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Tell of points (n, 5, 3) whether the middle ones are within a pixel of each other, (n,)."""
+    """Return for points (n, 5, 3) whether the middle ones are within a pixel of each other, (n,)."""
     return within_a_pixel(np.abs(points[:, 2] - others[:, 2]))

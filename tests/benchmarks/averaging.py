@@ -20,7 +20,7 @@ from training.recipes.schema import ClassifierRecipe, NetworkRecipe
 def average(
     bench: Bench, detector: NetworkRecipe, classifier: ClassifierRecipe, seeds: int
 ) -> tuple[dict[str, list[dict]], dict[str, dict[str, float]]]:
-    """Return the grades' figures of the three arms, one entry a classifier's seed, and the points' errors.
+    """Return the grades' figures of the three variants, one entry a classifier's seed, and the points' errors.
 
     The held-out studies are graded at the points of the detectors of all seeds; of "one detector" each is
     taken in turn and the figures are averaged.
@@ -29,19 +29,27 @@ def average(
     ways = [*found, mean_points(found)]
     crops = [crops_at(bench, classifier, way, detector.config.max_length) for way in ways]
     labels = crops[0].labels.numpy().astype(np.int8)
-    arms: dict[str, list[dict]] = {"probabilities averaged": [], "points averaged": [], "one detector": []}
+    variants: dict[str, list[dict]] = {
+        "probabilities averaged": [],
+        "points averaged": [],
+        "one detector": [],
+    }
     for seed in range(seeds):
         network = ClassifierNetwork(classifier.config)
         load_tensors(network, bench.folder("classifier", "level", seed) / "step1" / BEST)
         *each, at_mean = [predict_studies(network, way, bench.setup.device).probabilities for way in crops]
         single = [grade_figures(labels, probabilities) for probabilities in each]
-        arms["probabilities averaged"].append(grade_figures(labels, weighted_mean(each, [1.0] * len(each))))
-        arms["points averaged"].append(grade_figures(labels, at_mean))
-        arms["one detector"].append({name: mean(figures[name] for figures in single) for name in single[0]})
+        variants["probabilities averaged"].append(
+            grade_figures(labels, weighted_mean(each, [1.0] * len(each)))
+        )
+        variants["points averaged"].append(grade_figures(labels, at_mean))
+        variants["one detector"].append(
+            {name: mean(figures[name] for figures in single) for name in single[0]}
+        )
     targets, length = bench.setup.data.targets, detector.config.max_length
     errors = [error_figures(point_errors(way, targets, length)) for way in ways]
     one = {name: mean(figures[name] for figures in errors[:-1]) for name in errors[0]}
-    return arms, {"points of one detector": one, "points averaged": errors[-1]}
+    return variants, {"points of one detector": one, "points averaged": errors[-1]}
 
 
 def find(bench: Bench, detector: NetworkRecipe, seed: int) -> FoundPoints:

@@ -2,10 +2,14 @@
 
 torch has two libraries for it on a CPU; the faster one counts.
 
-Necessary are, with exact results: the pointer's encoder on every real slice and on the two kinds of padded
-slice; the segmenter on the slices whose pointer probability reaches a class's best heatmap value (those that the kernel
-looked at: best first, and in larger batches a few more), its decoder's first convolutions before the enlargement;
-the backbone on every distinct image among the crops; the LSTMs. Reading is no part of it.
+Exact results need these passes. Reading is not among them.
+
+* The pointer's encoder on every real slice and on the two kinds of padded slice.
+* The segmenter on each slice with a pointer probability that reaches a class's best heatmap value. These are the
+  slices that the kernel segmented: best first, and a few more in larger batches. Its decoder's first convolutions
+  come before the enlargement.
+* The backbone on every distinct image among the crops.
+* The LSTMs.
 """
 
 import time
@@ -21,7 +25,7 @@ from lumbar.networks.device import Device
 from lumbar.networks.fusion.onednn import ActivatedLinear, available
 from lumbar.networks.fusion.rewrite import fuse
 
-MATRIX = 4096  # rows and columns of the product whose rate is measured
+MATRIX = 4096  # rows and columns of the measured product
 # Networks are counted as they are rewritten for a card: torch's counter does not know oneDNN's own operations.
 COUNTED = Device(torch.device("cuda"), None, "nothing runs there", 1)
 

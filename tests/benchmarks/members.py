@@ -1,10 +1,14 @@
 """The full-size networks that are timed: family A's detector and a convnext_tiny classifier.
 
-With random weights, where no slice can be skipped for sure, and with pointers that have learnt a little on
-phantoms and are peaked: their encoders stay random, what reads the slices in order is trained on their features
-(a minute; training the encoders as well took ten and left 40 of 40 axial slices in question). The segmenters
-stay random too, and are made as sure of themselves as learnt ones: how many slices they see is the pointers'
-doing. What is made is kept outside the repository.
+There are two kinds:
+
+* Random weights are the worst case: every slice is segmented.
+* Learnt pointers have peaks. Their encoders stay random, and the sequence model is trained on the encoders' features
+  of phantoms, which takes a minute. (Training the encoders too took ten, and still all 40 of 40 axial slices were
+  segmented.) The segmenters stay random and get logits as large as learnt ones, so the pointers decide how many
+  slices are segmented.
+
+The bundles are kept outside the repository.
 """
 
 import os
@@ -57,7 +61,7 @@ def random_members(detectors: int = 1, classifiers: int = 1) -> Path:
 
 
 def learnt_members(device: str) -> Path:
-    """Return a bundle whose pointers learnt a few hundred steps on phantoms; trains them on first use."""
+    """Return a bundle with pointers that learnt a few hundred steps on phantoms; train them on first use."""
     folder = CACHE / f"learnt-{PHANTOMS}-{STEPS}"
     if not (folder / "weights_manifest.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +117,7 @@ def teach_pointer(network: DetectorNetwork, volumes: DetectorBatch, device: Devi
 
 
 def make_sure(network: DetectorNetwork, volumes: DetectorBatch, device: Device) -> None:
-    """Scale and shift a random segmenter's last layer until its logits span what a learnt one's do."""
+    """Scale and shift a random segmenter's last layer until its logits span a learnt one's range."""
     middle = volumes.grid.shape[1] // 8  # a real slice in every phantom
     images = neighbours(volumes.grid[:, middle - 1 : middle + 2])[:, 1]
     logits = BatchRunner(device).run(network.segmenter, images, "segmenter").flatten(2)

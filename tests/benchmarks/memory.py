@@ -23,8 +23,10 @@ PIXELS = 1024
 
 
 def published_ensemble(root: Path, device: str) -> dict:
-    """Return MB and seconds that the kernel takes with both families' detectors and all classifiers: for the study
-    of a folder, and for one of four axial series of 300 slices of 1024 x 1024 in all."""
+    """Return MB and seconds that the kernel takes with both families' detectors and all classifiers.
+
+    The studies are that of a folder, and one of four axial series of 300 slices of 1024 x 1024 in all.
+    """
     bundle = published_members()
     with tempfile.TemporaryDirectory() as folder:
         return {

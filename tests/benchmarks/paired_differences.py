@@ -1,31 +1,34 @@
-"""Figures of several seeds, arm against arm: means, spreads, and differences paired by seed."""
+"""Figures of several seeds, variant against variant: means, spreads, and differences paired by seed."""
 
 from statistics import mean, median
 
 CELL = 27  # characters of a figure with its spread
 
 
-def compare(arms: dict[str, list[dict[str, float]]], names: tuple[str, ...]) -> dict:
-    """Return each arm's figures over its seeds and the other arms' less the first one's, seed by seed.
+def compare(variants: dict[str, list[dict[str, float]]], names: tuple[str, ...]) -> dict:
+    """Return each variant's figures over its seeds and the other variants' less the first one's, seed by seed.
 
-    arms: by arm, one dict of figures a seed, seeds in the same order in all; the first arm is the solution's.
-    names: the figures that are compared. Every figure is given as mean, low, high and its values.
+    Every figure is given as mean, low, high and its values.
+
+    Args:
+        variants: By variant, one dict of figures per seed, seeds in the same order in all. The first is the solution's.
+        names: Figures to compare.
     """
-    first, *others = arms
+    first, *others = variants
     table = {
-        arm: {name: spread([figures[name] for figures in seeds]) for name in names}
-        for arm, seeds in arms.items()
+        variant: {name: spread([figures[name] for figures in seeds]) for name in names}
+        for variant, seeds in variants.items()
     }
     differences = {
-        f"{arm} - {first}": {
+        f"{variant} - {first}": {
             name: spread(
-                [b - a for a, b in zip(*(table[x][name]["values"] for x in (first, arm)), strict=True)]
+                [b - a for a, b in zip(*(table[x][name]["values"] for x in (first, variant)), strict=True)]
             )
             for name in names
         }
-        for arm in others
+        for variant in others
     }
-    return {"arms": table, "differences": differences}
+    return {"variants": table, "differences": differences}
 
 
 def spread(values: list[float]) -> dict:
@@ -39,8 +42,8 @@ def spread(values: list[float]) -> dict:
 
 
 def lines(title: str, comparison: dict) -> list[str]:
-    """Return a table: a line an arm, then a line a difference, each figure as mean (low to high)."""
-    rows = comparison["arms"] | comparison["differences"]
+    """Return a table: a line a variant, then a line a difference, each figure as mean (low to high)."""
+    rows = comparison["variants"] | comparison["differences"]
     names = list(next(iter(rows.values())))
     width = max(len(row) for row in rows)
     head = f"{title:{width}}  " + "  ".join(f"{name:>{CELL}}" for name in names)

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.phantom_baseline [--studies 100] [--seed 1]
 
 Points: the mean position of each site as a fraction of the volume (slice, row, column), over template studies.
-Grades: the best constant per condition and level. What a network adds is what it does better than this.
+Grades: the best constant per condition and level. The worth of a network is its gain over this.
 Nothing is scanned: points and grades are known before pixels are.
 """
 

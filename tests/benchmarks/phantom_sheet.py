@@ -33,7 +33,7 @@ GREY_LEVELS, EDGE_SHARE = 25, 0.30  # how far a phantom's quantiles and edges ma
 
 
 def sheet_row(root: Path, ref) -> np.ndarray:
-    """Return one study's five slices side by side, (TILE, 5 * TILE) uint8, normalised as the kernel sees them."""
+    """Return one study's five slices side by side, (TILE, 5 * TILE) uint8, normalised as the kernel does."""
     points = pd.read_csv(root / "train_label_coordinates.csv")
     points = points[points.study_id.astype(str) == ref.study_id]
     volumes = read_study(ref).volumes

@@ -1,4 +1,4 @@
-"""How far the flags of ``lumbar/grading/plausibility.py`` can be believed, on phantoms, whose sites are known.
+"""How far the flags of ``lumbar/grading/plausibility.py`` can be trusted: on phantoms, with sites that are known.
 
     python -m tests.benchmarks.plausibility --seed 2 --studies 100          true points: every flag is a false alarm
     python -m tests.benchmarks.plausibility --seed 2 --dump runs/seen       a run's flags beside its points' errors
@@ -19,7 +19,7 @@ from lumbar.sites import SITE_NAMES
 from phantom import draw_study
 from tests.making.spine import detection_of, phantom_spine
 
-FAR = DETECTORS_APART  # mm: an error that a flag should tell
+FAR = DETECTORS_APART  # mm: an error that a flag should name
 
 
 def false_alarms(seed: int, studies: int) -> Counter[str]:
@@ -34,7 +34,9 @@ def false_alarms(seed: int, studies: int) -> Counter[str]:
 def errors_of(findings: dict, true_mm: np.ndarray) -> dict[str, np.ndarray]:
     """Return by detector how far each of the 25 sites was found from its place, mm; NaN where it was not.
 
-    findings: a study's ``findings/<study>.json``. true_mm: (25, 3).
+    Args:
+        findings: A study's ``findings/<study>.json``.
+        true_mm: (25, 3).
     """
     errors: dict[str, np.ndarray] = {}
     for site, true in zip(findings["findings"], true_mm, strict=True):

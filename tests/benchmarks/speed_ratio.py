@@ -15,9 +15,9 @@ MARGIN = 1e-4  # points are compared in float32 where the best voxel beats the n
 
 
 def compare(root: Path, study_id: str, bundle: Path, device: str, runs: int, image: dict) -> dict[str, dict]:
-    """Return by precision what ``figures`` says, of ``runs`` alternating runs after one to warm up.
+    """Return ``figures`` by precision, of ``runs`` alternating runs after one to warm up.
 
-    The machine's rate is measured after every round, as a rate of another hour says little; the median counts.
+    The machine's rate is measured after every round, because it varies from hour to hour; the median counts.
     """
     sides = {"reference": Side("reference", bundle, device, "fp32")}
     sides |= {precision: Side("kernel", bundle, device, precision) for precision in PRECISIONS}
@@ -83,13 +83,15 @@ def points_equal(reference: Measured, kernel: Measured, precision: str) -> float
 
 
 def within_a_pixel(apart: np.ndarray) -> np.ndarray:
-    """Tell of differences (n, 3) whether the points lie on one slice and at most a pixel apart, (n,)."""
+    """Return for differences (n, 3) whether the points lie on one slice and at most a pixel apart, (n,)."""
     return (apart[:, 0] == 0) & (apart[:, 1:] <= 1).all(axis=1)
 
 
 def probability_difference(reference: Measured, kernel: Measured) -> float | None:
-    """Return the largest difference at levels whose five points all agree: the classifier reads along
-    levels, so one differing crop moves its whole level. None where no level agrees."""
+    """Return the largest difference at levels with five agreeing points, or None if there is no such level.
+
+    The classifier reads along levels, so one differing crop moves its whole level.
+    """
     equal = (reference.points == kernel.points).all(axis=1).reshape(-1, len(LEVELS)).all(axis=0)
     apart = np.abs(reference.probabilities - kernel.probabilities).reshape(-1, len(LEVELS), 3)
     return float(apart[:, equal].max()) if equal.any() else None

@@ -50,8 +50,10 @@ def measured(seconds: float, points: np.ndarray, probabilities: np.ndarray) -> M
 
 
 def test_figures_compare_what_is_comparable():
-    """An unclear point may differ in float32; with AMP one pixel is allowed; a level with a differing point
-    is left out of the probabilities."""
+    """In float32 an unclear point may differ, with AMP one pixel is allowed.
+
+    A level with a differing point is left out of the probabilities.
+    """
     points, probabilities = np.full((25, 3), 100), np.full((25, 3), 1 / 3)
     other_points, other = points.copy(), probabilities + 1e-4
     other_points[24] += (0, 1, -1)  # right subarticular, l5_s1: not clear
@@ -90,7 +92,7 @@ def test_repeated_studies_are_the_same_study(tmp_path):
 
 
 def test_training_flops_are_the_closed_formula():
-    """A gradient costs what its forward pass costs; the image's own is not wanted. Grouped convolutions count
+    """A gradient costs as much as its forward pass. The image's own is not computed. Grouped convolutions count
     their groups."""
     layers = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 4, 1)
@@ -121,7 +123,7 @@ def test_a_price_is_samples_times_their_flops(monkeypatch):
     monkeypatch.setattr(price, "detector_passes", lambda config: passes)
     monkeypatch.setattr(price, "STUDIES", 10)
     monkeypatch.setattr(price, "SLICES", {SAGITTAL_T2: 6})
-    recipe = tiny_recipe()  # batch 2, two epochs, both evaluated; two slices a step; one fold of five
+    recipe = tiny_recipe()  # batch 2, two epochs, both evaluated, two slices per step, one fold of five
     found = price.network_price(recipe.networks[0], recipe)
     volume = 2 * 6 + 6 * 30 + 3
     assert found.step_flops == 2 * volume and found.steps == 2 * 4
@@ -165,5 +167,5 @@ def test_points_agree_on_one_slice_and_within_a_pixel():
     points = np.zeros((5, 5, 3), int)
     others = points.copy()
     others[1:, 2] = [(0, 1, -1), (0, 2, 0), (1, 0, 0), (0, 0, -2)]
-    others[:, 0] = 9  # what the crop's other slices say does not count
+    others[:, 0] = 9  # the crop's other slices do not count
     assert same_places(points, others).tolist() == [True, True, False, False, False]

@@ -1,13 +1,14 @@
-"""What a recipe's training costs: parameters, FLOPs, and from them GPU hours, memory and disk. Nothing is run.
+"""The cost of a recipe's training: parameters, FLOPs, and from them GPU hours, memory and disk. Nothing is run.
 
     python -m tests.benchmarks.training_cost
 
-Counted: the FLOPs of one sample, forward and backward, through each network, a multiply-add as two. Assumed: the
-studies and slices below. Estimated, not measured: hours, which are FLOPs over a sustained rate that small and
-grouped convolutions may not reach; memory, which is 16 bytes a parameter (float32, its gradient, AdamW's two
-moments) and half of the activations that autograd keeps in float32, as AMP halves most. Evaluations and the points
-out of fold are in it, every slice segmented; decoding, augmentation, ImageNet weights and the pre-training on
-external images (under 1%) are not.
+* Counted: the FLOPs of one sample, forward and backward, through each network. A multiply-add counts as two.
+* Assumed: the studies and slices below.
+* Estimated, not measured: hours, by a sustained rate that small and grouped convolutions may not reach.
+* Estimated, not measured: memory, as 16 bytes per parameter (float32, its gradient, AdamW's two moments) and half of
+  the activations that autograd keeps in float32, because AMP halves most.
+* Included: evaluations, and the points out of fold with every slice segmented.
+* Left out: decoding, augmentation, ImageNet weights, and the pre-training on external images (under 1%).
 """
 
 import argparse
@@ -35,7 +36,13 @@ RATES = {
 
 @dataclass(frozen=True)
 class Price:
-    """One member. flops: of all its trainings. memory: bytes on the card during a step. weights: bytes, float16."""
+    """The price of one member.
+
+    Attributes:
+        flops: Of all its trainings.
+        memory: Bytes on the card during a step.
+        weights: Bytes in float16.
+    """
 
     member: str
     trainings: int
@@ -121,7 +128,13 @@ def priced(
     flops: float,
     kept: float,
 ) -> Price:
-    """Return a member's price. sample: FLOPs of a sample in training. flops: of a fold. kept: bytes a sample."""
+    """Return a member's price.
+
+    Args:
+        sample: FLOPs of a sample in training.
+        flops: FLOPs of a fold.
+        kept: Bytes per sample.
+    """
     folds = len(whole.folds)
     return Price(
         member=recipe.name,

@@ -17,8 +17,12 @@ from lumbar.sites import SITES
 
 @dataclass(frozen=True)
 class Pass:
-    """One sample through a network. forward, both: FLOPs without and with the backward pass. kept: bytes in
-    float32 that autograd keeps between the two, parameters apart.
+    """One sample through a network.
+
+    Attributes:
+        forward: FLOPs without the backward pass.
+        both: FLOPs with the backward pass.
+        kept: Bytes in float32 that autograd keeps between the two, without parameters.
     """
 
     forward: float
@@ -53,7 +57,7 @@ def detector_passes(config: DetectorConfig) -> DetectorPasses:
     with torch.device("meta"):
         network = DetectorNetwork(config)
         images = torch.empty(1, 3, DETECTOR_GRID, DETECTOR_GRID)
-        # An LSTM costs the same at every slice, so a few tell; attention does not.
+        # An LSTM costs the same at every slice, so a few are enough; attention does not.
         lstm = isinstance(network.pointer.sequence, LstmSequence)
         length = min(8, config.max_length) if lstm else config.max_length
         width = network.pointer.encoder.feature_info.channels()[-1]

@@ -10,7 +10,7 @@ LONGEST = 192  # slices; no volume is squeezed
 
 
 def true_points(training_data: TrainingData) -> PointsByStudy:
-    """Return the labelled points by study and description, of volumes whose sites are all labelled.
+    """Return the labelled points by study and description, of volumes with labels for all sites.
 
     Other volumes are left out, and so count as missing: their crops are zero and their grades unknown.
     """

@@ -21,9 +21,14 @@ STAGES = ("read", "stage 1", "stage 2")
 class Measured:
     """One study, once.
 
-    seconds: by stage. points: (25, 3) slice, row, column. margins: (25,), by how much each point's voxel
-    beats the next (reference only). searched: (25,) bool, false without a volume. probabilities: (25, 3).
-    counts: images through each network (kernel only), the detector's by description. peak_mb: process and card.
+    Attributes:
+        seconds: By stage.
+        points: (25, 3) slice, row, column.
+        margins: (25,), by how much each point's voxel beats the next (reference only).
+        searched: (25,) bool, false without a volume.
+        probabilities: (25, 3).
+        counts: Images through each network (kernel only), the detector's by description.
+        peak_mb: Of the process and the card.
     """
 
     seconds: dict[str, float]
@@ -111,7 +116,7 @@ def serve_kernel(connection, bundle: Path, device: str, precision: str) -> None:
 
 
 def kernel_result(graded, members, read: float) -> Measured:
-    """Return the first detector's points, and what was counted, of a graded study."""
+    """Return the first detector's points, and the counts, of a graded study."""
     from lumbar.grading.ensemble import distinct_images, site_windows
     from lumbar.sites import DESCRIPTION_SITES
 
@@ -138,7 +143,7 @@ def kernel_result(graded, members, read: float) -> Measured:
 
 
 def requests(connection):
-    """Yield what is asked for until the other end closes."""
+    """Yield the requests until the other end closes."""
     while True:
         try:
             yield connection.recv()

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.unseen_studies --data DIR --run RUN
 
-Exports RUN, shows its members the studies that its first fold leaves out, through ``kernel/infer.py``, and judges
-what comes back with ``kernel/evaluate.py``: points found, not labelled, and the very crops of serving.
+Exports RUN, grades the studies that its first fold leaves out with ``kernel/infer.py``, and evaluates them with
+``kernel/evaluate.py``. Points are found, not labelled, and crops are those of inference.
 """
 
 import argparse

@@ -25,7 +25,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         stage = set_stage(Path(folder))
         tally = inject(stage, *draw(args.faults, rng), rng, args.minutes)
-        stage.nursery.close()
+        stage.starter.close()
     print(tally.table())
     for name, message in tally.wrong:
         print(f"\n{name}: {message}")

@@ -1,4 +1,4 @@
-"""Faults of a bundle: the kernel says what is wrong before it reads any study, and ends with status 4."""
+"""Faults of a bundle: the kernel names the fault before it reads any study, and ends with status 4."""
 
 import hashlib
 import json
@@ -128,7 +128,7 @@ def run_bundle_fault(stage: Stage, name: str) -> None:
     competition = stage.competition("healthy")
     out = stage.folder / "harmed-bundle-out"
     shutil.rmtree(out, ignore_errors=True)
-    outcome = stage.nursery.run(["--data", competition.write_tables(), "--bundle", folder], out)
+    outcome = stage.starter.run(["--data", competition.write_tables(), "--bundle", folder], out)
     check_log(outcome.log)
     assert outcome.status == EXIT_BUNDLE, f"status {outcome.status}\n{outcome.log[-2000:]}"
     assert "Traceback" not in outcome.log, outcome.log[-2000:]

@@ -18,7 +18,7 @@ Check = Callable[[Stage, np.random.Generator], None]
 
 
 class Case:
-    """A competition of the healthy studies, a bundle, a fresh folder for what the kernel writes."""
+    """A competition of the healthy studies, a bundle, a fresh folder for the kernel's files."""
 
     def __init__(self, stage: Stage, wide: bool = False, more: tuple[str, ...] = ()):
         self.stage = stage
@@ -30,12 +30,12 @@ class Case:
         bundle = stage.wide if wide else stage.small
         self.arguments = ["--data", self.competition.write_tables(), "--bundle", bundle, "--workers", 1]
 
-    def run(self, status: int = 0, more: tuple = (), sabotage: dict | None = None) -> Outcome:
+    def run(self, status: int = 0, more: tuple = (), patches: dict | None = None) -> Outcome:
         """Run the kernel; unless its readers matter, it reads by itself, which starts sooner."""
-        sabotage = {"few_processes": []} | (sabotage or {})
-        if sabotage.keys() & {"bad_readers", "little_memory"}:
-            del sabotage["few_processes"]
-        outcome = self.stage.nursery.run([*self.arguments, *more], self.out, sabotage)
+        patches = {"few_processes": []} | (patches or {})
+        if patches.keys() & {"bad_readers", "little_memory"}:
+            del patches["few_processes"]
+        outcome = self.stage.starter.run([*self.arguments, *more], self.out, patches)
         check_log(outcome.log)
         assert outcome.status == status, f"status {outcome.status}, not {status}\n{outcome.log[-2500:]}"
         known = ("not graded", "not read")  # logged with their tracebacks, and survived
@@ -59,7 +59,7 @@ class Case:
 
     def stop(self, number: int = signal.SIGTERM, status: int = EXIT_TERMINATED) -> None:
         """Stop a kernel at its second study: the file is valid, the journal holds the first."""
-        self.run(status, sabotage={"signalled": [int(number), 1]})
+        self.run(status, patches={"signalled": [int(number), 1]})
         rows = self.rows()
         done = [n for n in range(HEALTHY) if study_lines(rows, f"healthy-{n}") == self.stage.healthy[n]]
         assert len(done) == 1 and self.journal.exists(), f"{len(done)} studies done, not the first alone"

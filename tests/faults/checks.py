@@ -1,4 +1,4 @@
-"""What must hold whatever was harmed: a valid file, the unharmed rows untouched, the harm named."""
+"""Rules that hold after every fault: a valid file, the unharmed rows untouched, the fault named."""
 
 import csv
 import io

@@ -119,7 +119,7 @@ def broken_rle(dataset: pydicom.Dataset) -> None:
 
 @cache
 def bomb() -> bytes:
-    """Return a deflated file whose dataset inflates to more than the reader's bound."""
+    """Return a deflated file with a dataset that inflates to more than the reader's bound."""
     deflater = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     packed = b"".join(deflater.compress(bytes(2**24)) for _ in range(BOMB_BYTES // 2**24 + 1))
     return packed + deflater.flush()
@@ -188,7 +188,7 @@ def huge_length(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def relabel(dataset: pydicom.Dataset, syntax: str) -> None:
-    """Say that the pixels are compressed in a way that they are not."""
+    """Declare a compression that the pixels do not have."""
     dataset.PixelData = pydicom.encaps.encapsulate([dataset.PixelData])
     dataset["PixelData"].VR = "OB"
     dataset["PixelData"].is_undefined_length = True

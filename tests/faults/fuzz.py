@@ -33,7 +33,7 @@ from tests.faults.study_set import Copy
 from tests.making.dicom_writer import SAGITTAL, write_slice
 
 SECONDS = 5  # for one input
-MEMORY = 3 * 2**30  # bytes of data beyond what is in use
+MEMORY = 3 * 2**30  # bytes of data beyond those in use
 SYNTAXES = (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -113,7 +113,7 @@ def mutate(files: list[bytes], rng: np.random.Generator) -> bytes:
 
 
 def is_tag(data: bytearray, place: int) -> bool:
-    """Tell whether a little-endian tag of a group that images have seems to begin here."""
+    """Return whether a little-endian tag of a group that images have seems to begin here."""
     return data[place : place + 2] in (b"\x08\0", b"\x18\0", b"\x20\0", b"\x28\0", b"\xe0\x7f", b"\x02\0")
 
 
@@ -139,7 +139,7 @@ def guarded():
 
 
 def fuzz(inputs: int, seed: int, folder: Path) -> tuple[Counter[str], list[str], float]:
-    """Read mutated files; return counts by outcome, what must not be, and the slowest input's seconds."""
+    """Read mutated files; return counts by outcome, the violations, and the slowest input's seconds."""
     rng = np.random.default_rng(seed)
     files, counts, wrong, slowest = corpus(folder), Counter(), [], 0.0
     path = folder / "mutated.dcm"

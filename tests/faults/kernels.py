@@ -1,4 +1,4 @@
-"""Kernels as processes: started from the nursery or by the command line, watched, and cleared away."""
+"""Kernels as processes: started from the starter or by the command line, watched, and cleared away."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 900.0  # seconds for one kernel; a healthy one takes some, a busy machine more
 # The same arithmetic on every machine: where bfloat16 is in hardware, a second try in float32 gives other digits.
 PRECISION = ("--precision", "fp32")
-# One thread: what is compared byte for byte must be computed in the same order.
+# One thread: files that are compared byte for byte must be computed in the same order.
 ENVIRONMENT = os.environ | {
     "OMP_NUM_THREADS": "1",
     "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "kernel"))),
@@ -24,7 +24,11 @@ ENVIRONMENT = os.environ | {
 
 @dataclass
 class Outcome:
-    """How a kernel ended. status: as the shell's, negative for a signal that killed it."""
+    """The end of a kernel.
+
+    Attributes:
+        status: As the shell's, negative for a signal that killed it.
+    """
 
     status: int
     log: str
@@ -37,12 +41,12 @@ class Outcome:
 
     @property
     def run(self) -> dict:
-        """What the run said of itself; empty if it did not come to that."""
+        """The content of the run's ``run.json``; empty without that file."""
         path = self.out / "run.json"
         return json.loads(path.read_text()) if path.is_file() else {}
 
 
-class Nursery:
+class KernelStarter:
     """The process that forks kernels; see ``tests.faults.worker_process``."""
 
     def __init__(self):
@@ -58,16 +62,21 @@ class Nursery:
         self.process.wait(30)
 
     def run(
-        self, arguments: list, out: Path, sabotage: dict | None = None, stop: tuple[int, float] | None = None
+        self, arguments: list, out: Path, patches: dict | None = None, stop: tuple[int, float] | None = None
     ) -> Outcome:
-        """Run a kernel that writes to ``out/submission.csv``; stop: a signal and when to send it, in seconds."""
+        """Run a kernel that writes to ``out/submission.csv``.
+
+        Args:
+            patches: Functions of ``patched_kernel`` to call first, with their arguments.
+            stop: A signal and the time to send it, in seconds.
+        """
         out.mkdir(parents=True, exist_ok=True)
         log = out.with_name(out.name + ".log")
         order = {
             "arguments": [*map(str, arguments), *PRECISION, "--out", str(out / "submission.csv")],
             "stdout": str(log),
             "stderr": str(log),
-            "sabotage": {"as_no_root": [], **(sabotage or {})},
+            "patches": {"as_no_root": [], **(patches or {})},
         }
         begun, start = time.monotonic(), log.stat().st_size if log.exists() else 0
         self.process.stdin.write(json.dumps(order) + "\n")
@@ -98,7 +107,11 @@ def alarm(pid: int, number: int, seconds: float):
 def run_command(
     arguments: list, out: Path, prefix: tuple[str, ...] = (), redirect: str = "", stop: tuple | None = None
 ) -> Outcome:
-    """Run ``python kernel/infer.py`` through a shell; redirect: such as ``2>&-``."""
+    """Run ``python kernel/infer.py`` through a shell.
+
+    Args:
+        redirect: Such as ``2>&-``.
+    """
     out.mkdir(parents=True, exist_ok=True)
     log = out.with_name(out.name + ".log")
     kernel = [*prefix, sys.executable, ROOT / "kernel/infer.py", *arguments, *PRECISION]

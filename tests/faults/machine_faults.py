@@ -21,8 +21,8 @@ def full_disk(size: int, status: int) -> Check:
     def check(stage: Stage, rng: np.random.Generator) -> None:
         case = Case(stage, more=tuple(f"more-{n}" for n in range(3)))
         case.out.mkdir()
-        with tiny_disk(case.out, size) as sabotage:
-            outcome = case.run(status, sabotage=sabotage | {"write_often": []})
+        with tiny_disk(case.out, size) as patches:
+            outcome = case.run(status, patches=patches | {"write_often": []})
             if status == EXIT_DATA:
                 assert "No space left" in outcome.log or "too large" in outcome.log, outcome.log
             if (case.out / "submission.csv").exists():
@@ -60,7 +60,7 @@ def little_memory(stage: Stage, rng: np.random.Generator) -> None:
     first = min(folder.iterdir())
     for number in range(100, 900):
         os.link(first, folder / f"{number}.dcm")
-    outcome = case.run(EXIT_FALLBACKS, sabotage={"little_memory": [420]})
+    outcome = case.run(EXIT_FALLBACKS, patches={"little_memory": [420]})
     assert fallback_of(outcome.run, "big") == "prior"
     assert reasons_of(outcome.run, "big") == {"out_of_memory"}, outcome.run["faults"]
     stage.check_healthy(case.rows())
@@ -74,7 +74,7 @@ def readers(kind: str, reason: str) -> Check:
         shutil.rmtree(marks, ignore_errors=True)
         marks.mkdir()
         case = Case(stage, more=(f"{kind}-1", f"{kind}_once-1"))
-        outcome = case.run(0, ANY_SHARE, sabotage={"bad_readers": [str(marks)]})
+        outcome = case.run(0, ANY_SHARE, patches={"bad_readers": [str(marks)]})
         assert reasons_of(outcome.run, f"{kind}-1") == {reason}, outcome.run["faults"]
         rows = case.finished()
         assert set(study_lines(rows, f"{kind}-1")) == {PRIOR_LINE}

@@ -13,9 +13,9 @@ LIMIT = 12  # seconds: a healthy run of three studies takes a few
 
 
 def slow_members(stage: Stage, rng: np.random.Generator) -> None:
-    """Members are dropped, never studies; the run ends before its limit and says who got which."""
+    """Members are dropped, never studies; the run ends before its limit and lists the members of each study."""
     case = Case(stage, wide=True, more=tuple(f"more-{n}" for n in range(5)))
-    outcome = case.run(more=("--time-limit", 4 * LIMIT), sabotage={"slow_members": [1.0]})
+    outcome = case.run(more=("--time-limit", 4 * LIMIT), patches={"slow_members": [1.0]})
     assert outcome.seconds < 4 * LIMIT, outcome.seconds
     run = outcome.run
     assert run["fewer_members"] and not run["fallbacks"], run
@@ -28,7 +28,7 @@ def no_time(stage: Stage, rng: np.random.Generator) -> None:
     """Even one member is too slow: the rest gets the prior, before the limit."""
     case = Case(stage, more=tuple(f"more-{n}" for n in range(20)))
     limit = ("--time-limit", LIMIT)
-    outcome = case.run(EXIT_FALLBACKS, limit, sabotage={"slow_members": [4.0]})
+    outcome = case.run(EXIT_FALLBACKS, limit, patches={"slow_members": [4.0]})
     assert outcome.seconds < LIMIT, outcome.seconds
     late = [f for f in outcome.run["fallbacks"] if "time_limit" in f["reasons"]]
     assert late and "no time left" in outcome.log
@@ -38,7 +38,7 @@ def no_time(stage: Stage, rng: np.random.Generator) -> None:
 def hanging_member(stage: Stage, rng: np.random.Generator) -> None:
     """A member hangs for ever: the process ends before the limit all the same."""
     case = Case(stage)
-    outcome = case.run(EXIT_FALLBACKS, ("--time-limit", LIMIT), sabotage={"hanging_member": [1]})
+    outcome = case.run(EXIT_FALLBACKS, ("--time-limit", LIMIT), patches={"hanging_member": [1]})
     assert outcome.seconds < LIMIT, outcome.seconds
     graded = HEALTHY - len(outcome.run["fallbacks"])
     assert graded <= 1, outcome.run
@@ -57,7 +57,7 @@ def failing(times: int, error: str, reason: str | None, wide: bool = False) -> C
     def check(stage: Stage, rng: np.random.Generator) -> None:
         case = Case(stage, wide)
         values = [times, error, "a"]
-        outcome = case.run(more=ANY_SHARE, sabotage={"failing_member": values})
+        outcome = case.run(more=ANY_SHARE, patches={"failing_member": values})
         first = outcome.run["faults"][0]["study_id"] if reason else None
         rows = case.rows()
         for model in range(HEALTHY):
@@ -77,9 +77,9 @@ def failing(times: int, error: str, reason: str | None, wide: bool = False) -> C
 
 
 def small_device(stage: Stage, rng: np.random.Generator) -> None:
-    """Batches over two images do not fit: halved, said once a cause, the same grades but for rounding."""
+    """Batches over two images do not fit: halved, logged once per cause, the same grades but for rounding."""
     case = Case(stage)
-    outcome = case.run(sabotage={"small_device": [2]})
+    outcome = case.run(patches={"small_device": [2]})
     assert outcome.log.count("batch halved") == 1, outcome.log
     rows = case.rows()
     for model in range(HEALTHY):

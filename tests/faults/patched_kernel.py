@@ -1,6 +1,6 @@
-"""What is done to a kernel from within, before it starts: slow, hanging and failing parts of it.
+"""Faults from within a kernel: slow, hanging and failing parts, put in their places before it starts.
 
-Functions are called by name from the nursery; those that readers run are imported by the readers.
+``worker_process`` calls these functions by name. Readers import those that run in a reader.
 """
 
 import ctypes
@@ -34,7 +34,7 @@ def bad_readers(marks: str, seconds: float = HUNG_AFTER) -> None:
 
 
 def read_badly(ref, marks: Path):
-    """Read a study; die, hang, raise, run out of memory or first stop where its id says so."""
+    """Read a study; die, hang, raise, run out of memory or first stop, as its id determines."""
     from lumbar.reading.study import read_study
 
     kind, _, times = ref.study_id.partition("-")[0].partition("_")
@@ -140,7 +140,7 @@ def small_device(largest: int) -> None:
 
 
 def little_memory(megabytes: int) -> None:
-    """Leave that much memory beyond what is in use now; readers have their own bound."""
+    """Leave that much memory beyond the present use; readers have their own bound."""
     used = next(
         int(line.split()[1]) * 1024
         for line in Path("/proc/self/status").read_text().splitlines()

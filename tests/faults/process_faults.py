@@ -1,4 +1,4 @@
-"""Faults of a kernel's process: kills, signals, and what they and others leave in its journal."""
+"""Faults of a kernel's process: kills, signals, and damage to its journal."""
 
 import fcntl
 import signal
@@ -15,7 +15,7 @@ from tests.faults.study_set import HEALTHY
 def killed_and_resumed(stage: Stage, rng: np.random.Generator) -> None:
     """kill -9 at any moment; the same command again gives the same file."""
     case = Case(stage)
-    outcome = stage.nursery.run(case.arguments, case.out, stop=(signal.SIGKILL, rng.uniform(0, 6)))
+    outcome = stage.starter.run(case.arguments, case.out, stop=(signal.SIGKILL, rng.uniform(0, 6)))
     assert outcome.status in (0, -signal.SIGKILL), outcome.log
     if case.out.joinpath("submission.csv").exists():
         case.rows()
@@ -30,7 +30,7 @@ def stopped_by(number: int, status: int) -> Check:
 
     def check(stage: Stage, rng: np.random.Generator) -> None:
         case = Case(stage)
-        outcome = stage.nursery.run(case.arguments, case.out, stop=(number, rng.uniform(0, 6)))
+        outcome = stage.starter.run(case.arguments, case.out, stop=(number, rng.uniform(0, 6)))
         early = outcome.status == -number and not case.out.joinpath("submission.csv").exists()
         assert early or outcome.status in (status, 0), f"status {outcome.status}\n{outcome.log[-2000:]}"
         if case.out.joinpath("submission.csv").exists():
@@ -44,10 +44,10 @@ def stopped_by(number: int, status: int) -> Check:
 
 
 def resumed(stage: Stage, rng: np.random.Generator) -> None:
-    """A study in the journal is not computed again: a member that would fail at a third is not asked."""
+    """A study in the journal is not computed again: a member that would fail at a third is not run."""
     case = Case(stage)
     case.stop()
-    outcome = case.run(sabotage={"signalled": [int(signal.SIGKILL), HEALTHY - 1]})
+    outcome = case.run(patches={"signalled": [int(signal.SIGKILL), HEALTHY - 1]})
     assert "1 studies were finished before" in outcome.log, outcome.log
     assert outcome.run["studies"] == HEALTHY
     case.finished()

@@ -35,22 +35,22 @@ def look(session: int) -> tuple[float, int, int] | None:
 
 
 class Watch(threading.Thread):
-    """Look at the youngest kernel of a nursery until told to stop."""
+    """Look at the youngest kernel of a starter until ``stop``."""
 
-    def __init__(self, nursery: int):
+    def __init__(self, starter: int):
         super().__init__(daemon=True)
-        self.nursery, self.over, self.looks = nursery, threading.Event(), []
+        self.starter, self.over, self.looks = starter, threading.Event(), []
 
     def run(self) -> None:
         while not self.over.wait(SECONDS_BETWEEN_LOOKS):
-            children = Path(f"/proc/{self.nursery}/task/{self.nursery}/children").read_text().split()
+            children = Path(f"/proc/{self.starter}/task/{self.starter}/children").read_text().split()
             for pid in children:
                 if seen := look(int(pid)):
                     self.looks.append(seen)
 
 
 def soak(stage, studies: int) -> tuple[str, list[tuple[float, int, int]]]:
-    """Run the kernel over healthy studies under many ids; return its summary and what was seen on the way."""
+    """Run the kernel over healthy studies under many ids; return its summary and the samples on the way."""
     from tests.faults.checks import check_log, rows_of, study_lines
     from tests.faults.study_set import HEALTHY, Copy
 
@@ -64,10 +64,10 @@ def soak(stage, studies: int) -> tuple[str, list[tuple[float, int, int]]]:
             for n, text in enumerate(("Sagittal T2/STIR", "Sagittal T1", "Axial T2"), 1)
         ]
         competition.studies.append(Copy(study_id, model, competition.images / study_id, {}, rows))
-    watch = Watch(stage.nursery.process.pid)
+    watch = Watch(stage.starter.process.pid)
     watch.start()
     arguments = ["--data", competition.write_tables(), "--bundle", stage.small, "--workers", 2]
-    outcome = stage.nursery.run(arguments, stage.folder / "soak-out", stop=(signal.SIGKILL, PATIENCE))
+    outcome = stage.starter.run(arguments, stage.folder / "soak-out", stop=(signal.SIGKILL, PATIENCE))
     watch.over.set()
     watch.join()
     check_log(outcome.log)
@@ -106,7 +106,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         stage = set_stage(Path(folder))
         summary, looks = soak(stage, args.studies)
-        stage.nursery.close()
+        stage.starter.close()
     table, memory, descriptors = grown(looks)
     print(f"{summary}\n{table}")
     print(f"grown by {memory:.1f} MB and {descriptors} descriptors; {time.monotonic() - begun:.0f} s in all")

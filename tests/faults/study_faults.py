@@ -1,4 +1,4 @@
-"""Faults of one study, by name: how it is harmed, what run.json has to say, what becomes of its rows."""
+"""Faults of one study, by name: the damage, the reasons in run.json, the outcome of its rows."""
 
 import os
 import shutil
@@ -30,8 +30,9 @@ SAME, GRADED, ZERO_CROPS, PRIOR = "same", "graded", "zero crops", "prior"
 class StudyFault:
     """A way to harm one study.
 
-    reasons: of which at least one must be among the study's in run.json; empty: none is due. outcome: the
-    ``SAME`` rows as unharmed, ``GRADED`` without a fallback, ``ZERO_CROPS`` or ``PRIOR``.
+    Attributes:
+        reasons: At least one of them must be among the study's in run.json. Empty: none is due.
+        outcome: The ``SAME`` rows as unharmed, ``GRADED`` without a fallback, ``ZERO_CROPS`` or ``PRIOR``.
     """
 
     harm: Harm

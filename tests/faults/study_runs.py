@@ -1,4 +1,4 @@
-"""One run over healthy and harmed studies, each with a fault of its own, and what must come of it."""
+"""One run over healthy and harmed studies, each with a fault of its own, and its expected outcome."""
 
 import shutil
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.faults.checks import check_log, fallback_of, reasons_of, rows_of, study_lines
-from tests.faults.kernels import Nursery
+from tests.faults.kernels import KernelStarter
 from tests.faults.study_faults import (
     GRADED,
     LEADING_ZEROS,
@@ -24,9 +24,9 @@ PRIOR_LINE = "0.700000000,0.200000000,0.100000000"
 
 @dataclass
 class Stage:
-    """What all runs share: a nursery, bundles, healthy studies and their rows, a folder for the rest."""
+    """What all runs share: a starter, bundles, healthy studies and their rows, a folder for the rest."""
 
-    nursery: Nursery
+    starter: KernelStarter
     folder: Path
     models: Path
     small: Path
@@ -51,10 +51,10 @@ class Stage:
 def set_stage(folder: Path) -> Stage:
     """Write the models and the bundles, and run the kernel on healthy studies alone."""
     small, wide = write_bundles(folder / "bundles")
-    stage = Stage(Nursery(), folder, write_models(folder / "models"), small, wide, [])
+    stage = Stage(KernelStarter(), folder, write_models(folder / "models"), small, wide, [])
     competition = stage.competition("healthy")
     root = competition.write_tables()
-    outcome = stage.nursery.run(["--data", root, "--bundle", small, "--workers", 1], folder / "healthy-out")
+    outcome = stage.starter.run(["--data", root, "--bundle", small, "--workers", 1], folder / "healthy-out")
     assert outcome.status == 0, outcome.log
     rows = rows_of(outcome.submission, competition.row_ids())
     stage.healthy = [study_lines(rows, f"healthy-{model}") for model in range(HEALTHY)]
@@ -77,7 +77,7 @@ def run_harmed(stage: Stage, names: list[str], rng: np.random.Generator, name: s
     order = rng.permutation(len(competition.studies))
     competition.studies = [competition.studies[i] for i in order]
     arguments = ["--data", competition.write_tables(), "--bundle", stage.small, "--max-fallback-share", 1]
-    outcome = stage.nursery.run([*arguments, "--workers", 2], stage.folder / f"{name}-out")
+    outcome = stage.starter.run([*arguments, "--workers", 2], stage.folder / f"{name}-out")
     assert outcome.status == 0, f"status {outcome.status}\n{outcome.log[-3000:]}"
     check_log(outcome.log)
     rows = rows_of(outcome.submission, competition.row_ids())

@@ -17,13 +17,18 @@ FORMULA = "=HYPERLINK(A1)"
 
 @dataclass(frozen=True)
 class TableFault:
-    """harm: what is done to a competition whose tables are written. rows: the ids to expect, if others than
-    the sample's own. says: in the log."""
+    """A fault of a competition's tables.
+
+    Attributes:
+        harm: Damages a competition after its tables were written.
+        rows: Ids to expect, if others than the sample's own.
+        logged: Text that the log must hold.
+    """
 
     harm: Callable[[Competition], None]
     status: int = 0
     rows: Callable[[Competition], list[str]] = Competition.row_ids
-    says: str = ""
+    logged: str = ""
     arguments: list = field(default_factory=list)
 
 
@@ -85,8 +90,8 @@ TABLE_FAULTS = {
     "no last newline": TableFault(rewritten(bytes.rstrip)),
     "an extra column": TableFault(rewritten(extra_column)),
     "columns in another order": TableFault(rewritten(reordered)),
-    "ids with separators": TableFault(appended(UNSAFE), says="ids that can not name folders"),
-    "a million rows": TableFault(million_rows, says="repeated rows"),
+    "ids with separators": TableFault(appended(UNSAFE), logged="ids that can not name folders"),
+    "a million rows": TableFault(million_rows, logged="repeated rows"),
     "images of a study without rows": TableFault(
         lambda c: shutil.copytree(c.models / "0", c.images / "stray")
     ),
@@ -95,7 +100,7 @@ TABLE_FAULTS = {
     "a sample with other rows": TableFault(
         sampled(odd_rows), rows=lambda c: odd_rows(c.row_ids()), arguments=["--max-fallback-share", 1]
     ),
-    "a sample with repeated rows": TableFault(sampled(lambda ids: ids + ids), says="kept once"),
+    "a sample with repeated rows": TableFault(sampled(lambda ids: ids + ids), logged="kept once"),
     "a sample with a study more": TableFault(
         lambda c: c.write_sample(stranger_rows(c)), EXIT_FALLBACKS, stranger_rows, "not in test_series"
     ),
@@ -122,10 +127,10 @@ def run_table_fault(stage: Stage, name: str) -> None:
     out = stage.folder / "tables-out"
     shutil.rmtree(out, ignore_errors=True)
     arguments = ["--data", competition.root, "--bundle", stage.small, "--workers", 1, *fault.arguments]
-    outcome = stage.nursery.run(arguments, out, {"few_processes": []})
+    outcome = stage.starter.run(arguments, out, {"few_processes": []})
     check_log(outcome.log)
     assert outcome.status == fault.status, f"status {outcome.status}\n{outcome.log[-2000:]}"
-    assert fault.says in outcome.log, outcome.log[-2000:]
+    assert fault.logged in outcome.log, outcome.log[-2000:]
     if fault.status == EXIT_DATA:
         assert "Traceback" not in outcome.log, outcome.log[-2000:]
         assert not outcome.submission.exists(), "a submission without data"

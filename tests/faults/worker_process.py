@@ -1,8 +1,9 @@
 """A process that has imported the kernel once and forks one kernel after another from there.
 
-Each kernel is a process of its own, in a session of its own, and differs from ``python kernel/infer.py`` in
-two things: its imports cost nothing, and it is watched: it dies (status 99) if it asks for a network
-connection or unpickles anything but what its own reader processes send.
+Each kernel is a process of its own, in a session of its own. It differs from ``python kernel/infer.py`` in two things:
+
+* Its imports cost nothing.
+* It dies with status 99 if it opens a network connection, or unpickles data that its own readers did not send.
 """
 
 import json
@@ -20,14 +21,14 @@ def serve() -> None:
     """Fork a kernel for each line of JSON on standard input; answer with its pid, then with its status."""
     import infer
     import lumbar.run.pipeline  # noqa: F401  (the imports are the point)
-    from tests.faults import patched_kernel as sabotage
+    from tests.faults import patched_kernel
 
     answer({"ready": True})
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()
         if pid == 0:
-            become_kernel(order, infer, sabotage)
+            become_kernel(order, infer, patched_kernel)
         answer({"pid": pid})
         _, status = os.waitpid(pid, 0)
         answer({"status": os.waitstatus_to_exitcode(status)})
@@ -38,7 +39,7 @@ def answer(message: dict) -> None:
     sys.stdout.flush()
 
 
-def become_kernel(order: dict, infer, sabotage) -> None:
+def become_kernel(order: dict, infer, patched_kernel) -> None:
     """Run the kernel as ordered in this process, which ends here."""
     status = 1
     try:
@@ -48,8 +49,8 @@ def become_kernel(order: dict, infer, sabotage) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         infer.STARTED = time.monotonic()
         sys.addaudithook(watch)
-        for name, values in order["sabotage"].items():
-            getattr(sabotage, name)(*values)
+        for name, values in order["patches"].items():
+            getattr(patched_kernel, name)(*values)
         status = infer.main(order["arguments"])
     except SystemExit as end:
         status = end.code

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(900)
 def stage(tmp_path_factory):
     stage = set_stage(Path(tmp_path_factory.mktemp("faults")))
     yield stage
-    stage.nursery.close()
+    stage.starter.close()
 
 
 def test_there_are_enough_faults():

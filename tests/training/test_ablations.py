@@ -1,4 +1,4 @@
-"""The ablations compare like with like: labels as the arms say, seeds paired, one detector the same in every way."""
+"""The ablations compare like with like: labels of each variant, paired seeds, one and the same detector."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from lumbar.grading.point_search import Points
 from lumbar.grids import CROP_OFFSETS
 from lumbar.sites import SAGITTAL_T1
 from tests.benchmarks import ablations
-from tests.benchmarks.ablation_recipes import ARMS
+from tests.benchmarks.ablation_recipes import VARIANTS
 from tests.benchmarks.averaging import mean_points
 from tests.benchmarks.paired_differences import compare, lines
 from tests.benchmarks.true_points import true_points
@@ -28,12 +28,12 @@ from training.fitting.train_detector import network_dataset
 
 
 def test_differences_are_paired_by_seed():
-    arms = {"with": [{"error": 1.0}, {"error": 5.0}], "without": [{"error": 2.0}, {"error": 9.0}]}
-    comparison = compare(arms, ("error",))
+    variants = {"with": [{"error": 1.0}, {"error": 5.0}], "without": [{"error": 2.0}, {"error": 9.0}]}
+    comparison = compare(variants, ("error",))
     difference = comparison["differences"]["without - with"]["error"]
     assert difference["values"] == [1.0, 4.0] and difference["mean"] == 2.5
     assert (difference["low"], difference["high"]) == (1.0, 4.0)
-    assert comparison["arms"]["with"]["error"]["mean"] == 3.0
+    assert comparison["variants"]["with"]["error"]["mean"] == 3.0
     assert len(lines("gaussian", comparison)) == 4
 
 
@@ -50,7 +50,9 @@ def training_data(tmp_path_factory):
 def test_a_recipes_label_is_what_its_network_learns(training_data):
     setup = training_setup(training_data)
     recipe = replace(tiny_recipe().networks[1], augmentation=None)
-    narrow = {name: getattr(ARMS["detector"]["single_voxel"], name) for name in ("sigma", "decay", "reach")}
+    narrow = {
+        name: getattr(VARIANTS["detector"]["single_voxel"], name) for name in ("sigma", "decay", "reach")
+    }
     wide, voxel = (network_dataset(r, ["101"], setup)[0] for r in (recipe, replace(recipe, **narrow)))
     assert (voxel.amplitude > 0).sum(dim=1).tolist() == [1] * 10
     assert (voxel.planes > 1e-6).sum(dim=(1, 2)).tolist() == [1] * 10
@@ -88,17 +90,17 @@ def test_every_arm_trains_once_and_one_detector_is_its_own_mean(training_data, t
     classifier = replace(tiny.classifiers[0], step1=once, step2=None)
     alone = replace(classifier, config=replace(classifier.config, sequence="alone"))
     voxel = replace(network, sigma=0.1, reach=0)
-    monkeypatch.setitem(ARMS, "detector", {"expanding": network, "single_voxel": voxel})
-    monkeypatch.setitem(ARMS, "classifier", {"level": classifier, "alone": alone})
+    monkeypatch.setitem(VARIANTS, "detector", {"expanding": network, "single_voxel": voxel})
+    monkeypatch.setitem(VARIANTS, "classifier", {"level": classifier, "alone": alone})
     data = str(training_data.cache.folder.parent / "data")
     command = ["--data", data, "--out", str(tmp_path / "run"), "--cache", str(training_data.cache.folder)]
     command += ["--workers", "1", "--seeds", "2", "--json", str(tmp_path / "figures.json")]
     result = ablations.main(command)
     assert set(result) == {"gaussian", "level_wise", "tta"} and (tmp_path / "figures.json").stat().st_size
     for comparison in result.values():
-        for arm in comparison["arms"].values():
-            assert all(len(figure["values"]) == 2 for figure in arm.values())
-    seeds = result["level_wise"]["arms"]["level"]["mean_loss"]["values"]
+        for variant in comparison["variants"].values():
+            assert all(len(figure["values"]) == 2 for figure in variant.values())
+    seeds = result["level_wise"]["variants"]["level"]["mean_loss"]["values"]
     assert seeds[0] != seeds[1]
     monkeypatch.setattr(stage1, "detector_losses", None)  # a step would fail
     assert ablations.main(command)["gaussian"] == result["gaussian"]
