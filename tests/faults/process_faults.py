@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lumbar.grading.study_record import StudyRecord
 from lumbar.run.journal import encode
 from tests.faults.cases import EXIT_DATA, EXIT_INTERRUPT, EXIT_TERMINATED, Case, Check
 from tests.faults.study_runs import Stage
@@ -53,19 +54,19 @@ def resumed(stage: Stage, rng: np.random.Generator) -> None:
     case.finished()
 
 
-def journal_is(change: Callable[[bytes], bytes], says: str) -> Check:
-    """Return a check of a journal that was changed; ``says`` empty: it is used all the same."""
+def journal_is(change: Callable[[bytes], bytes], logged: str) -> Check:
+    """Return a check of a journal that was changed; ``logged`` empty: it is used all the same."""
 
     def check(stage: Stage, rng: np.random.Generator) -> None:
         case = Case(stage)
         case.stop()
         case.journal.write_bytes(change(case.journal.read_bytes()))
         before = case.rows()
-        outcome = case.run(EXIT_DATA if says else 0)
-        if not says:
+        outcome = case.run(EXIT_DATA if logged else 0)
+        if not logged:
             case.finished()
             return
-        assert says in outcome.log, outcome.log
+        assert logged in outcome.log, outcome.log
         assert case.rows() == before, "the refused run changed the file"
 
     return check
@@ -100,7 +101,10 @@ PROCESS_FAULTS: dict[str, Check] = {
         lambda raw: raw[:20] + b"#" + raw[21:], "is damaged; delete the file"
     ),
     "journal: a stranger's record": journal_is(
-        lambda raw: raw + encode({"study_id": "stranger"}), "no record of a study of this run"
+        lambda raw: raw + encode(StudyRecord("stranger").to_json()), "no record of a study of this run"
+    ),
+    "journal: an older version's record": journal_is(
+        lambda raw: raw + encode({"study_id": "stranger"}), "got a record of version 1, expected version"
     ),
     "journal: another bundle": journal_of_another_bundle,
     "journal: in use": journal_locked,
