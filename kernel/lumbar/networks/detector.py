@@ -6,6 +6,7 @@ the slice (the 5th-place write-up, stage 1).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 import torch
@@ -71,7 +72,7 @@ class Segmenter(nn.Module):
         super().__init__()
         levels = range(config.feature_levels)
         self.encoder = feature_encoder(config.encoder, tuple(levels), pretrained, weights_file)
-        features = self.encoder.feature_info.channels()[::-1]  # coarsest first
+        features = feature_channels(self.encoder)[::-1]  # coarsest first
         if len(config.decoder_channels) != config.feature_levels:
             raise ValueError(
                 f"DetectorConfig.decoder_channels: got {len(config.decoder_channels)} entries, "
@@ -102,7 +103,7 @@ class Pointer(nn.Module):
     def __init__(self, config: DetectorConfig, pretrained: bool = False, weights_file: str | None = None):
         super().__init__()
         self.encoder = feature_encoder(config.pointer_encoder, (-1,), pretrained, weights_file)
-        width = self.encoder.feature_info.channels()[-1]
+        width = feature_channels(self.encoder)[-1]
         if config.pointer == "lstm":
             self.sequence = LstmSequence(width, config.hidden)
         elif config.pointer == "transformer":
@@ -230,7 +231,7 @@ def feature_encoder(
     Stages that no wanted level needs are dropped (timm's efficientnets keep and run them).
     """
     overlay = {"file": weights_file} if weights_file else None
-    encoder = timm.create_model(
+    encoder: Any = timm.create_model(
         name,
         features_only=True,
         in_chans=3,
@@ -241,3 +242,8 @@ def feature_encoder(
     if hasattr(encoder, "_stage_out_idx"):
         del encoder.blocks[max(encoder._stage_out_idx) :]
     return encoder
+
+
+def feature_channels(encoder: Any) -> list[int]:
+    """Return the channels of a timm encoder's feature maps, finest first."""
+    return encoder.feature_info.channels()

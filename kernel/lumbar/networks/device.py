@@ -5,10 +5,11 @@ import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from timm.layers import Conv2dSame
-from torch import Tensor, nn
+from torch import Tensor, dtype, inference_mode, nn
 
 from lumbar.networks.fusion.onednn import LAYERS
 
@@ -44,7 +45,7 @@ class Device:
     """
 
     torch: torch.device
-    autocast_type: torch.dtype | None
+    autocast_type: dtype | None
     reason: str
     batch: int
 
@@ -65,7 +66,7 @@ class Device:
                 stack.enter_context(torch.autocast(self.torch.type, dtype=self.autocast_type))
             yield
 
-    @torch.inference_mode()
+    @inference_mode()
     def place(self, network: nn.Module) -> None:
         """Move a network here, its convolutions and linear layers in the type they compute in.
 
@@ -74,11 +75,11 @@ class Device:
         """
         network.to(self.torch)
         kind = self.autocast_type or torch.float32
-        encoders = [m for m in network.modules() if isinstance(m, nn.TransformerEncoderLayer)]
-        one_type = {
-            m for encoder in encoders for m in encoder.modules()
-        }  # PyTorch's fast path needs one dtype in the layer
-        for module in network.modules():
+        modules: list[Any] = list(network.modules())
+        encoders = [m for m in modules if isinstance(m, nn.TransformerEncoderLayer)]
+        # PyTorch's fast path needs one dtype in the layer.
+        one_type = {m for encoder in encoders for m in encoder.modules()}
+        for module in modules:
             if type(module) not in CAST or module in one_type or module.weight.dtype == kind:
                 continue
             if module.weight.abs().max() <= torch.finfo(kind).max:
@@ -88,7 +89,7 @@ class Device:
 @contextlib.contextmanager
 def without_tf32() -> Iterator[None]:
     """Keep float32 exact on cards inside a ``with`` block: their convolutions round it to TF32 by default."""
-    backends = torch.backends.cudnn, torch.backends.cuda.matmul
+    backends: tuple[Any, ...] = torch.backends.cudnn, torch.backends.cuda.matmul
     before = [backend.allow_tf32 for backend in backends]
     try:
         for backend in backends:

@@ -1,5 +1,7 @@
 """Parts of networks written anew for inference, with the same results as the parts that they replace."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +18,7 @@ class FusedDecoderBlock(nn.Module):
 
     def __init__(self, block: DecoderBlock):
         super().__init__()
-        first = block.conv1[0]
+        first = cast(nn.Conv2d, block.conv1[0])
         enlarged, width = first.in_channels - block.skip_channels, first.out_channels
         # Made without weights, which would only be drawn to be replaced.
         self.before = nn.ConvTranspose2d(enlarged, width, 4, stride=2, padding=1, device="meta")
@@ -45,7 +47,7 @@ def enlarging_kernel(weight: Tensor) -> Tensor:
     return spread.flip(2, 3).transpose(0, 1)
 
 
-def set_weight(convolution: nn.Module, weight: Tensor) -> None:
+def set_weight(convolution: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor) -> None:
     weight = weight.detach().clone(memory_format=torch.channels_last)
     convolution.weight = nn.Parameter(weight)
 

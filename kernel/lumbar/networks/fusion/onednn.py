@@ -9,6 +9,7 @@ import torch
 from timm.layers import GELU, GELUTanh
 from torch import Tensor, nn
 
+Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 NONE = ("none", [], "")
 # Their names in oneDNN: name, numbers, variant.
 ACTIVATIONS = {
@@ -46,11 +47,15 @@ class ActivatedLayer(nn.Module):
             network.
     """
 
-    def __init__(self, layer: nn.Module, activation: nn.Module | None, ordered: bool = False):
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, layer: Layer, activation: nn.Module | None, ordered: bool = False):
         super().__init__()
         self.weight, self.bias = layer.weight, layer.bias
         self.activation = ACTIVATIONS[type(activation)](activation) if activation else NONE
-        self.ordered, self.copy = ordered, None
+        self.ordered = ordered
+        self.copy: Tensor | None = None
 
     def in_order(self, shape: torch.Size) -> Tensor:
         """Return the weights in oneDNN's order for inputs of a shape; other shapes are computed as well."""

@@ -16,6 +16,7 @@ import copy
 import logging
 from collections.abc import Callable
 from functools import partial
+from typing import Any, TypeVar, cast
 
 import torch
 from timm.models import FeatureListNet
@@ -26,12 +27,14 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from lumbar.grids import CROP_INPUT, DETECTOR_GRID
 from lumbar.networks.classifier import ClassifierNetwork
-from lumbar.networks.detector import DetectorNetwork, Segmenter
+from lumbar.networks.detector import DecoderBlock, DetectorNetwork, Segmenter
 from lumbar.networks.device import Device
 from lumbar.networks.fusion import onednn
 from lumbar.networks.fusion.blocks import FusedDecoderBlock, SmallBatches
 
 logger = logging.getLogger(__name__)
+M = TypeVar("M", bound=nn.Module)
+R = TypeVar("R", bound=nn.Module)
 BLOBS = 12  # along each side of the picture that outputs are compared for
 LARGE = 4  # an image's side over a map's, at most, for the map to count as large
 # Of the largest output. The float32 rounding of most networks stays a hundred times below it.
@@ -75,7 +78,7 @@ def classifier_parts() -> list[tuple[str, Callable, Tensor, Callable]]:
     return [("backbone", fold, smooth_picture(1, CROP_INPUT), lambda backbone: backbone)]
 
 
-def copy_modules(network: nn.Module) -> nn.Module:
+def copy_modules(network: M) -> M:
     """Return a copy with modules that may be changed. Tensors are shared: an ensemble is never in memory twice."""
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     return copy.deepcopy(network, shared)
@@ -138,7 +141,7 @@ def fold_segmenter(segmenter: Segmenter, function: Callable, image: Tensor) -> N
     """Fold a segmenter, and move its decoder's first convolutions before the enlargement."""
     fold(segmenter, function, image)
     for number, block in enumerate(segmenter.decoder):
-        segmenter.decoder[number] = FusedDecoderBlock(block)
+        segmenter.decoder[number] = FusedDecoderBlock(cast(DecoderBlock, block))
 
 
 def fold(network: nn.Module, function: Callable, image: Tensor) -> None:
@@ -160,20 +163,18 @@ def fold_batch_norms(network: nn.Module, function: Callable, image: Tensor) -> N
         network.set_submodule(names[norm], getattr(norm, "act", nn.Identity()))
 
 
-def direct_readers(
-    makers: list[nn.Module], readers: list[nn.Module], run: Callable[[], object]
-) -> list[tuple[nn.Module, nn.Module]]:
+def direct_readers(makers: list[M], readers: list[R], run: Callable[[], object]) -> list[tuple[M, R]]:
     """Return the pairs of a maker and a reader of its own output tensor, while ``run`` runs them.
 
     A reader of further tensors is left out.
     """
-    made: dict[int, tuple[nn.Module, Tensor]] = {}  # by the tensor's identity; held, so that it stays unique
-    read: dict[nn.Module, list[nn.Module | None]] = {}
+    made: dict[int, tuple[M, Tensor]] = {}  # by the tensor's identity; held, so that it stays unique
+    read: dict[R, list[M | None]] = {}
 
-    def saw_maker(module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+    def saw_maker(module: M, _inputs: tuple, output: Tensor) -> None:
         made[id(output)] = (module, output)
 
-    def saw_reader(module: nn.Module, inputs: tuple) -> None:
+    def saw_reader(module: R, inputs: tuple) -> None:
         read.setdefault(module, []).append(made.get(id(inputs[0]), (None,))[0])
 
     hooks = [maker.register_forward_hook(saw_maker) for maker in makers]
@@ -181,14 +182,21 @@ def direct_readers(
     run()
     for hook in hooks:
         hook.remove()
-    return [(maker, reader) for reader, seen in read.items() if None not in seen for maker in seen]
+    return [
+        (maker, reader)
+        for reader, seen in read.items()
+        if None not in seen
+        for maker in seen
+        if maker is not None
+    ]
 
 
 def fold_layer_scales(network: nn.Module) -> None:
     """Fold convnext's factor per channel at a block's end into the layer before it, in place."""
     for block in network.modules():
         if isinstance(block, ConvNeXtBlock) and block.gamma is not None:
-            last, scale = block.mlp.fc2, block.gamma.detach()
+            last: Any = block.mlp.fc2
+            scale = block.gamma.detach()
             last.weight = nn.Parameter(last.weight * scale.view(-1, *[1] * (last.weight.ndim - 1)))
             last.bias = nn.Parameter(last.bias * scale)
             block.gamma = None
