@@ -9,10 +9,11 @@ from typing import NamedTuple
 # Reasons for one file (it is left out, the other slices of its series go on).
 FILE_REASONS = {
     "not_a_file": "a folder, a pipe or a device where a file was expected",
-    "broken_link": "a link that leads nowhere",
+    "broken_link": "a link that leads nowhere, or a pointer to content that was not fetched",
     "no_permission": "the operating system refuses to open it",
     "unreadable": "the operating system fails to read it",
     "empty_file": "0 bytes",
+    "bad_archive": "an archive that is not unpacked: damaged, with a password, too large or of another kind than .zip",
     "not_dicom": "no DICM mark at byte 128: text, random bytes, another format",
     "malformed": "a DICOM file with a structure that can not be followed",
     "truncated": "the file, or its pixel data, ends before its declared length",

@@ -1,6 +1,7 @@
 """One DICOM file -> its slices: one, or one a frame."""
 
 import io
+import re
 import stat
 import struct
 import zlib
@@ -10,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.datadict import tag_for_keyword
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from lumbar.faults import DicomError
@@ -21,6 +21,11 @@ from lumbar.reading.tags import Notes, finite_numbers, frame_geometry, tag_value
 
 HEADER_BYTES = 2**24  # inflated of a deflated file where only its header is wanted
 MAX_FILE_BYTES = 2**29  # as stored, and as inflated: twice a file of MAX_FILE_SAMPLES at 16 bits
+
+HEAD_BYTES = 1024  # that tell what a file is
+MARK = slice(128, 132)  # where a DICOM file says "DICM"
+# A file that stands for content which was not fetched: of git-lfs, git-annex, DVC.
+POINTER = re.compile(rb"^version https://git-lfs|annex/objects/|^(?:md5: .*\n)?outs:\s*\n\s*- ", re.MULTILINE)
 
 # Only these tags are parsed: the rest of a header (private groups above all) costs time and can only hurt.
 KEYWORDS = (
@@ -153,20 +158,55 @@ def parse(path: Path, tags: list[int] | None, pixels: bool = True) -> pydicom.Fi
     except OSError as error:
         raise DicomError("unreadable", f"{path}: {error.strerror or error}; copy the file anew") from error
     try:
-        data = _bounded_deflate(data, path, pixels)
+        data = _bounded_deflate(_with_preamble(data, path), path, pixels)
         # From memory: a damaged length field read from a file would allocate up to 4 GiB first.
-        return pydicom.dcmread(io.BytesIO(data), specific_tags=tags, stop_before_pixels=not pixels)
+        dataset = pydicom.dcmread(
+            io.BytesIO(data), specific_tags=tags, stop_before_pixels=not pixels, force=True
+        )
     except DicomError:
         raise
-    except InvalidDicomError as error:
-        raise DicomError(
-            "not_dicom", f"{path}: got no DICM mark at byte 128, expected a DICOM file"
-        ) from error
     except (EOFError, struct.error) as error:
         raise DicomError("truncated", f"{path}: ends inside its header; copy the file anew") from error
     except Exception as error:  # pydicom's parser raises whatever the bytes make it raise
         cause = f"{type(error).__name__}: {error}"[:300]
         raise DicomError("malformed", f"{path}: got {cause}, expected a DICOM file; copy it anew") from error
+    if not dataset and data[MARK] != b"DICM":
+        raise DicomError("not_dicom", f"{path}: got a data set without one tag of an image, expected DICOM")
+    return dataset
+
+
+def is_data_set(head: bytes) -> bool:
+    """Tell whether bytes begin a DICOM file, or a data set without preamble (PS3.10 7.1).
+
+    The latter begins with its first tag: of the file meta, group 0002, or of group 0008, followed by two letters or
+    a small length.
+    """
+    if head[MARK] == b"DICM" or head.startswith(b"DICM"):
+        return True
+    little, big = head[:2] in (b"\x02\0", b"\x08\0"), head[:2] == b"\0\x08"
+    if len(head) < 16 or not (little or big) or head[3 if little else 2] != 0:
+        return False
+    letters = head[4:6].isalpha() and head[4:6].isupper()
+    return letters or (little and int.from_bytes(head[4:8], "little") <= 1024)
+
+
+def _with_preamble(data: bytes, path: Path) -> bytes:
+    """Return a file's bytes with the preamble that it may lack, unless it has no file meta either.
+
+    Raises:
+        DicomError: It is no DICOM.
+    """
+    if data[MARK] == b"DICM":
+        return data
+    if data.startswith(b"DICM"):
+        return bytes(MARK.start) + data
+    if POINTER.search(data[:HEAD_BYTES]) is not None:
+        message = "got a file that stands for content which was not fetched (git-lfs, git-annex or DVC)"
+        raise DicomError("broken_link", f"{path}: {message}; fetch it")
+    if not is_data_set(data[:HEAD_BYTES]):
+        message = "got no DICM mark at byte 128, nor a data set without it, expected a DICOM file"
+        raise DicomError("not_dicom", f"{path}: {message}")
+    return bytes(MARK.start) + b"DICM" + data if data.startswith(b"\x02\0") else data
 
 
 def _bounded_deflate(data: bytes, path: Path, pixels: bool) -> bytes:

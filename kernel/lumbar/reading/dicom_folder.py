@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lumbar.faults import HEADER_REASONS, UNKNOWN_SERIES, DataNotFoundError, Fault
-from lumbar.reading.header_scan import owners_of_unread, read_headers
+from lumbar.reading.header_scan import Scan, files_below, owners_of_unread, scan_files
 from lumbar.reading.library_warnings import gathered_warnings
 from lumbar.reading.picture_choice import Candidate, choose
 from lumbar.reading.picture_header import LAST, PictureHeader, is_secondary
-from lumbar.reading.references import SeriesRef, StudyRef
+from lumbar.reading.references import Dataset, SeriesRef, StudyRef, shown, with_shown_paths
 from lumbar.reading.region_check import placed_elsewhere
 from lumbar.reading.series_kind import SeriesKind, kind_of
 from lumbar.reading.stacks import stacks_of
 from lumbar.reading.study_groups import StudyGroup, group_studies, plain_id
+from lumbar.reading.zip_archive import is_archive, unpack_all
 from lumbar.sites import DESCRIPTIONS
 
 logger = logging.getLogger(__name__)
@@ -32,36 +33,45 @@ class LostSeries:
     kind: SeriesKind
 
 
-def scan_folder(root: Path, overrules: Overrules) -> tuple[tuple[StudyRef, ...], tuple[dict, ...]]:
+def scan_folder(root: Path, overrules: Overrules) -> Dataset:
     """List the studies under a folder; of each series say what it was taken for, and why.
 
     A series that is left out is a fault of its study where a description is missing, as it may be the one, or
     where nobody knows what it is; else the decisions alone tell of it. Series of one description that lie beside
     one another are joined in the order of their SeriesNumber; of several pictures of one place one is read.
+    Archives in the folder are unpacked, and read as folders at their place.
 
     Args:
         overrules: Descriptions by (study id, series id or its folder's name), which no header gainsays.
 
     Returns:
-        Studies sorted by id, those without a readable file last. Decisions: study_id, series_id, number
-        (SeriesNumber or None), text (SeriesDescription and ProtocolName), description or None, reason, why, files.
+        A "plain" data set: studies sorted by id, those without a readable file last. A decision has study_id,
+        series_id, number (SeriesNumber or None), text (SeriesDescription and ProtocolName), description or None,
+        reason, why, files.
 
     Raises:
         DataNotFoundError: There is no DICOM file.
     """
+    archives = [path for path in files_below(root) if is_archive(path)]
+    unpacked, failed = unpack_all(archives, root) if archives else (None, [])
+    roots = [root, unpacked] if unpacked else [root]
+    names = ((str(unpacked), str(root)),) if unpacked else ()
     with gathered_warnings(root):
-        headers, unread = read_headers(root)
-    if not headers:
-        message = f"{root}: got no table of series, and no DICOM image under it, expected either"
-        raise DataNotFoundError(f"{message}; pass the folder (or .zip) with --data")
-    groups = group_studies(root, headers)
-    owners = owners_of_unread(root, {group.study_id: group.folders for group in groups}, unread, plain_id)
+        scan = scan_files(roots, {path for path in archives if path not in dict(failed)})
+    scan.faults = [f for f in scan.faults if Path(f.file) not in dict(failed)]
+    scan.faults += [Fault(str(path), "bad_archive", message) for path, message in failed]
+    if not scan.headers:
+        raise DataNotFoundError(shown(nothing_found(root, scan), names))
+    groups = group_studies(roots, scan.headers)
+    owners = owners_of_unread(
+        roots, {group.study_id: group.folders for group in groups}, scan.faults, plain_id
+    )
     studies, decisions, known = [], [], set()
     for group in groups:
-        ref, told, names = decide_study(group, overrules)
+        ref, told, series_names = decide_study(group, overrules)
         studies.append(StudyRef(ref.study_id, ref.series, ref.faults + tuple(owners.pop(ref.study_id, ()))))
         decisions += told
-        known |= {(group.study_id, name) for name in names}
+        known |= {(group.study_id, name) for name in series_names}
     studies += [StudyRef(study_id, (), tuple(faults)) for study_id, faults in owners.items()]
     for study_id, series_id in overrules.keys() - known:
         logger.warning("--series: study %s, series %s is not under %s", study_id, series_id, root)
@@ -70,7 +80,19 @@ def scan_folder(root: Path, overrules: Overrules) -> tuple[tuple[StudyRef, ...],
             "study %(study_id)s, series %(series_id)s (%(files)d files): %(description)s; %(why)s", told
         )
     logger.info("%s: %d studies, %d series by their headers", root, len(studies), len(decisions))
-    return tuple(studies), tuple(decisions)
+    found = Dataset(root, "plain", root, tuple(studies), None, tuple(decisions), dict(scan.others))
+    return with_shown_paths(found, names)
+
+
+def nothing_found(root: Path, scan: Scan) -> str:
+    """Return the message for a folder without a DICOM image, with what it holds instead."""
+    message = f"{root}: got no table of series, and no DICOM image under it, expected either"
+    if scan.faults:
+        message += f"; {len(scan.faults)} files can't be read, the first: {scan.faults[0].message}"
+    elif scan.others:
+        held = ", ".join(f"{number} {suffix}" for suffix, number in scan.others.most_common(5))
+        message += f"; it holds other files: {held}"
+    return f"{message}; pass the folder (or .zip) with --data"
 
 
 def decide_study(group: StudyGroup, overrules: Overrules) -> tuple[StudyRef, list[dict], set[str]]:

@@ -3,51 +3,98 @@
 import logging
 import os
 from collections import Counter, defaultdict
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lumbar.faults import DicomError, Fault
+from lumbar.reading.dicom_file import HEAD_BYTES, POINTER, is_data_set
 from lumbar.reading.picture_header import PictureHeader, read_headers_of
 
 logger = logging.getLogger(__name__)
 
-MARK = slice(128, 132)  # where a DICOM file says "DICM"
+IMAGE_SUFFIXES = (".dcm", ".ima", ".dicom", ".dic", ".mr")  # of files that should have been images
+PACKED = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".iso")
+ONE_BY_ONE = (
+    3  # files of a folder lost for one reason that are named each; of more, their number and the first
+)
 
 
-def read_headers(root: Path) -> tuple[list[PictureHeader], list[Fault]]:
-    """Read the headers of all DICOM files under a folder, and name those that could not be read."""
-    headers: list[PictureHeader] = []
-    faults: list[Fault] = []
-    others = 0
-    for path in files_below(root):
-        if not is_dicom(path):
-            others += 1
+@dataclass
+class Scan:
+    """What a folder holds.
+
+    Attributes:
+        headers: One a picture.
+        faults: Files that should have been images, or may hold some, and can't be read.
+        others: How many files of each suffix are no images, which nobody misses.
+    """
+
+    headers: list[PictureHeader] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+
+
+def scan_files(roots: Iterable[Path], unpacked: Container[Path] = ()) -> Scan:
+    """Read the headers of all DICOM files under folders, and name the files that are lost.
+
+    unpacked: archives that are read as folders.
+    """
+    scan = Scan()
+    lost: dict[tuple[Path, str], list[Fault]] = defaultdict(list)
+    for path in (path for root in roots for path in files_below(root) if path not in unpacked):
+        if not may_be_dicom(path):
+            scan.others[path.suffix.lower() or "(none)"] += 1
             continue
         try:
-            found = read_headers_of(path)
+            found = read_headers_of(path) if path.suffix.lower() not in PACKED else refuse_packed(path)
         except DicomError as error:
-            logger.warning("%s", error)
-            faults.append(Fault(str(path), error.reason, str(error)))
+            lost[path.parent, error.reason].append(Fault(str(path), error.reason, str(error)))
             continue
         if found and not found[0].is_image and not found[0].study_uid:
             message = f"{path}: got a header without Rows and StudyInstanceUID, expected an image"
-            logger.warning("%s", message)
-            faults.append(Fault(str(path), "not_an_image", message))
+            lost[path.parent, "not_an_image"].append(Fault(str(path), "not_an_image", message))
         else:
-            headers += found
-    if others:
-        logger.info("%s: %d files are not DICOM, ignored", root, others)
-    return headers, faults
+            scan.headers += found
+    for faults in lost.values():
+        scan.faults += counted(faults)
+    for fault in scan.faults:
+        logger.warning("%s", fault.message)
+    if scan.others:
+        told = ", ".join(f"{number} {suffix}" for suffix, number in scan.others.most_common())
+        logger.info("%d files are no DICOM, ignored: %s", scan.others.total(), told)
+    return scan
 
 
-def is_dicom(path: Path) -> bool:
-    """Tell whether a regular file has DICOM's mark; what can't be opened counts, so that it is said why."""
+def refuse_packed(path: Path) -> list[PictureHeader]:
+    raise DicomError("bad_archive", f"{path}: got an archive that is not unpacked; unpack it yourself")
+
+
+def counted(faults: list[Fault]) -> list[Fault]:
+    """Return the faults of one folder and reason; of many, one with their number and the first one's message."""
+    if len(faults) <= ONE_BY_ONE:
+        return faults
+    first = faults[0]
+    return [first._replace(message=f"{len(faults)} files of this folder; the first: {first.message}")]
+
+
+def may_be_dicom(path: Path) -> bool:
+    """Tell whether a file is DICOM, should have been, or can't be opened, so that it is said why.
+
+    Data sets without DICOM's preamble count (PS3.10 7.1 lets readers accept them), links that lead nowhere, files
+    that stand for content elsewhere (git-annex, git-lfs, DVC), and archives.
+    """
     try:
+        if not path.exists():  # a link
+            return path.is_symlink()
         if not path.is_file():
             return False
         with path.open("rb") as file:
-            return file.read(MARK.stop)[MARK] == b"DICM"
+            head = file.read(HEAD_BYTES)
     except OSError:
         return True
+    suffix = path.suffix.lower()
+    return is_data_set(head) or suffix in (*IMAGE_SUFFIXES, *PACKED) or POINTER.search(head) is not None
 
 
 def files_below(root: Path) -> list[Path]:
@@ -69,7 +116,7 @@ def files_below(root: Path) -> list[Path]:
 
 
 def owners_of_unread(
-    root: Path, folders: dict[str, list[Path]], unread: list[Fault], new_id
+    roots: Iterable[Path], folders: dict[str, list[Path]], unread: list[Fault], new_id: Callable
 ) -> dict[str, list[Fault]]:
     """Return the faults of files whose headers could not be read by the study they belong to.
 
@@ -78,7 +125,7 @@ def owners_of_unread(
 
     Args:
         folders: The folders of each study's files, each once a study.
-        new_id: Makes the id of a study of its own from its folder.
+        new_id: Makes the id of a study of its own from its folder and the ids that are taken.
     """
     inside: dict[Path, set[str]] = defaultdict(set)
     beside: dict[Path, Counter[str]] = defaultdict(Counter)
@@ -88,14 +135,15 @@ def owners_of_unread(
             beside[folder.parent][study_id] += 1
     owners: dict[str, list[Fault]] = defaultdict(list)
     lost: dict[Path, str] = {}
+    tops = set(roots)
     for fault in unread:
         folder = Path(fault.file).parent
         # Folders right under the root may be studies; several of one study show that they are series.
         found = inside[folder] or {
-            s for s, n in beside[folder.parent].items() if folder.parent != root or n > 1
+            s for s, n in beside[folder.parent].items() if folder.parent not in tops or n > 1
         }
         if not found:
-            whole = folder if root in (folder, folder.parent) else folder.parent
+            whole = folder if tops & {folder, folder.parent} else folder.parent
             if whole not in lost:
                 lost[whole] = new_id(str(whole), {**folders, **owners})
             found = {lost[whole]}

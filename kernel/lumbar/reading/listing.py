@@ -2,13 +2,14 @@
 
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from lumbar.faults import DataNotFoundError
 from lumbar.reading.competition_tables import read_descriptions, read_sample, studies_of_rows
 from lumbar.reading.dicom_folder import scan_folder
-from lumbar.reading.references import Dataset, SeriesRef, StudyRef
+from lumbar.reading.references import Dataset, SeriesRef, StudyRef, shown, with_shown_paths
 from lumbar.reading.zip_archive import unpack
 
 logger = logging.getLogger(__name__)
@@ -34,15 +35,18 @@ def find_dataset(
     root = Path(root)
     if root.is_file():
         folder = unpack(root)
-        inside = sorted(path.parent for path in folder.glob("*/*_series_descriptions.csv"))
-        found = find_dataset(inside[0] if inside else folder, split, series_map)
+        names = ((str(folder), str(root)),)
+        try:
+            found = find_dataset(table_folder(folder) or folder, split, series_map)
+        except DataNotFoundError as error:
+            raise DataNotFoundError(shown(str(error), names)) from error
+        found = with_shown_paths(found, names)
         return replace(found, root=root, images=root)  # the same at every run, unlike where it was unpacked
     overrules = read_overrules(series_map) if series_map else {}
     # Not whether they can be read: a damaged table must not be taken for no table.
     tables = [root / table_name(name) for name in SPLITS] + [root / "sample_submission.csv"]
     if root.is_dir() and split is None and not any(path.exists() for path in tables):
-        studies, decisions = scan_folder(root, overrules)
-        return Dataset(root, "plain", root, studies, None, decisions)
+        return scan_folder(root, overrules)
     found = list_tables(root, split)
     if series_map is None:
         return found
@@ -114,19 +118,28 @@ def search_folder(top: Path, name: str) -> Path:
 
     :raises DataNotFoundError: there is none.
     """
-    found = []
-    for folder, subfolders, files in os.walk(top, followlinks=True):
-        depth = len(Path(folder).relative_to(top).parts)
-        # The images are thousands of folders; the table lies beside them, never below.
-        subfolders[:] = [s for s in subfolders if not s.endswith("_images") and depth < SEARCH_DEPTH]
-        if name in files:
-            found.append(Path(folder))
+    found = [folder for folder, files in shallow_folders(top) if name in files]
     if not found:
         message = f"{top}: got no {name} up to {SEARCH_DEPTH} folders down"
         raise DataNotFoundError(f"{message}; attach the competition's data, or pass its folder with --data")
     if len(found) > 1:
         logger.warning("%s: %s is in %d folders; taken: %s", top, name, len(found), min(found))
     return min(found)
+
+
+def table_folder(top: Path) -> Path | None:
+    """Return the first folder under an unpacked archive that holds a table of series, None where there is none."""
+    tables = {table_name(split) for split in SPLITS}
+    return next((folder for folder, files in sorted(shallow_folders(top)) if tables & set(files)), None)
+
+
+def shallow_folders(top: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield the folders at most SEARCH_DEPTH down, with the names of their files, folders of images apart."""
+    for folder, subfolders, files in os.walk(top, followlinks=True):
+        depth = len(Path(folder).relative_to(top).parts)
+        # The images are thousands of folders; the table lies beside them, never below.
+        subfolders[:] = [s for s in subfolders if not s.endswith("_images") and depth < SEARCH_DEPTH]
+        yield Path(folder), files
 
 
 def _note_unlisted(images: Path, studies: dict) -> None:

@@ -1,10 +1,12 @@
 """Where the studies to read and their series lie, found by tables or by headers."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lumbar.faults import Fault
+
+Names = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,18 @@ class SeriesRef:
 
 @dataclass(frozen=True)
 class StudyRef:
-    """A study to read: its series in the order of the CSV's rows; ``faults`` that are known already."""
+    """A study to read.
+
+    Attributes:
+        series: In the order of the CSV's rows.
+        faults: Those that are known already.
+        names: Of temporary folders, and what stands for each in a message: the archive that was given.
+    """
 
     study_id: str
     series: tuple[SeriesRef, ...]
     faults: tuple[Fault, ...] = ()
+    names: Names = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,7 @@ class Dataset:
         studies: In the order of the table, those that only the sample submission names last.
         sample_ids: Row ids of ``sample_submission.csv`` in its order; None where there is no such file.
         decisions: JSON for ``run.json``: what each series of a plain input was taken for, and why.
+        other_files: How many files of each suffix of a plain input are no DICOM.
     """
 
     root: Path
@@ -51,3 +61,28 @@ class Dataset:
     studies: tuple[StudyRef, ...]
     sample_ids: tuple[str, ...] | None
     decisions: tuple[dict, ...] = ()
+    other_files: Mapping[str, int] = field(default_factory=dict)
+
+
+def shown(text: str, names: Names) -> str:
+    """Return a message with the paths that the user knows instead of temporary ones."""
+    for temporary, known in names:
+        text = text.replace(temporary, known)
+    return text
+
+
+def shown_faults(faults: Iterable[Fault], names: Names) -> list[Fault]:
+    """Return faults with the paths that the user knows."""
+    return [Fault(shown(f.file, names), f.reason, shown(f.message, names)) for f in faults]
+
+
+def with_shown_paths(dataset: Dataset, names: Names) -> Dataset:
+    """Return a data set whose faults and decisions, and those of its reading, name the paths that the user knows."""
+    if not names:
+        return dataset
+    studies = tuple(
+        replace(study, faults=tuple(shown_faults(study.faults, names)), names=(*study.names, *names))
+        for study in dataset.studies
+    )
+    decisions = tuple(d | {"why": shown(d["why"], names)} for d in dataset.decisions)
+    return replace(dataset, studies=studies, decisions=decisions)

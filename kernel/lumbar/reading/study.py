@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from lumbar.faults import DicomError, Fault
-from lumbar.reading.references import SeriesRef, StudyRef
+from lumbar.reading.references import SeriesRef, StudyRef, shown_faults
 from lumbar.reading.series import Series, read_series
 from lumbar.reading.volume import Volume, build_volume
 from lumbar.sites import DESCRIPTIONS
@@ -59,6 +59,7 @@ def read_study(ref: StudyRef) -> Study:
             )
             study.faults.append(Fault(f"study {ref.study_id}", "same_position", message))
             logger.info("%s", message)
+    study.faults = shown_faults(study.faults, ref.names)
     return study
 
 

@@ -29,7 +29,7 @@ class StudyGroup:
         return sorted({p.path.parent for pictures in self.series.values() for p in pictures})
 
 
-def group_studies(root: Path, headers: list[PictureHeader]) -> list[StudyGroup]:
+def group_studies(roots: list[Path], headers: list[PictureHeader]) -> list[StudyGroup]:
     """Group pictures by study and series, in the order of their ids; an id is a plain part of a path.
 
     Where a UID is absent its folder stands for it: a picture's folder for the series, the one above for the study.
@@ -39,12 +39,12 @@ def group_studies(root: Path, headers: list[PictureHeader]) -> list[StudyGroup]:
     keyed: dict[tuple, list[PictureHeader]] = defaultdict(list)
     for header in headers:
         folder = header.path.parent
-        above = folder if folder == root else folder.parent
+        above = folder if folder in roots else folder.parent
         key = (header.study_uid,) if header.study_uid else (str(above),)
         keyed[key].append(header)
     missing = sum(not header.study_uid for header in headers)
     if missing:
-        logger.warning("%s: %d files have no StudyInstanceUID; their folders stand for it", root, missing)
+        logger.warning("%s: %d files have no StudyInstanceUID; their folders stand for it", roots[0], missing)
     groups: dict[str, StudyGroup] = {}
     for (uid,), pictures in sorted(keyed.items()):
         parts = by_patient(pictures)

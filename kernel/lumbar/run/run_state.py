@@ -183,6 +183,8 @@ def summary_of(options: RunOptions, competition: Dataset, manifest: Manifest, de
     }
     if competition.decisions:
         about["series"] = list(competition.decisions)
+    if competition.other_files:
+        about["other_files"] = dict(competition.other_files)
     members = Plan(len(manifest.detectors), len(manifest.classifiers))
     return Summary(about, options.started, options.max_fallback_share, members)
 
