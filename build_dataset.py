@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "kernel"))
 
 from dataset import building, importing, verifying
 from lumbar.bundle.weights import BundleError
-from lumbar.command_line import add_shared_flags, start_logging
+from lumbar.command_line import add_shared_flags, start_logging, write_any_text
 
 EXIT_BUNDLE, EXIT_DISK, EXIT_INTERRUPTED = 4, 5, 130  # as infer.py's
 
@@ -40,6 +40,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return the exit status."""
+    write_any_text()
     args = parse(argv)
     start_logging(args.log_level, "%(message)s")
     run = {"import": import_checkpoints, "build": building.build, "verify": verifying.verify}[args.command]

@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lumbar.command_line import add_shared_flags, start_logging
+from lumbar.command_line import add_shared_flags, start_logging, write_any_text
 
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130  # 128 and the number of SIGINT
@@ -65,6 +65,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     """Evaluate and print; 2 for input that can't be used, with one line that gives the reason."""
+    write_any_text()
     options = parse(arguments)
     start_logging(options.log_level, "%(levelname)s %(message)s")
     try:

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from lumbar.command_line import add_shared_flags, start_logging
+from lumbar.command_line import add_shared_flags, start_logging, write_any_text
 from lumbar.run.options import add_flags, read_options
 
 STARTED = time.monotonic()  # the time limit counts from the start of the process
@@ -49,6 +49,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the kernel; return the exit status."""
+    write_any_text()
     args = arguments(argv)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until what an interrupt would break is imported
     for number in SIGNALS:

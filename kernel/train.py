@@ -21,7 +21,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lumbar.command_line import add_shared_flags, start_logging
+from lumbar.command_line import add_shared_flags, start_logging, write_any_text
 from lumbar.run.options import count
 from training.recipes.shipped import shipped_recipes
 
@@ -136,6 +136,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit status."""
+    write_any_text()
     options = parse(arguments)
     start_logging(options.log_level, "%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
     try:

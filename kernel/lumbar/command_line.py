@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import logging
 import sys
 from pathlib import Path
@@ -33,6 +34,13 @@ def start_logging(level: str, line: str, time_of_day: str | None = None) -> None
         time_of_day: Format of ``%(asctime)s``.
     """
     logging.basicConfig(level=level.upper(), format=line, datefmt=time_of_day)
+
+
+def write_any_text() -> None:
+    """Let stdout and stderr write what their encoding lacks as escapes: a path with an "ö" on an ASCII terminal."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def infer() -> int:
