@@ -121,7 +121,7 @@ def copied_text(chromium) -> str:
 
 
 def printed_pages(chromium, width: float, height: float) -> int:
-    """Return on how many pages the document prints; width, height: of the paper in inches."""
+    """Return on how many pages the document prints, on paper of width x height inches."""
     paper = {"paperWidth": width, "paperHeight": height, "printBackground": True}
     pdf = base64.b64decode(chromium.execute_cdp_cmd("Page.printToPDF", paper)["data"])
     return len(re.findall(rb"/Type /Page\b", pdf))
@@ -179,7 +179,7 @@ def test_search_and_status_narrow_the_list(index, studies):
 
 
 def test_search_filter_and_order_stay_in_the_address(index, studies):
-    """Reloaded, or come back to from a study or from the study after it, the index shows what it showed."""
+    """The index is the same after a reload, and when a link of a study or of the next study leads back."""
     ids = studies[1]
     select(index, "#search")[0].send_keys("axial")
     select(index, ".filters label")[1].click()
@@ -239,7 +239,7 @@ def test_a_study_prints_on_one_page(index, studies, which, paper):
 
 
 def test_the_keyboard_alone_reaches_a_site(index, studies):
-    """Search, arrows, Enter opens the study; P hides the points; a link of the grid leads to the site's card."""
+    """Search and arrows find the study, Enter opens it, P hides the points, a link of the grid leads to a card."""
     index.find_element("css selector", "body").send_keys("/")
     assert index.switch_to.active_element.get_attribute("id") == "search"
     press(index, *studies[1]["flagged"], "\ue015")  # arrow down

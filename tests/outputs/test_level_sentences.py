@@ -22,8 +22,8 @@ def sentence_of(**severities: tuple[float, float, float]) -> str:
 
 
 def test_a_level_without_narrowing_says_so_with_its_least_certain_site():
-    assert sentence_of() == "normal or mild at all five sites, each with at least 90%."
-    assert sentence_of(spinal=(0.6, 0.3, 0.1)).endswith("with at least 60%.")
+    assert sentence_of() == "all five sites normal or mild (at least 90%)."
+    assert sentence_of(spinal=(0.6, 0.3, 0.1)) == "all five sites normal or mild (at least 60%)."
 
 
 def test_narrowed_sites_come_first_the_worst_before_the_others():
@@ -34,6 +34,18 @@ def test_narrowed_sites_come_first_the_worst_before_the_others():
     four = sentence_of(left=MODERATE, right=MODERATE)
     assert four.endswith("; the other site normal or mild (90%).")
     assert sentence_of(left=MODERATE, right=SEVERE, spinal=SEVERE).count("narrowing") == 5
+
+
+def test_sites_without_a_grade_are_named_and_not_counted():
+    none = (np.nan, np.nan, np.nan)
+    assert sentence_of(left_sub=none, right_sub=none, spinal=SEVERE) == (
+        "severe spinal canal narrowing (70%); the other two sites normal or mild (at least 90%); "
+        "not graded: right subarticular, left subarticular."
+    )
+    assert sentence_of(left=none, right=none) == (
+        "one site normal or mild (90%); "
+        "not graded: right foramen, left foramen, right subarticular, left subarticular."
+    )
 
 
 @pytest.mark.parametrize("seed", range(20))

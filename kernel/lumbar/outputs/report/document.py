@@ -1,8 +1,7 @@
 """Templates -> whole pages: one file each, no request, and a policy that forbids the browser any.
 
-Markup stands in ``templates``, where every value is escaped as it is inserted. Styles and scripts count only if
-their hash is in the page's policy: text from a file that slipped through as markup still could not run, nor load
-anything.
+Markup stands in ``templates``, where every value is escaped as it is inserted. The browser uses only the style and
+the script with a hash in the page's policy. Text of a file that became markup by a mistake could not run or load.
 """
 
 import base64
@@ -57,7 +56,7 @@ def render(template: str, script: str, **values) -> str:
     Args:
         template: File in ``templates``.
         script: File in this folder that the page runs.
-        values: What the template shows. Bytes of file names that are no UTF-8 become "?".
+        values: Variables of the template. Bytes of file names that are no UTF-8 become "?".
     """
     style, code = (Markup((FOLDER / name).read_text("utf-8")) for name in ("style.css", script))
     page = templates().get_template(template).render(style=style, script=code, **values)

@@ -25,10 +25,16 @@ PLAIN = re.compile(r"[0-9a-z][0-9a-z._-]{0,99}")
 class Report:
     """Pages of a run, written as studies finish.
 
-    about: what the run is, as in run.json; besides ``crop_border`` ("stretch" or "shift": the crops to show)
-    and ``prior`` (25 x 3) if they are to be shown. Raises OSError if the folder can't be written: a page
-    that fails later is logged and named in ``failures``, as the submission matters more.
-    studies: ids of all studies of the run in its order, for the links to the next and the previous one.
+    A page that fails is logged and named in ``failures``, and the run continues.
+
+    Args:
+        folder: Folder of the report; it is created.
+        about: Facts of the run, as in run.json. ``crop_border`` selects the crops ("stretch" or "shift").
+            ``prior`` (25, 3) is shown for a study without grades.
+        studies: Ids of all studies of the run in its order, for the links to the next and the previous one.
+
+    Raises:
+        OSError: The folder can't be written.
     """
 
     def __init__(self, folder: Path, about: dict, studies: Sequence[str] = ()):
@@ -48,8 +54,9 @@ class Report:
         """Write a study's page, then its row.
 
         Args:
-            study: None where its pictures are gone (a journal's record) or never were. Then the page of an earlier
-                run stays if it tells the same result.
+            record: The study's outcome.
+            study: None without pictures, as of a journal's record. Then the page of an earlier run stays if it
+                shows the same result.
             detections: By detector, of a study that was just graded.
         """
         planned = len(self.about.get("detectors", ())) * len(self.about.get("classifiers", ()))
@@ -68,7 +75,7 @@ class Report:
             self.entries[result.study_id] = entry
             if time.monotonic() - self.written > SECONDS_BETWEEN_INDEXES:
                 self.write_index(None)
-        except Exception as error:  # whatever it is, it must not cost the study its grades
+        except Exception as error:  # no failure of a page may cost the study its grades
             self.failures[result.study_id] = f"{type(error).__name__}: {error}"
             logger.exception("report: study %s: no page", result.study_id)
 
@@ -82,7 +89,11 @@ class Report:
         return before, after
 
     def finish(self, summary: dict) -> None:
-        """Write the index as it stands at the end. summary: the content of run.json."""
+        """Write the index of a finished run.
+
+        Args:
+            summary: The content of run.json.
+        """
         try:
             self.write_index(summary)
         except OSError as error:
@@ -95,7 +106,7 @@ class Report:
         self.written = time.monotonic()
 
     def kept_entry(self, row: Path, digest: str) -> dict | None:
-        """Return the row of a page that is there already and tells the same result."""
+        """Return the row of a page that exists already and shows the same result."""
         if not (row.is_file() and row.with_suffix(".html").is_file()):
             return None
         try:
@@ -109,7 +120,7 @@ class Report:
 def page_name(study_id: str) -> str:
     """Return a file name for a study: its id where that is plain, else a hash of it.
 
-    Never a path, never two studies' the same, whatever the id and the file system's case.
+    It is never a path, and no two studies share it, also on a file system that ignores case.
     """
     if PLAIN.fullmatch(study_id):
         return f"study-{study_id}"

@@ -16,7 +16,7 @@ from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, LEVEL_WORDS,
 
 SAGITTAL_SIZE, AXIAL_SIZE = 512, 320  # pixels of a picture's longest side
 AXIAL_SHARE = 0.55  # of an axial slice shown: the spine in the middle
-# Outlines around the origin, told apart without colour; detectors beyond the sixth start again.
+# Outlines around the origin, distinct without colour; detectors beyond the sixth start again.
 SHAPES = (
     "M7 0A7 7 0 1 1-7 0A7 7 0 1 1 7 0Z",
     "M0-8.5 8.5 0 0 8.5-8.5 0Z",
@@ -25,12 +25,16 @@ SHAPES = (
     "M0 8 7.5-5.5H-7.5Z",
     "M-6-6 6 6M6-6-6 6",
 )
-DIRECTIONS = (("L", "R"), ("P", "A"), ("H", "F"))  # towards which +x, -x; +y, -y; +z, -z lead (DICOM: LPS)
+DIRECTIONS = (
+    ("L", "R"),
+    ("P", "A"),
+    ("H", "F"),
+)  # ends of the x, y and z axis, the positive one first (DICOM: LPS)
 
 
 @dataclass(frozen=True)
 class KeySlice:
-    """A slice to show and the sites (indices) whose points are drawn on it, even where they lie beside it."""
+    """A slice to show. The points of its sites (indices) are drawn on it, also points beside the slice."""
 
     description: str
     title: str
@@ -56,7 +60,8 @@ class Label:
 class Mark:
     """One detector's point of a site: x, y in pixels of the picture, ``shape`` an index of SHAPES.
 
-    off: whether the point lies on another slice.
+    Attributes:
+        off: The point lies on another slice.
     """
 
     site: str
@@ -72,7 +77,10 @@ class Mark:
 class Film:
     """A key slice drawn: the picture as a data: URI of width x height pixels, letters at its edges, and marks.
 
-    edges: (x, y, letter) in pixels. where: the slice and its place in the patient, in words.
+    Attributes:
+        where: The slice and its place in the patient, in words.
+        alternative: Text in place of the picture.
+        edges: (x, y, letter) in pixels.
     """
 
     key: KeySlice
@@ -86,7 +94,7 @@ class Film:
 
 
 def study_places(study: Study, result: Result) -> dict[str, dict[str, Places]]:
-    """Return where each detector saw the sites, by detector and description."""
+    """Return the places of the sites, by detector and description."""
     return {
         detector: {d: find_places(study.volumes[d], found) for d, found in detection.points.items()}
         for detector, detection in result.detections.items()
@@ -160,7 +168,7 @@ def draw_film(key: KeySlice, volume: Volume, places: dict[str, dict[str, Places]
 def place_mark(
     frame: Frame, site: int, number: int, found: Places, row: int, slice_index: int, detector: str
 ) -> Mark:
-    """Return one detector's mark at a site; it says how many slices away a point on another slice lies."""
+    """Return one detector's mark at a site; its title has the slices between the mark and the point."""
     x, y = frame.place(*found.grid256[row, 1:])
     off = int(found.slices[row]) - slice_index
     title = f"{site_title(SITES[site])}, {detector}: {found.values[row]:.2f}"
@@ -171,7 +179,7 @@ def place_mark(
 
 
 def place_label(site: int, number: int, off: int, left_half: bool) -> Label | None:
-    """Return what stands beside a mark: the first detector names the site; all say how many slices away it is."""
+    """Return the text beside a mark: the site's name at the first detector, the slices to the point at all."""
     axial = SITES[site].description == AXIAL_T2
     words = [signed(off)] if off else []
     if number == 0:
@@ -187,7 +195,7 @@ def place_label(site: int, number: int, off: int, left_half: bool) -> Label | No
 
 
 def edge_letters(orientation: tuple[float, ...] | None, frame: Frame) -> tuple[tuple[float, float, str], ...]:
-    """Return the letters at the left and right edge, and below, that say which way the patient lies."""
+    """Return the letters of the patient's sides at the left, right and lower edge of a picture."""
     if orientation is None:
         return ()
     along_row, along_column = np.reshape(orientation, (2, 3))

@@ -15,9 +15,15 @@ QUALITY = 85  # of JPEG
 
 @dataclass(frozen=True)
 class Frame:
-    """The part of a slice that a picture shows, as shares 0..1 of the slice's height and width, and its size.
+    """The part of a slice in a picture, and the picture's size.
 
-    Shares are of pixel edges (``grid_share``).
+    Attributes:
+        top: Share 0..1 of the slice's height, between outer pixel edges (``grid_share``).
+        left: Share of the slice's width.
+        height: Share of the slice's height.
+        width: Share of the slice's width.
+        rows: Pixels of the picture.
+        columns: Pixels of the picture.
     """
 
     top: float
@@ -43,10 +49,13 @@ def true_aspect(header: SliceHeader) -> float:
 def fit_frame(
     header: SliceHeader, longest: int, points: np.ndarray | None = None, share: float = 1.0
 ) -> Frame:
-    """Return the frame of a picture whose longest side has ``longest`` pixels.
+    """Return the frame of a picture.
 
-    points: (n, 2) row, column on the 256 grid to keep in view. share: of the slice to show around them, at
-    least; the whole slice without points.
+    Args:
+        header: Of the slice.
+        longest: Pixels of the picture's longest side.
+        points: (n, 2) row, column on the detector grid to keep in view. Without points the whole slice is shown.
+        share: Least share of the slice around the points.
     """
     top = left = 0.0
     if points is None or not len(points):
