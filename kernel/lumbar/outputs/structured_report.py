@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pydicom.uid import generate_uid
 
 from lumbar.atomic_files import atomic_path
@@ -95,7 +95,7 @@ def referenced_images(study: StudyRef, findings: dict) -> dict[str, Dataset]:
     for series in study.series:
         for path in series.files or (sorted(series.folder.iterdir()) if series.folder.is_dir() else ()):
             try:
-                identity = parse(path, [tag_for_keyword("SOPInstanceUID")], pixels=False)
+                identity = parse(path, [Tag("SOPInstanceUID")], pixels=False)
                 uid = str(tag_value(identity, "SOPInstanceUID", []))
                 if uid not in wanted:
                     continue
@@ -192,7 +192,7 @@ def site_group(site: dict, images: dict[str, Dataset], study_id: str):
     }
     point = next(iter(site["points"]), None)
     image = images.get(point["sop_instance_uid"]) if point else None
-    if image is None:
+    if point is None or image is None:
         return sr.MeasurementsAndQualitativeEvaluations(**told)
     # SCOORD counts from the corner of the first pixel, findings from its centre (PS3.3 C.18.6.1.1).
     place_on_slice = np.array([[point["column"] + 0.5, point["row"] + 0.5]])

@@ -50,7 +50,7 @@ class Submission:
             logger.warning(
                 "%d row ids end in none of the 25 sites, submitted as three thirds: %s", len(odd), odd[:SHOWN]
             )
-        rows = [site_prior.get(site_of(row_id), thirds) for row_id in self.row_ids]
+        rows = [site_prior.get(site_of(row_id) or "", thirds) for row_id in self.row_ids]
         self.rows = np.array(rows).reshape(-1, len(SEVERITIES))
 
     def set_study(self, study_id: str, probabilities: np.ndarray) -> None:

@@ -83,10 +83,14 @@ class Report:
         """Return the studies before and after one; their pages may be written later."""
         if study_id not in self.place:
             return None, None
-        near = (self.place[study_id] - 1, self.place[study_id] + 1)
-        named = [self.studies[number] if 0 <= number < len(self.studies) else None for number in near]
-        before, after = (other and Neighbour(other, f"{page_name(other)}.html") for other in named)
-        return before, after
+        number = self.place[study_id]
+        return self.neighbour(number - 1), self.neighbour(number + 1)
+
+    def neighbour(self, number: int) -> Neighbour | None:
+        """Return the study of a number in the run's order; None beyond its ends."""
+        if not 0 <= number < len(self.studies):
+            return None
+        return Neighbour(self.studies[number], f"{page_name(self.studies[number])}.html")
 
     def finish(self, summary: dict) -> None:
         """Write the index of a finished run.

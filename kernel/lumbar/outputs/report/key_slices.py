@@ -183,7 +183,7 @@ def place_label(site: int, number: int, off: int, left_half: bool) -> Label | No
     axial = SITES[site].description == AXIAL_T2
     words = [signed(off)] if off else []
     if number == 0:
-        words.insert(0, SITES[site].side[0].upper() if axial else LEVEL_WORDS[SITES[site].level])
+        words.insert(0, (SITES[site].side or "")[:1].upper() if axial else LEVEL_WORDS[SITES[site].level])
     if not words:
         return None
     # The name stands away from the canal: behind a sagittal point, beside an axial one. The others keep off it.
@@ -207,5 +207,5 @@ def edge_letters(orientation: tuple[float, ...] | None, frame: Frame) -> tuple[t
 def towards(direction: np.ndarray) -> tuple[str, str]:
     """Return the letters of the patient's side that a direction leads to, and the opposite one."""
     axis = int(np.abs(direction).argmax())
-    letters = DIRECTIONS[axis]
-    return letters if direction[axis] > 0 else letters[::-1]
+    positive, negative = DIRECTIONS[axis]
+    return (positive, negative) if direction[axis] > 0 else (negative, positive)

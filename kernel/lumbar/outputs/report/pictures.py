@@ -89,4 +89,4 @@ def crop_strips(detection: Detection, border: str) -> list[str]:
 def data_uri(image: np.ndarray) -> str:
     """Return a grey picture (row, column) uint8 as a data: URI."""
     _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(encoded).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()

@@ -83,7 +83,7 @@ def assemble(
         status_words=STATUS_WORDS[result.status],
         facts=study_facts(study, result),
         neighbours=neighbours,
-        sentences=level_sentences(result.probabilities) if graded else [],
+        sentences=[] if result.probabilities is None else level_sentences(result.probabilities),
         fallbacks=fallbacks(result),
         fault_groups=fault_groups(result),
         films=films,
@@ -105,8 +105,9 @@ def prior(about: dict) -> np.ndarray | None:
 
 def study_facts(study: Study | None, result: Result) -> list[tuple[str, str]]:
     """Return what was read and graded, by what, in which time; an empty text is not shown."""
+    volumes = study.volumes if study else {}
     slices = [
-        f"{d}: {count(len(study.volumes[d]), 'slice')}" if d in study.volumes else f"{d}: none"
+        f"{d}: {count(len(volumes[d]), 'slice')}" if d in volumes else f"{d}: none"
         for d in (DESCRIPTIONS if study else ())
     ]
     detectors = dict.fromkeys([*result.detections, *(detector for detector, _ in result.members)])
