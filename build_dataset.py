@@ -1,6 +1,6 @@
 """Checkpoints or a trained bundle -> the Kaggle data set, ready to upload.
 
-    python build_dataset.py import --detector sagittal_t1=FILE ... --classifier FILE ... --out BUNDLE_DIR
+    python build_dataset.py import --from FOLDER --out BUNDLE_DIR
     python build_dataset.py build --owner NAME --slug SLUG [--bundle BUNDLE_DIR] --out dist
     python build_dataset.py verify dist/dataset dist/notebook
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "kernel"))
 
-from dataset import building, importing, verifying
+from dataset import building, import_flags, importing, verifying
 from lumbar.bundle.weights import BundleError
 from lumbar.command_line import add_shared_flags, start_logging, write_any_text
 
@@ -28,7 +28,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add_shared_flags(parser)
     commands = parser.add_subparsers(dest="command", required=True)
-    importing.add_arguments(
+    import_flags.add_arguments(
         commands.add_parser("import", help="turn the authors' published checkpoints into a bundle")
     )
     building.add_arguments(
@@ -43,7 +43,9 @@ def main(argv: list[str] | None = None) -> int:
     write_any_text()
     args = parse(argv)
     start_logging(args.log_level, "%(message)s")
-    run = {"import": import_checkpoints, "build": building.build, "verify": verifying.verify}[args.command]
+    run = {"import": importing.import_bundle, "build": building.build, "verify": verifying.verify}[
+        args.command
+    ]
     try:
         print(run(args))
     except BundleError as error:
@@ -58,10 +60,6 @@ def main(argv: list[str] | None = None) -> int:
 def fail(message: object, status: int) -> int:
     print(f"build_dataset.py: {message}", file=sys.stderr)
     return status
-
-
-def import_checkpoints(args: argparse.Namespace) -> str:
-    return f"wrote {importing.import_bundle(args)}"
 
 
 if __name__ == "__main__":

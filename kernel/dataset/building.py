@@ -15,10 +15,10 @@ from pathlib import Path
 
 from dataset import metadata, verifying
 from dataset.card import card_text
+from dataset.completeness import check_bundle
 from dataset.notebook import notebook_text
 from dataset.wheels import WHEELS, check_wheels, download_wheels
-from lumbar.bundle.loading import load_bundle
-from lumbar.bundle.manifest import MANIFEST, Manifest, read_manifest
+from lumbar.bundle.manifest import MANIFEST, Manifest
 from lumbar.bundle.weights import BundleError
 from lumbar.run.options import CHECKOUT
 
@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the folder to make (default: %(default)s)",
     )
+    add("--partial", action="store_true", help="also build with a bundle that can't grade every site")
     add("--title", help="of the data set, 6 to 50 characters; default: made of the slug")
     add("--subtitle", default=SUBTITLE, help="20 to 80 characters (default: %(default)s)")
     add(
@@ -73,8 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def build(args: argparse.Namespace) -> str:
     """Build ``args.out``; return what was made and the commands that upload, push and submit.
 
-    Raises BundleError for whatever Kaggle would refuse, a bundle that does not load, a link or an unknown file
-    in what would be copied, and an ``--out`` that is not an earlier build's.
+    Raises BundleError for whatever Kaggle would refuse, a bundle that does not load or can't grade every site, a link
+    or an unknown file in what would be copied, and an ``--out`` that is not an earlier build's.
     """
     licence = args.licence or (metadata.LICENCE if args.bundle is None else metadata.UNTOLD_LICENCE)
     described = metadata.dataset_metadata(args.owner, args.slug, args.title, args.subtitle, licence, "")
@@ -83,8 +84,7 @@ def build(args: argparse.Namespace) -> str:
     bundle = CHECKOUT if args.bundle is None else args.bundle
     out = Path(os.path.abspath(args.out))  # noqa: PTH100  resolve() would follow a link
     check_replaceable(out)
-    load_bundle(bundle)
-    manifest = read_manifest(bundle)
+    manifest = check_bundle(bundle, args.partial)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         made = Path(scratch) / "made"

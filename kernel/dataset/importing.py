@@ -1,204 +1,125 @@
 """``build_dataset.py import``: the authors' published checkpoints -> a bundle."""
 
 import argparse
-import logging
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from dataset.published import import_classifier_network, import_detector_network
-from lumbar.bundle.loading import POINT_KINDS, Bundle, Classifier, Detector, load_bundle
+from dataset import import_report
+from dataset.competition_prior import COMPETITION_PRIOR
+from dataset.completeness import check_bundle, refuse_incomplete
+from dataset.import_flags import ImportFlags, read_flags
+from dataset.published import choice, files, order
+from dataset.published.files import ClassifierFile
+from dataset.published.networks import import_classifier_network, import_detector_network
+from dataset.published.order import DetectorGroup
+from lumbar.bundle.loading import Bundle, Classifier, Detector
 from lumbar.bundle.weights import BundleError
 from lumbar.bundle.writing import write_bundle
-from lumbar.networks.classifier import SEQUENCES, Border
-from lumbar.networks.families import FAMILY_A, FAMILY_B, Family
-from lumbar.sites import DESCRIPTION_KEYS
-
-logger = logging.getLogger(__name__)
-
-FAMILIES = {"a": FAMILY_A, "b": FAMILY_B}
-# The share of each severity by site over the 1,975 training studies, weighted 1, 2, 4 as the metric does
-# and scaled to sum to 1: the best constant prediction.
-COMPETITION_PRIOR = (
-    (0.8964, 0.0637, 0.0399),
-    (0.775, 0.1322, 0.0928),
-    (0.6311, 0.179, 0.1899),
-    (0.498, 0.1593, 0.3427),
-    (0.9145, 0.049, 0.0365),
-    (0.9344, 0.0617, 0.0039),
-    (0.8227, 0.1571, 0.0202),
-    (0.6078, 0.3283, 0.0639),
-    (0.3984, 0.4163, 0.1853),
-    (0.4008, 0.3343, 0.2649),
-    (0.914, 0.0609, 0.0251),
-    (0.8328, 0.1561, 0.0111),
-    (0.6038, 0.3307, 0.0655),
-    (0.4046, 0.4213, 0.1741),
-    (0.4224, 0.3271, 0.2506),
-    (0.8501, 0.0936, 0.0563),
-    (0.6487, 0.2128, 0.1385),
-    (0.4402, 0.3019, 0.258),
-    (0.2229, 0.3136, 0.4634),
-    (0.5004, 0.2907, 0.209),
-    (0.8417, 0.1102, 0.0481),
-    (0.6696, 0.2064, 0.124),
-    (0.438, 0.3009, 0.2611),
-    (0.2242, 0.313, 0.4629),
-    (0.4853, 0.2747, 0.24),
-)
+from lumbar.networks.detector import DetectorNetwork
+from lumbar.networks.families import Family
+from lumbar.networks.parked_weights import Scratch
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of ``import``; each may be given several times."""
-    add = parser.add_argument
-    add(
-        "--detector",
-        action="append",
-        default=[],
-        metavar="[NAME:]DESCRIPTION=FILE",
-        help=f"a stage-1 checkpoint; DESCRIPTION is one of {', '.join(DESCRIPTION_KEYS.values())}",
-    )
-    add("--classifier", action="append", default=[], metavar="[NAME:]FILE", help="a stage-2 checkpoint")
-    add("--out", type=Path, required=True, metavar="BUNDLE_DIR", help="the bundle to write")
-    add(
-        "--family",
-        choices=FAMILIES,
-        help="whose values fill what keys can't tell; default: told from stage 1, else a",
-    )
-    add(
-        "--max-length",
-        action="append",
-        default=[],
-        metavar="[NAME:]DESCRIPTION=SLICES",
-        help="slices of a network's input (family a: 32, 32, 64; b: 29, 38, 192 for sagittal T2, T1, axial)",
-    )
-    add(
-        "--xy",
-        action="append",
-        default=[],
-        metavar="[NAME=]KIND",
-        help="fixed (family a) or dynamic (family b)",
-    )
-    add(
-        "--sequence",
-        action="append",
-        choices=SEQUENCES,
-        help="once for all classifiers, or once each (default: level)",
-    )
-    add(
-        "--border",
-        action="append",
-        choices=tuple(Border),
-        help="likewise (family a: stretch, family b: shift)",
-    )
-    add("--name", default="imported", help="the bundle's name")
-    add(
-        "--trained-on",
-        default="RSNA 2024 lumbar spine training data, by the authors",
-        help="for the manifest",
-    )
+def import_bundle(args: argparse.Namespace) -> str:
+    """Import the checkpoints that the flags name, write the bundle, load it back; return what was made of which file.
 
-
-def import_bundle(args: argparse.Namespace) -> Path:
-    """Import the checkpoints that the flags name, write the bundle, load it back; return its manifest.
-
-    Raises BundleError for a checkpoint or a flag that does not fit.
+    Raises BundleError for a checkpoint or a flag that does not fit, a question that neither answers, a bundle that
+    can't grade every site, unless ``--partial`` is given, and a weight that ``--half`` can't round.
     """
-    if not args.detector:
-        raise BundleError("import: got no --detector, expected at least one")
-    files: dict[str, dict[str, Path]] = {}
-    for text in args.detector:
-        name, description, value = named_description(text, "--detector")
-        if description in files.setdefault(name, {}):
-            raise BundleError(
-                f"--detector: got two checkpoints of {description} for detector {name!r}, expected one; give "
-                "folds different names, NAME:DESCRIPTION=FILE"
-            )
-        files[name][description] = Path(value)
-    lengths = {}
-    for text in args.max_length:
-        name, description, value = named_description(text, "--max-length")
-        lengths[name, description] = number(value, text)
-    kinds = dict(text.rpartition("=")[::2] for text in args.xy)
-    check_names(files, {name for name, _ in lengths}, "--max-length")
-    check_names(files, set(kinds) - {""}, "--xy")
-
-    detectors, families = [], []
-    for name, by_description in files.items():
-        networks, recognised = {}, []
-        for description, file in by_description.items():
-            length = lengths.get((name, description))
-            told = FAMILIES.get(args.family)
-            networks[description], family = import_detector_network(file, description, length, told)
-            recognised.append(family)
-        families.append(likeliest(recognised))
-        kind = kinds.get(name) or kinds.get("") or families[-1].xy
-        if kind not in POINT_KINDS:
-            raise BundleError(f"--xy: got {kind!r}, expected one of {POINT_KINDS}")
-        detectors.append(Detector(name, kind, networks))
-        print(f"detector {name}: {kind} (x, y), {', '.join(networks)}")
-    classifiers = import_classifiers(args, families)
+    flags = read_flags(args)
+    groups, taken, left_out = find_members(flags)
+    described = {description for group in groups for description in group.files}
+    refuse_incomplete(described, len(taken), "import", flags.partial)
+    check_names(groups, flags)
+    borders = borders_of(taken, {group.family for group in groups}, flags.family)
+    names = order.classifier_names(taken)
+    parked = Scratch(room=0)  # an ensemble's weights in float32 may be larger than the memory
+    detectors = import_detectors(groups, flags, parked)
+    classifiers = []
+    for file, name, border in tqdm(
+        list(zip(taken, names, borders, strict=True)), "classifiers", unit="file", disable=None
+    ):
+        network = import_classifier_network(file.file, file.sequence, border)
+        parked.keep(network)
+        classifiers.append(Classifier(name, 1.0, network))
     prior = np.array(COMPETITION_PRIOR)
     prior /= prior.sum(axis=1, keepdims=True)
-    bundle = Bundle(args.name, args.trained_on, tuple(detectors), tuple(classifiers), prior, "")
-    manifest = write_bundle(bundle, args.out)
-    load_bundle(args.out)
-    return manifest
+    bundle = Bundle(flags.name, flags.trained_on, tuple(detectors), tuple(classifiers), prior, "")
+    figures = import_report.sources(groups, dict(zip(names, taken, strict=True)))
+    manifest = write_bundle(bundle, flags.out, figures=figures, half=flags.half)
+    check_bundle(flags.out, flags.partial)
+    table = import_report.table(groups, taken, bundle, left_out)
+    return "\n".join([table, "", import_report.size_line(bundle, flags.half), f"wrote {manifest}"])
 
 
-def import_classifiers(args: argparse.Namespace, families: list[Family]) -> list[Classifier]:
-    """Import the stage-2 checkpoints, each with its sequence and border rule. families: of the detectors."""
-    count, usual = len(args.classifier), likeliest(families).border
-    if count and not args.border and any(family.border != usual for family in families):
+def find_members(flags: ImportFlags) -> tuple[list[DetectorGroup], list[ClassifierFile], dict[str, str]]:
+    """Return the files of every member in the manifest's order, and by path why others were left out.
+
+    Files that flags name come first, in the order given. Those of ``--from`` follow, most valuable first, see
+    ``dataset.published.order``.
+    """
+    given = [files.take_detector(file, d, name, flags.family) for name, d, file in flags.detectors]
+    groups = order.given_detectors(given)
+    classifiers = [
+        files.take_classifier(file, name, number, flags.sequences, flags.borders)
+        for number, (name, file) in enumerate(flags.classifiers)
+    ]
+    if flags.folder is None:
+        return groups, classifiers, {}
+    known = {one.file.resolve() for one in (*given, *classifiers)}
+    found = [f for f in files.find_checkpoints(flags.folder, flags.skip) if f.resolve() not in known]
+    networks, more = files.take_folder(flags.folder, found, flags.sequences, flags.borders, flags.family)
+    networks, earlier_epochs = choice.choose_detectors(networks)
+    more, earlier = choice.choose_classifiers(more)
+    groups = order.joined(groups, order.folds_of_detectors(networks))
+    return groups, classifiers + order.kinds_of_classifiers(more), earlier_epochs | earlier
+
+
+def check_names(groups: list[DetectorGroup], flags: ImportFlags) -> None:
+    """Refuse a flag that names a detector which is not there."""
+    names = {group.name for group in groups}
+    for flag, named in (("--max-length", {name for name, _ in flags.lengths}), ("--xy", set(flags.xy))):
+        unknown = sorted(named - names - {None})
+        if unknown:
+            raise BundleError(f"{flag}: got detectors {unknown}, expected one of {sorted(names)}")
+
+
+def import_detectors(groups: list[DetectorGroup], flags: ImportFlags, parked: Scratch) -> list[Detector]:
+    """Import each file once, however many detectors it serves."""
+    networks: dict[tuple[Path, int | None], DetectorNetwork] = {}
+    detectors = []
+    for group in tqdm(groups, "detectors", unit="detector", disable=None):
+        own = {}
+        for description, file in group.files.items():
+            length = flags.lengths.get((group.name, description)) or flags.lengths.get((None, description))
+            if (file.file, length) not in networks:
+                network, _ = import_detector_network(file.file, description, length, file.family)
+                parked.keep(network)
+                networks[file.file, length] = network
+            own[description] = networks[file.file, length]
+        kind = flags.xy.get(group.name) or flags.xy.get(None) or group.family.xy
+        detectors.append(Detector(group.name, kind, own))
+    return detectors
+
+
+def borders_of(taken: list[ClassifierFile], detectors: set[Family], family: Family | None) -> list[str]:
+    """Return each classifier's border rule: a flag's, that of the family that published its backbone, the detectors'.
+
+    detectors: their families. family: as ``--family`` gives it. Raises a BundleError that lists the files for which
+    none of these decides.
+    """
+    usual = family or (next(iter(detectors)) if len(detectors) == 1 else None)
+    families = [family or file.shape.family or usual for file in taken]
+    unknown = [file for file, own in zip(taken, families, strict=True) if file.border is None and own is None]
+    if unknown:
         raise BundleError(
-            "--border: got detectors of both families, expected to be told each classifier's border; give "
-            f"--border, one of {', '.join(Border)}, once for all or once each"
+            "\n".join(
+                f"{file.file}: {file.shape.backbone} is of neither family and the detectors are of both, so the "
+                "border rule of its crops is not known; give --border RULE for all such files, or --border "
+                f"'{file.shown}=RULE'"
+                for file in unknown
+            )
         )
-    sequences = one_each(args.sequence or ["level"], count, "--sequence")
-    borders = one_each(args.border or [usual], count, "--border")
-    classifiers = []
-    for text, sequence, border in zip(args.classifier, sequences, borders, strict=True):
-        name, _, file = text.rpartition(":")
-        name = name or f"{Path(file).stem}-{sequence}"
-        network = import_classifier_network(Path(file), sequence, border)
-        classifiers.append(Classifier(name, 1.0, network))
-        print(f"classifier {name}: {network.config.backbone}, sequence {sequence}, border {border}")
-    return classifiers
-
-
-def named_description(text: str, flag: str) -> tuple[str, str, str]:
-    """Split ``[NAME:]DESCRIPTION=VALUE`` into name (default ``detector``), description and value."""
-    left, separator, value = text.partition("=")
-    name, _, key = left.rpartition(":")
-    descriptions = {short: description for description, short in DESCRIPTION_KEYS.items()}
-    if not separator or key not in descriptions:
-        raise BundleError(
-            f"{flag}: got {text!r}, expected [NAME:]DESCRIPTION=VALUE with one of {sorted(descriptions)}"
-        )
-    return name or "detector", descriptions[key], value
-
-
-def number(value: str, text: str) -> int:
-    if not value.isdigit() or int(value) < 1:
-        raise BundleError(f"--max-length: got {text!r}, expected a number of slices of at least 1")
-    return int(value)
-
-
-def check_names(files: dict, names: set[str], flag: str) -> None:
-    if names - files.keys():
-        raise BundleError(
-            f"{flag}: got detectors {sorted(names - files.keys())}, expected one of {sorted(files)}"
-        )
-
-
-def one_each(values: list[str], count: int, flag: str) -> list[str]:
-    if len(values) not in (1, count):
-        raise BundleError(
-            f"{flag}: got it {len(values)} times, expected once, or once for each of {count} classifiers"
-        )
-    return values * count if len(values) == 1 else values
-
-
-def likeliest(families: list[Family]) -> Family:
-    """Return family b if any network is recognised as such: its axial network alone looks like family a's."""
-    return FAMILY_B if FAMILY_B in families else FAMILY_A
+    return [file.border or own.border for file, own in zip(taken, families, strict=True)]

@@ -12,7 +12,8 @@ import safetensors.torch
 import torch
 
 import build_dataset
-from dataset.published import import_classifier_network, read_checkpoint
+from dataset.published.networks import import_classifier_network
+from dataset.published.shapes import read_checkpoint
 from lumbar.bundle.loading import load_bundle
 from lumbar.bundle.weights import BundleError
 from lumbar.grading.crops import enlarge, extract_windows
@@ -43,7 +44,7 @@ def bundle(tmp_path_factory):
         *("--detector", f"b:sagittal_t1={GOLDEN}/family_b/sagittal_t1.safetensors"),
         *("--detector", f"b:axial_t2={GOLDEN}/family_b/axial_t2.safetensors"),
         *(flag for axis in axes for flag in ("--classifier", f"{axis}:{classifier}", "--sequence", axis)),
-        *("--border", "stretch", "--out", str(out)),
+        *("--border", "stretch", "--partial", "--out", str(out)),
     ]
     assert build_dataset.main(["import", *flags]) == 0
     return load_bundle(out)
@@ -139,32 +140,50 @@ def test_a_pickled_state_dict_gives_the_same_network(bundle, tmp_path, ending):
 @needs_golden
 def test_a_family_that_is_told_fills_what_keys_can_not_tell(tmp_path):
     file = GOLDEN / "family_a/sagittal_t1.safetensors"
-    flags = ["--detector", f"sagittal_t1={file}", "--family", "b", "--out", str(tmp_path)]
+    flags = ["--detector", f"sagittal_t1={file}", "--family", "b", "--partial", "--out", str(tmp_path)]
     assert build_dataset.main(["import", *flags]) == 0
     (detector,) = load_bundle(tmp_path).detectors
     assert (detector.xy, detector.networks[SAGITTAL_T1].config.max_length) == ("dynamic", 38)
 
 
 @needs_golden
+def test_float32_files_of_the_same_weights_give_the_same_bundle(tmp_path):
+    """The golden files are float16 already; an import neither rounds nor widens what it is given."""
+    flags: dict[str, list[str]] = {"as they are": [], "float32": []}
+    for key, name in (("sagittal_t1", "family_a/sagittal_t1"), ("axial_t2", "family_b/axial_t2")):
+        file = GOLDEN / f"{name}.safetensors"
+        wide = {
+            key: tensor.float() if tensor.is_floating_point() else tensor
+            for key, tensor in safetensors.torch.load_file(file).items()
+        }
+        torch.save(wide, tmp_path / f"{key}.bin")
+        flags["as they are"] += ["--detector", f"{key}={file}"]
+        flags["float32"] += ["--detector", f"{key}={tmp_path / key}.bin"]
+    for name, given in flags.items():
+        command = ["import", *given, "--partial", "--trained-on", "x", "--out", str(tmp_path / name)]
+        assert build_dataset.main(command) == 0
+    written = [
+        {file.name: file.read_bytes() for file in (tmp_path / name / "weights").iterdir()} for name in flags
+    ]
+    assert written[0] == written[1] and len(written[0]) == 2
+
+
+@needs_golden
 def test_flags_that_would_drop_or_guess_something_are_refused(tmp_path, capsys):
     a, b = (f"{GOLDEN}/family_{family}/sagittal_t1.safetensors" for family in "ab")
     classifier = f"{GOLDEN}/classifier/classifier.safetensors"
-    for flags, told in (
+    both = ["--detector", f"a:sagittal_t1={a}", "--detector", f"b:sagittal_t1={b}", "--partial"]
+    for flags, message in (
         (["--detector", f"sagittal_t1={a}", "--detector", f"sagittal_t1={b}"], "two checkpoints"),
-        (
-            [
-                "--detector",
-                f"a:sagittal_t1={a}",
-                "--detector",
-                f"b:sagittal_t1={b}",
-                "--classifier",
-                classifier,
-            ],
-            "detectors of both families",
-        ),
+        ([*both, "--classifier", classifier], "does not say the sequence axis"),
+        ([*both, "--classifier", classifier, "--sequence", "level"], "of neither family"),
+        (["--detector", f"sagittal_t1={classifier}"], "got a classifier's checkpoint"),
+        ([*both, "--classifier", a, "--sequence", "level"], "got a detector's checkpoint"),
+        ([*both, "--sequence", "sideways"], "expected one of level"),
+        ([*both, "--xy", "c=fixed"], "got detectors ['c']"),
     ):
         assert build_dataset.main(["import", *flags, "--out", str(tmp_path / "out")]) == 4
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 
 from dataset import building
-from lumbar.sites import AXIAL_T2
 from tests.making.tiny_bundle import build, copy_checkout, write_tiny_bundle
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Path:
-    return write_tiny_bundle(tmp_path_factory.mktemp("bundle"), {AXIAL_T2: 6})
+    return write_tiny_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -38,6 +38,11 @@ class Manifest:
         return [entry["name"] for entry in self.classifiers]
 
     @property
+    def descriptions(self) -> set[str]:
+        """The descriptions that a detector reads, of a bundle that loads."""
+        return {description for detector in self.detectors for description in detector["networks"]}
+
+    @property
     def files(self) -> set[str]:
         """The paths of all members' files, relative to the manifest, of a bundle that loads."""
         networks = [member for detector in self.detectors for member in detector["networks"].values()]

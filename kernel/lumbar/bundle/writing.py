@@ -112,15 +112,27 @@ def stored(network: nn.Module, name: str, half: bool) -> dict[str, Tensor]:
                 raise BundleError(
                     f"{name}: {key}: got NaN or an infinite weight, expected finite ones; train it again"
                 )
-            rounded = kept.half()
-            if half and not torch.isfinite(rounded).all():
+            if half and (kept.abs() > MOST_HALF).any():
                 raise BundleError(
                     f"{name}: {key}: got a weight of {kept.abs().max():g}, expected at most {MOST_HALF:g}, the largest "
                     "float16 holds; keep float32 (import without --half)"
                 )
-            kept = rounded if half or torch.equal(rounded.to(kept.dtype), kept) else kept
-        tensors[key] = kept
+        tensors[key] = kept.to(stored_type(kept, half))
     return tensors
+
+
+def stored_type(tensor: Tensor, half: bool) -> torch.dtype:
+    """Return the type that a tensor is written in: float16 if it is exact or ``half`` rounds, otherwise its own."""
+    if not tensor.is_floating_point():
+        return tensor.dtype
+    exact = half or torch.equal(tensor.half().to(tensor.dtype), tensor)
+    return torch.float16 if exact else tensor.dtype
+
+
+def stored_bytes(network: nn.Module, half: bool) -> int:
+    """Return the bytes of a network's tensors as they are written; the file has a header of some kB besides."""
+    tensors = network.state_dict().values()
+    return sum(tensor.numel() * stored_type(tensor, half).itemsize for tensor in tensors)
 
 
 def older_files(folder: Path) -> set[str]:

@@ -6,7 +6,7 @@ from lumbar.networks.classifier import Border
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # there are two, compared by identity
 class Family:
     """How a family's heatmaps become points, its crops' border rule, and its networks' slices.
 
@@ -23,3 +23,4 @@ class Family:
 # Source: solution, sections 3 and 5.
 FAMILY_A = Family("a", "fixed", Border.STRETCH, {SAGITTAL_T2: 32, SAGITTAL_T1: 32, AXIAL_T2: 64})
 FAMILY_B = Family("b", "dynamic", Border.SHIFT, {SAGITTAL_T2: 29, SAGITTAL_T1: 38, AXIAL_T2: 192})
+FAMILIES = {family.name: family for family in (FAMILY_A, FAMILY_B)}

@@ -49,7 +49,7 @@ def renamed(tensors: dict[str, Tensor], table: tuple, file: Path) -> Iterator[tu
             yield re.sub(rule[0], rule[1], key, count=1), tensor
 
 
-def fold_transformer(tensors: dict[str, Tensor]) -> None:
+def fold_transformer(tensors: dict[str, Tensor], file: Path) -> None:
     """Bring RoBERTa's tensors into torch's form, in place.
 
     Positions start at index 2 and token type 0 is added to each; query, key and value are one matrix. An
@@ -68,4 +68,4 @@ def fold_transformer(tensors: dict[str, Tensor]) -> None:
             parts = [tensors.pop(f"roberta.attention.{name}.{kind}") for name in ("query", "key", "value")]
             tensors[f"pointer.sequence.layer.self_attn.in_proj_{kind}"] = torch.cat(parts)
     except KeyError as error:
-        raise BundleError(f"checkpoint: no tensor {error}, expected an LSTM or a RoBERTa pointer") from error
+        raise BundleError(f"{file}: no tensor {error}, expected an LSTM or a RoBERTa pointer") from error

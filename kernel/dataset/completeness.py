@@ -1,0 +1,42 @@
+"""A bundle that loads and can grade every site, or the message that says what it lacks."""
+
+from pathlib import Path
+
+from torch import nn
+
+from lumbar.bundle.loading import load_bundle
+from lumbar.bundle.manifest import Manifest, read_manifest
+from lumbar.bundle.weights import BundleError
+from lumbar.sites import DESCRIPTIONS
+
+
+def check_bundle(folder: Path, partial: bool) -> Manifest:
+    """Load every member of a bundle, one network in memory at a time, and return its manifest.
+
+    partial: Accept a bundle that can't grade every site. Raises BundleError for a member that can't be built and for
+    a bundle that lacks something.
+    """
+    load_bundle(folder, prepare=forget)
+    manifest = read_manifest(folder)
+    refuse_incomplete(manifest.descriptions, len(manifest.classifiers), str(folder), partial)
+    return manifest
+
+
+def forget(network: nn.Module) -> nn.Module:
+    """Let go of a network's weights: loading has checked them."""
+    return network.to("meta")
+
+
+def refuse_incomplete(described: set[str], classifiers: int, where: str, partial: bool) -> None:
+    """Refuse a bundle without a classifier or with a description that no detector reads, unless it is meant.
+
+    described: descriptions that a detector reads. Raises BundleError.
+    """
+    lacking = [f"a detector of {description}" for description in DESCRIPTIONS if description not in described]
+    if not classifiers:
+        lacking.append("any classifier")
+    if lacking and not partial:
+        raise BundleError(
+            f"{where}: lacks {', '.join(lacking)}, so sites would get the prior; add it, or give --partial if that is "
+            "meant"
+        )
