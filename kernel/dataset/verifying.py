@@ -1,4 +1,4 @@
-"""Is a folder fit for upload: ``SHA256SUMS``, the metadata's rules, Kaggle's limits.
+"""Is a folder fit for upload: ``SHA256SUMS``, the metadata's rules, Kaggle's limits, a bundle that grades.
 
 ``dataset-metadata.json`` is not in ``SHA256SUMS``: the Kaggle command line reads it and does not upload it, so
 that ``sha256sum -c SHA256SUMS`` passes in the mounted data set too, and it may be edited before the upload.
@@ -9,6 +9,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from dataset.completeness import check_bundle
 from dataset.metadata import (
     DATASET_METADATA,
     NOTEBOOK,
@@ -16,6 +17,7 @@ from dataset.metadata import (
     dataset_faults,
     notebook_faults,
 )
+from dataset.trial import trial_run
 from lumbar.bundle.weights import BundleError
 
 SUMS = "SHA256SUMS"
@@ -31,13 +33,30 @@ NOT_UPLOADED_FILES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the argument of ``verify``."""
+    """Add the arguments of ``verify``."""
     parser.add_argument("folder", type=Path, nargs="+", help="dist/dataset, dist/notebook, or both")
+    parser.add_argument(
+        "--no-trial",
+        action="store_true",
+        help="leave out the trial run, which grades three phantoms with the data set, offline and read-only",
+    )
+    parser.add_argument("--partial", action="store_true", help="accept a bundle that can't grade every site")
 
 
 def verify(args: argparse.Namespace) -> str:
-    """Check the folders; return a line on each. Raises BundleError with everything that is wrong with one."""
-    return "\n".join(verify_folder(folder) for folder in args.folder)
+    """Check the folders, load the bundle of a data set and try it; return a line on each.
+
+    Raises BundleError with everything that is wrong with a folder, for a member that can't be built, a bundle that
+    can't grade every site (unless ``--partial``) and a trial run that fails.
+    """
+    lines = []
+    for folder in args.folder:
+        lines.append(verify_folder(folder))
+        if (folder / DATASET_METADATA).is_file():
+            check_bundle(folder, args.partial)
+            if not args.no_trial:
+                lines.append(trial_run(folder, args.partial))
+    return "\n".join(lines)
 
 
 def verify_folder(folder: Path) -> str:
