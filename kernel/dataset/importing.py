@@ -35,7 +35,7 @@ def import_bundle(args: argparse.Namespace) -> str:
     check_names(groups, flags)
     borders = borders_of(taken, {group.family for group in groups}, flags.family)
     names = order.classifier_names(taken)
-    parked = Scratch(room=0)  # an ensemble's weights in float32 may be larger than the memory
+    parked = Scratch(resident_bytes=0)  # an ensemble's weights in float32 may be larger than the memory
     detectors = import_detectors(groups, flags, parked)
     classifiers = []
     for file, name, border in tqdm(
