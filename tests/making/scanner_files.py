@@ -156,8 +156,11 @@ def enhanced_file(slices: list[Dataset], types: tuple[str, ...] = ()) -> Dataset
     ]
     for frame, kind in zip(out.PerFrameFunctionalGroupsSequence, types, strict=False):
         frame.MRImageFrameTypeSequence = [group_item(FrameType=["ORIGINAL", "PRIMARY", "DIXON", kind])]
-    out.PixelData = b"".join(pixels_of(one).tobytes() for one in slices)
+    out.PixelData = b"".join(one.PixelData for one in slices)
     out["PixelData"].VR = "OW"
+    if "RescaleSlope" in first:
+        transformation = group_item(RescaleSlope=first.RescaleSlope, RescaleIntercept=first.RescaleIntercept)
+        out.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence = [transformation]
     return out
 
 

@@ -23,7 +23,7 @@ def decode_frames(dataset: FileDataset, where: str, notes: Notes) -> np.ndarray:
     :param notes: gets what was assumed or ignored.
     :returns: (frame, row, column), integers or floats as stored, native byte order; frames that are
         MONOCHROME1 or have a negative RescaleSlope, but not both, inverted so that more is brighter
-        (integers by bitwise not, which keeps the type and can't overflow; floats negated). Padding is as dark
+        (integers within the range of their samples, floats negated). Padding is as dark
         as the darkest other pixel of its frame.
     :raises DicomError: reasons "truncated", "not_an_image", "bad_header", "colour", "too_large",
         "no_decoder", "undecodable".
@@ -188,5 +188,17 @@ def _more_is_brighter(
         slope = frame_numbers(dataset, index, "RescaleSlope", 1, notes)
         negative = slope is not None and slope[0] < 0
         if negative != (declared.photometric == "MONOCHROME1"):
-            (np.invert if frame.dtype.kind in "iu" else np.negative)(frame, out=frame)
+            _invert(frame, declared)
     return frames
+
+
+def _invert(frame: np.ndarray, declared: Declared) -> None:
+    """Invert a frame in place within the range of its samples, so that whoever inverted it gets his values back."""
+    if frame.dtype.kind not in "iu":
+        np.negative(frame, out=frame)
+        return
+    np.invert(frame, out=frame)  # keeps the type and can't overflow
+    if frame.dtype.kind == "u":
+        above = frame.dtype.type(np.iinfo(frame.dtype).max - (2**declared.bits_stored - 1))
+        if frame.min() >= above:  # else a decoder gave more bits than are declared
+            frame -= above

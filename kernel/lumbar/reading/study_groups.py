@@ -46,7 +46,7 @@ def group_studies(roots: list[Path], headers: list[PictureHeader]) -> list[Study
     if missing:
         logger.warning("%s: %d files have no StudyInstanceUID; their folders stand for it", roots[0], missing)
     groups: dict[str, StudyGroup] = {}
-    for (uid,), pictures in sorted(keyed.items()):
+    for (uid,), pictures in sorted(joined_scattered(keyed).items()):
         parts = by_patient(pictures)
         for part in parts:
             study_id = plain_id(uid, groups)
@@ -54,6 +54,26 @@ def group_studies(roots: list[Path], headers: list[PictureHeader]) -> list[Study
             if len(parts) > 1:
                 groups[study_id].faults.append(shared_uid(study_id, uid, parts))
     return list(groups.values())
+
+
+def joined_scattered(keyed: dict[tuple, list[PictureHeader]]) -> dict[tuple, list[PictureHeader]]:
+    """Join studies of one or two pictures that share patient, date and frame of reference under the first's UID.
+
+    Some converters and anonymisers write another StudyInstanceUID into every file.
+    """
+    scattered: dict[tuple, list[tuple]] = defaultdict(list)
+    for key, pictures in keyed.items():
+        first = pictures[0]
+        if len(pictures) < LEAST_PICTURES and first.frame_of_reference and first.frame is None:
+            scattered[first.patient, first.frame_of_reference].append(key)
+    joined = dict(keyed)
+    for keys in scattered.values():
+        if len(keys) >= LEAST_PICTURES:
+            logger.warning(
+                "%d StudyInstanceUIDs of one or two pictures each are taken for one study", len(keys)
+            )
+            joined[min(keys)] = [picture for key in sorted(keys) for picture in joined.pop(key)]
+    return joined
 
 
 def series_of(pictures: list[PictureHeader]) -> dict[tuple, list[PictureHeader]]:
