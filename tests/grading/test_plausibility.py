@@ -59,6 +59,25 @@ def test_a_shifted_detector_is_suspected(spine, description, levels):
     assert "levels_disagree" not in reasons(found)
 
 
+@pytest.mark.parametrize("levels", [1, -1])
+@pytest.mark.parametrize("sagittal", [(SAGITTAL_T2, SAGITTAL_T1), (SAGITTAL_T2,)])
+def test_axial_levels_one_off_the_sagittal_ones_make_six_discs(spine, levels, sagittal):
+    study, sites, _ = spine
+    harmed = sites.copy()
+    harmed[15:25] += levels * (sites[4] - sites[0]) / 4
+    part = replace(study, volumes={d: study.volumes[d] for d in (*sagittal, AXIAL_T2)})
+    found = flags(part.volumes, {"a": detection_of(part, harmed)})
+    (flag,) = [flag for flag in found if flag.reason == "transitional_vertebra"]
+    assert flag.figure == 6 and ("lower" if levels > 0 else "higher") in flag.message
+
+
+def test_sagittal_series_that_disagree_tell_no_transition(spine):
+    study, sites, _ = spine
+    harmed = sites.copy()
+    harmed[:5] += (sites[4] - sites[0]) / 4  # the T2 alone: a disc counted wrongly
+    assert "transitional_vertebra" not in reasons(flags(study.volumes, {"a": detection_of(study, harmed)}))
+
+
 def test_of_two_series_either_may_be_shifted(spine):
     study, sites, _ = spine
     part = replace(study, volumes={d: study.volumes[d] for d in (SAGITTAL_T2, SAGITTAL_T1)})

@@ -15,7 +15,7 @@ from lumbar.grading.ensemble import Detection
 from lumbar.grading.patient_points import Places, find_places
 from lumbar.grids import CROP_GRID, DETECTOR_GRID, WINDOW
 from lumbar.reading.volume import Volume
-from lumbar.sites import DESCRIPTION_SITES, LEVELS, SAGITTAL_T2, SITE_NAMES, SITES, site_words
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, LEVELS, SAGITTAL_T2, SITE_NAMES, SITES, site_words
 
 NEAREST_LEVELS, FARTHEST_LEVELS = 20.0, 60.0  # mm between neighbouring levels; two levels apart are about 70
 SIDES_APART = 5.0  # mm; labelled foramina are about 30 apart, recesses 11 to 18
@@ -37,6 +37,8 @@ FLAG_REASONS = {
     "midline_off": f"the middle of left and right is more than {MIDLINE:g} mm from the canal: a mirrored series,"
     " or the patient moved",
     "shifted_level": "one series has all levels about one level off the others: a disc counted wrongly?",
+    "transitional_vertebra": "the axial levels are those of the sagittal series but for one: six discs are seen, of a"
+    " transitional vertebra or of a disc counted wrongly",
     "levels_disagree": f"a level's height differs by more than {LEVEL_HEIGHT:g} mm between series",
     "detectors_disagree": f"detectors place the same site more than {DETECTORS_APART:g} mm apart",
     "black_place": "the point lies in air or in padding",
@@ -73,6 +75,7 @@ def flags(volumes: dict[str, Volume], detections: dict[str, Detection]) -> list[
             said += check_sides(detector, description, found, seen.get(SAGITTAL_T2))
             said += check_brightness(detector, description, found, volumes[description])
         said += check_heights(detector, seen)
+        said += check_transition(detector, seen)
     return [*said, *check_detectors(places)]
 
 
@@ -165,6 +168,27 @@ def check_heights(detector: str, seen: dict[str, Places]) -> Iterator[Flag]:
             if abs(gap[level]) > LEVEL_HEIGHT and (a, b) not in shifted
         ]
         yield from flag_worst("levels_disagree", "mm of height", (detector, f"{a} against {b}"), far, abs)
+
+
+def check_transition(detector: str, seen: dict[str, Places]) -> Iterator[Flag]:
+    """Flag axial levels one off those on which all sagittal series agree: together they see more discs than five.
+
+    The sagittal series show the sacrum, from which levels are counted; an axial series is counted by its place.
+    """
+    heights = {description: level_heights(found) for description, found in seen.items()}
+    axial = heights.pop(AXIAL_T2, None)
+    if axial is None or not heights:
+        return
+    shifts = {level_shift(axial, sagittal) for sagittal in heights.values()}
+    if (
+        len(shifts) == 1
+        and shifts != {0}
+        and not any(level_shift(a, b) for a, b in combinations(heights.values(), 2))
+    ):
+        discs = len(LEVELS) + 1  # four of each are the same ones
+        lower = "lower" if shifts == {1} else "higher"
+        message = f"{detector}: the axial levels lie one disc {lower} than the sagittal ones; {discs} discs are seen"
+        yield Flag("transitional_vertebra", message, float(discs), "discs", detector, SITE_NAMES)
 
 
 def level_heights(found: Places) -> np.ndarray:
