@@ -36,7 +36,7 @@ class StudyResult:
     | column of ``table`` | content |
     |---|---|
     | site | in the order of ``lumbar.SITES`` |
-    | normal_mild, moderate, severe | probabilities, as in submission.csv; NaN if no classifier graded the study |
+    | normal_mild, moderate, severe | probabilities, as in submission.csv; NaN at sites that were not graded |
     | slice | of the description's volume, from 0 at the patient's right or feet, at the first detector's point |
     | row, column | of the slice's file, 0 at the centre of its first pixel |
     | x, y, z | the same point in mm, in DICOM's patient frame (LPS: +x is the patient's left) |
@@ -47,7 +47,7 @@ class StudyResult:
         study_id: The id in the competition's table, or the StudyInstanceUID.
         table: DataFrame with a row per site and the columns above.
         crops: By detector, the windows that stage 2 reads: (site, slice, row, column) float32, (25, 5, 64, 64), 0..1.
-        members: By (detector, classifier), probabilities (25, 3).
+        members: By (detector, classifier), probabilities (25, 3); NaN at sites that the member did not grade.
         flags: Doubts about the points, each with its figure.
         faults: Files, series and members that were left out or are odd, each with its reason.
     """

@@ -23,7 +23,7 @@ from tests.faults.study_set import Copy
 ANY = tuple(FILE_REASONS)
 PRESENTATION, REPORT = "1.2.840.10008.5.1.4.1.1.11.1", "1.2.840.10008.5.1.4.1.1.88.22"
 MANY = 500  # slices
-SAME, GRADED, ZERO_CROPS, PRIOR = "same", "graded", "zero crops", "prior"
+SAME, GRADED, SOME_PRIOR, PRIOR = "same", "graded", "prior at some sites", "prior"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class StudyFault:
 
     Attributes:
         reasons: At least one of them must be among the study's in run.json. Empty: none is due.
-        outcome: The ``SAME`` rows as unharmed, ``GRADED`` without a fallback, ``ZERO_CROPS`` or ``PRIOR``.
+        outcome: The ``SAME`` rows as unharmed, ``GRADED`` without a fallback, ``SOME_PRIOR`` or ``PRIOR``.
     """
 
     harm: Harm
@@ -144,13 +144,13 @@ def cut(lowest: float, highest: float) -> Harm:
 
 STUDY_FAULTS = {
     # folders
-    "empty series folder": StudyFault(folder_harm(emptied), ("empty_folder",), ZERO_CROPS),
-    "missing series folder": StudyFault(folder_harm(shutil.rmtree), ("folder_missing",), ZERO_CROPS),
+    "empty series folder": StudyFault(folder_harm(emptied), ("empty_folder",), SOME_PRIOR),
+    "missing series folder": StudyFault(folder_harm(shutil.rmtree), ("folder_missing",), SOME_PRIOR),
     "a file for a series folder": StudyFault(
-        folder_harm(replaced_by_a_file), ("folder_missing",), ZERO_CROPS
+        folder_harm(replaced_by_a_file), ("folder_missing",), SOME_PRIOR
     ),
     "folder without permission": StudyFault(
-        folder_harm(lambda f: f.chmod(0)), ("no_permission",), ZERO_CROPS
+        folder_harm(lambda f: f.chmod(0)), ("no_permission",), SOME_PRIOR
     ),
     "every folder empty": StudyFault(in_every_series(emptied), ("empty_folder",), PRIOR),
     "study without images": StudyFault(no_images, ("folder_missing",), PRIOR),
@@ -237,8 +237,8 @@ STUDY_FAULTS = {
     ),
     "unknown transfer syntax": StudyFault(on_dataset(lambda d: harms.relabel(d, "1.2.3.4")), ANY, GRADED),
     # rows of the table of series
-    "unknown description": StudyFault(described("Coronal PD"), ("unknown_description",), ZERO_CROPS),
-    "empty description": StudyFault(described(""), ("unknown_description",), ZERO_CROPS),
+    "unknown description": StudyFault(described("Coronal PD"), ("unknown_description",), SOME_PRIOR),
+    "empty description": StudyFault(described(""), ("unknown_description",), SOME_PRIOR),
     "description spelled otherwise": StudyFault(described("  SAG  t1 "), (), SAME),
     "repeated rows": StudyFault(repeated_rows, (), SAME),
     "ids that leave the folder": StudyFault(unsafe_rows, (), SAME),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lumbar.sites import DESCRIPTION_SITES, SAGITTAL_T1
 from tests.faults.checks import check_log, fallback_of, reasons_of, rows_of, study_lines
 from tests.faults.kernels import KernelStarter
 from tests.faults.study_faults import (
@@ -13,8 +14,8 @@ from tests.faults.study_faults import (
     LEADING_ZEROS,
     PRIOR,
     SAME,
+    SOME_PRIOR,
     STUDY_FAULTS,
-    ZERO_CROPS,
     StudyFault,
 )
 from tests.faults.study_set import HEALTHY, Competition, Copy, write_bundles, write_models
@@ -96,12 +97,16 @@ def check_study(fault: StudyFault, copy: Copy, run: dict, rows: dict[str, str], 
     """Check the reason, the fallback and the rows of one harmed study."""
     reasons, fallback = reasons_of(run, copy.study_id), fallback_of(run, copy.study_id)
     assert not fault.reasons or reasons & set(fault.reasons), f"reasons {reasons}, fallback {fallback}"
-    expected = {SAME: None, GRADED: None, ZERO_CROPS: "zero crops", PRIOR: "prior"}[fault.outcome]
+    expected = {SAME: None, GRADED: None, SOME_PRIOR: SOME_PRIOR, PRIOR: PRIOR}[fault.outcome]
     assert fallback == expected, f"fallback {fallback}, reasons {reasons}"
     lines, unharmed = study_lines(rows, copy.study_id), stage.healthy[copy.model]
     if fault.outcome == SAME:
         assert lines == unharmed, "other rows than unharmed"
     elif fault.outcome == PRIOR:
         assert set(lines) == {PRIOR_LINE}, "not the prior"
+    elif fault.outcome == SOME_PRIOR:
+        lost = range(len(lines))[DESCRIPTION_SITES[SAGITTAL_T1]]  # all such faults harm this series
+        ungraded = [number for number, line in enumerate(lines) if line == PRIOR_LINE]
+        assert ungraded == list(lost), f"the prior at the sites {ungraded}"
     else:
         assert PRIOR_LINE not in lines, "the prior, without being counted as a fallback"

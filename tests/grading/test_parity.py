@@ -14,7 +14,7 @@ from lumbar.networks.classifier import SEQUENCES
 from lumbar.networks.device import choose_device
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import read_study
-from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SAGITTAL_T1, SAGITTAL_T2
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITES
 from tests.making.random_bundle import random_classifier, random_detector, write_random_bundle
 from tests.making.small_study import write_studies
 from tests.reference import reference
@@ -61,16 +61,18 @@ def bundle(tmp_path_factory) -> Path:
     return write_random_bundle(tmp_path_factory.mktemp("bundle"), detectors, classifiers)
 
 
-def grade_fast(root: Path, study_id: str, bundle: Path, plan: Plan) -> GradedStudy:
+def grade_fast(root: Path, study_id: str, bundle: Path, plan: Plan, zero_crops: bool) -> GradedStudy:
     (ref,) = [study for study in find_dataset(root).studies if study.study_id == study_id]
     device = choose_device("cpu", "fp32")
-    grader = StudyGrader(ready_bundle(bundle, device), device)
+    grader = StudyGrader(ready_bundle(bundle, device), device, zero_crops)
     return grader.grade(read_study(ref), plan, Budget(None, time.monotonic()))
 
 
-def assert_parity(root: Path, study_id: str, bundle: Path, plan: Plan) -> None:
+def assert_parity(
+    root: Path, study_id: str, bundle: Path, plan: Plan, zero_crops: bool = False
+) -> GradedStudy:
     """Compare points where they are clear, then probabilities, both sides on the same points."""
-    fast = grade_fast(root, study_id, bundle, plan)
+    fast = grade_fast(root, study_id, bundle, plan, zero_crops)
     folders = reference.study_folders(root, study_id)
     detectors, classifiers = load_members(bundle)
     detectors, classifiers = detectors[: plan.detectors], classifiers[: plan.classifiers]
@@ -91,12 +93,14 @@ def assert_parity(root: Path, study_id: str, bundle: Path, plan: Plan) -> None:
     for detector in detectors:
         for classifier in classifiers:
             reference.grade_study(folders, detector, classifier, "cpu", slow)
+    mean = reference.average_members(folders, detectors, classifiers, slow, zero_crops)
     assert fast.members.keys() == slow["members"].keys()
     for member, probabilities in slow["members"].items():
         np.testing.assert_allclose(fast.members[member], probabilities, atol=1e-3)
-    mean = reference.weighted_mean(slow["members"], classifiers)
-    np.testing.assert_allclose(fast.probabilities, mean, atol=1e-3)
-    assert np.ptp(mean, axis=0).min() > 0.02  # the members do look at the pictures
+    np.testing.assert_allclose(fast.probabilities, mean, atol=1e-3)  # NaN at the same sites
+    graded = mean[~np.isnan(mean).any(axis=1)]
+    assert np.ptp(graded, axis=0).min() > 0.01  # the members do look at the pictures
+    return fast
 
 
 def not_searched(site: int, detection) -> bool:
@@ -107,6 +111,30 @@ def not_searched(site: int, detection) -> bool:
 def test_small_studies_are_graded_as_by_the_reference(tmp_path, bundle, study_id, plan):
     """Squeezed, padded, joined and single-slice volumes, an odd slice, a missing description."""
     assert_parity(write_studies(tmp_path), study_id, bundle, plan)
+
+
+@pytest.mark.parametrize("zero_crops", [False, True])
+@pytest.mark.parametrize("kept", [(SAGITTAL_T1,), (SAGITTAL_T2, AXIAL_T2), DESCRIPTIONS])
+def test_sites_without_a_series_or_a_network_are_graded_as_by_the_reference(
+    tmp_path, bundle, kept, zero_crops
+):
+    """The third detector reads axial series alone: at other sites it counts only where nobody reads and zeros do."""
+    root = write_studies(tmp_path)
+    table = root / "test_series_descriptions.csv"
+    rows = table.read_text().splitlines()
+    table.write_text(
+        "\n".join(row for row in rows if row.rpartition(",")[2] in ("series_description", *kept))
+    )
+    graded = assert_parity(root, "1", bundle, Plan(3, 1), zero_crops)
+    lost = {d for d in DESCRIPTIONS if d not in kept}
+    assert graded.fallbacks == dict.fromkeys(lost, "zero crops" if zero_crops else "prior")
+    for site in SITES:
+        assert np.isnan(graded.probabilities[site.index]).any() == (
+            site.description in lost and not zero_crops
+        )
+        sees = site.description == AXIAL_T2 and AXIAL_T2 in kept
+        told = ~np.isnan(graded.members["axial only", "level"][site.index]).any()
+        assert told == (sees or (site.description in lost and zero_crops))
 
 
 @pytest.mark.skipif(not GOLDEN_STUDY.is_dir(), reason="../shared/golden is not at hand")

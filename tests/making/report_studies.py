@@ -6,12 +6,12 @@ import numpy as np
 
 from lumbar.faults import Fault
 from lumbar.grading.plausibility import Flag
-from lumbar.grading.study_grading import GradedStudy
+from lumbar.grading.study_grading import PRIOR, GradedStudy
 from lumbar.grading.study_record import record_graded
 from lumbar.grading.time_limit import Plan
 from lumbar.outputs.report import Report
 from lumbar.reading.study import Study
-from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
 from tests.making.spine import detection_of, phantom_spine
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&../../etc"
@@ -89,7 +89,10 @@ def without_axial(study: Study, graded: GradedStudy) -> tuple[Study, GradedStudy
     del study.volumes[AXIAL_T2]
     for detection in graded.detections.values():
         del detection.points[AXIAL_T2], detection.grids512[AXIAL_T2]
-    graded.missing = [AXIAL_T2]
+    graded.probabilities[DESCRIPTION_SITES[AXIAL_T2]] = np.nan
+    for rows in graded.members.values():
+        rows[DESCRIPTION_SITES[AXIAL_T2]] = np.nan
+    graded.fallbacks = {AXIAL_T2: PRIOR}
     graded.faults = [Fault("/data/1/2", "folder_missing", "series 2: got no folder, expected one")]
     return study, graded
 
@@ -102,4 +105,5 @@ def add_page(report: Report, study: Study, graded: GradedStudy, flags: Sequence[
 def unreadable(study_id: str) -> tuple[Study, GradedStudy]:
     """Return a study of which nothing could be read, with many faults and a name that wants out."""
     faults = [Fault(f"{n}.dcm", "truncated", f"{HOSTILE}/{n}.dcm\udcff: got 3 bytes") for n in range(60)]
-    return Study(study_id, {}, faults), GradedStudy(study_id, faults=faults, missing=sorted(DESCRIPTIONS))
+    fallbacks = dict.fromkeys(DESCRIPTIONS, PRIOR)
+    return Study(study_id, {}, faults), GradedStudy(study_id, faults=faults, fallbacks=fallbacks)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lumbar.grading.plausibility import flags
+from lumbar.grading.study_grading import PRIOR
 from lumbar.outputs.report import Report
 from lumbar.outputs.report.display_text import percent
 from lumbar.outputs.report.key_slices import edge_letters
@@ -155,7 +156,7 @@ def test_every_description_has_its_films(report):
         study.volumes = {kept: study.volumes[kept]}
         detection = graded.detections["fixed"]
         graded.detections = {"fixed": replace(detection, points={kept: detection.points[kept]})}
-        graded.missing = sorted(set(DESCRIPTIONS) - {kept})
+        graded.fallbacks = {d: PRIOR for d in DESCRIPTIONS if d != kept}
         add_page(report, study, graded)
         page = page_of(report, study.study_id)
         films = [a for tag, a in page.tags if tag == "figure" and "film" in a.get("class", "")]

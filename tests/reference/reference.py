@@ -164,15 +164,23 @@ def study_folders(root: Path, study_id: str) -> dict[str, list[Path]]:
 
 
 def infer_study(
-    folders: dict[str, list[Path]], detectors: list, classifiers: list, device: str = "cpu"
+    folders: dict[str, list[Path]],
+    detectors: list,
+    classifiers: list,
+    device: str = "cpu",
+    zero_crops: bool = False,
 ) -> dict:
     """Run one study through every detector and, on each one's crops, through every classifier.
 
-    folders: description -> series folders. detectors, classifiers: ``reference_bundle.load_members``.
-    Returns ``points`` detector -> (25, 5, 3), ``values`` detector -> (25,), the heatmap at the peaks,
-    ``margins`` detector -> (25, 5), a point's lead over the next best (0 where nothing was searched),
-    ``members`` (detector, classifier) -> (25, 3), ``probabilities`` (25, 3), None without classifiers, and
-    ``seconds`` by stage.
+    Args:
+        folders: Series folders by description.
+        detectors: As ``reference_bundle.load_members`` gives them; so are the classifiers.
+        zero_crops: See ``average_members``.
+
+    Returns:
+        ``points`` detector -> (25, 5, 3). ``values`` detector -> (25,), the heatmap at the peaks. ``margins``
+        detector -> (25, 5), a point's lead over the next best (0 where nothing was searched). ``members``
+        (detector, classifier) -> (25, 3). ``probabilities`` (25, 3), None without classifiers. ``seconds`` by stage.
     """
     result = {"points": {}, "values": {}, "margins": {}, "members": {}, "probabilities": None, "seconds": {}}
     for detector in detectors:
@@ -180,15 +188,45 @@ def infer_study(
         for classifier in classifiers:
             grade_study(folders, detector, classifier, device, result)
     if classifiers:
-        result["probabilities"] = weighted_mean(result["members"], classifiers)
+        result["probabilities"] = average_members(folders, detectors, classifiers, result, zero_crops)
     return result
 
 
-def weighted_mean(members: dict[tuple[str, str], np.ndarray], classifiers: list[dict]) -> np.ndarray:
-    """Return the mean of (detector, classifier) -> (25, 3), each with its classifier's weight."""
-    weights = {classifier["name"]: classifier["weight"] for classifier in classifiers}
-    weighted = [(weights[name], member) for (_, name), member in members.items()]
-    return sum(weight * member for weight, member in weighted) / sum(weight for weight, _ in weighted)
+def average_members(
+    folders: dict[str, list[Path]],
+    detectors: list[dict],
+    classifiers: list[dict],
+    result: dict,
+    zero_crops: bool = False,
+) -> np.ndarray:
+    """Return the mean (25, 3) of ``result["members"]``, each with its classifier's weight, NaN without a member.
+
+    At a site count the members whose detector read its description. Where none did, zero_crops says whether
+    all count, as in the notebooks, or none. Members' rows that do not count become NaN.
+    """
+    mean = np.full((25, 3), np.nan)
+    for site in range(25):
+        readers = [d["name"] for d in detectors if site in read_sites(folders, d)]
+        if not readers and zero_crops:
+            readers = [d["name"] for d in detectors]
+        total = 0.0
+        for detector in detectors:
+            for classifier in classifiers:
+                member = result["members"][detector["name"], classifier["name"]]
+                if detector["name"] not in readers:
+                    member[site] = np.nan
+                    continue
+                mean[site] = np.nan_to_num(mean[site]) + classifier["weight"] * member[site]
+                total += classifier["weight"]
+        if total:
+            mean[site] /= total
+    return mean
+
+
+def read_sites(folders: dict[str, list[Path]], detector: dict) -> set[int]:
+    """Return the sites that a detector has a network and the study a series for."""
+    read = [d for d in detector["networks"] if d in folders]
+    return {site for description in read for site in range(25)[DESCRIPTION_SITES[description]]}
 
 
 @torch.inference_mode()

@@ -23,6 +23,7 @@ def test_every_option_has_a_flag_that_sets_it():
         "split": ("train", "train"),
         "series": ("m.csv", Path("m.csv")),
         "bundle": ("B", Path("B")),
+        "missing": ("zero", "zero"),
         "out": ("o.csv", Path("o.csv")),
         "dump": ("seen", Path("seen")),
         "structured_reports": (None, True),

@@ -13,7 +13,7 @@ import evaluate
 from lumbar.outputs.submission import Submission, study_rows
 from lumbar.outputs.tables import POINT_COLUMNS
 from lumbar.reading.volume import SliceHeader, Volume
-from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SEVERITIES, SITE_NAMES, SITES
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, MISSING, SEVERITIES, SITE_NAMES, SITES
 from tests.making.dicom_writer import AXIAL
 from tests.making.labelled_competition import ROWS, training_data_of, write_competition
 from training.data.labels import read_grades
@@ -88,6 +88,29 @@ def test_out_of_fold_members_need_no_submission(data, tmp_path):
         )
     assert figures["score"] == pytest.approx(score(labels, (given["1"] + given["2"]) / 2)["score"])
     assert set(figures["weights"]["weights"]) == {"1", "2"}
+
+
+def test_members_are_judged_at_the_sites_that_all_of_them_graded(data, tmp_path, capsys):
+    """A study without axial series and a member without a network for sagittal T1 leave whole descriptions out."""
+    studies, given = ["100", "101", "102"], {name: predictions(3, seed) for seed, name in enumerate("12")}
+    table = pd.read_csv(
+        write_members(tmp_path / "m.csv", studies, {("d", name): values for name, values in given.items()})
+    )
+    axial, t1 = SITE_NAMES[DESCRIPTION_SITES["Axial T2"]], SITE_NAMES[DESCRIPTION_SITES["Sagittal T1"]]
+    lost = (table["study_id"] == 101) & table["site"].isin(axial)
+    lost |= (table["study_id"] == 102) & (table["classifier"] == 2) & table["site"].isin(t1)
+    table[~lost].to_csv(tmp_path / "m.csv", index=False)
+    arguments = ["--data", str(data), "--members", str(tmp_path / "m.csv"), "--fit-weights"]
+    figures = all_figures(evaluate.parse(arguments))
+    labels = read_grades(data / "train.csv").of(studies)
+    labels[1, DESCRIPTION_SITES["Axial T2"]] = labels[2, DESCRIPTION_SITES["Sagittal T1"]] = MISSING
+    for name, values in given.items():
+        assert figures["members"]["single"][f"d x {name}"] == pytest.approx(score(labels, values))
+    assert figures["score"] == pytest.approx(score(labels, (given["1"] + given["2"]) / 2)["score"])
+    submission = write_submission(tmp_path / "s.csv", studies, predictions(3))
+    assert evaluate.main([*arguments, "--submission", str(submission)]) == 0
+    known = int((labels != MISSING).sum())
+    assert f"at the {known} labels of sites that all of them graded" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,14 @@ def stage1_grid(volume: Volume, max_length: int) -> np.ndarray:
     return unit_range(squeeze(volume.grid256, max_length))
 
 
+def searched_sites(detection: Detection) -> np.ndarray:
+    """Return for which sites the detector searched the description, (25,) bool."""
+    searched = np.zeros(len(SITES), bool)
+    for description in detection.points:
+        searched[DESCRIPTION_SITES[description]] = True
+    return searched
+
+
 def site_windows(detection: Detection, border: str) -> np.ndarray:
     """Return the windows (25, 5, 64, 64) of all sites; zero where the description is missing."""
     windows = np.zeros((len(SITES), len(CROP_OFFSETS), WINDOW, WINDOW), np.float32)
@@ -103,11 +111,24 @@ def distinct_images(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def weighted_mean(probabilities: list[np.ndarray], weights: list[float]) -> np.ndarray:
-    """Return the weighted mean of members' probabilities (..., 25, 3), rows summing to exactly 1 in float64.
+    """Return the weighted mean of members, row by row over the members that graded the row.
 
-    Raises ValueError without members.
+    Args:
+        probabilities: Of each member, (..., 25, 3); NaN at sites that the member did not grade.
+        weights: Of each member, above 0.
+
+    Returns:
+        (..., 25, 3) float64 with rows that sum to 1 up to rounding; NaN at sites that no member graded.
+
+    Raises:
+        ValueError: There is no member.
     """
     if not probabilities:
         raise ValueError("weighted_mean: got no member, expected at least one")
-    mean = np.average(np.stack(probabilities), axis=0, weights=weights)
+    members = np.stack(probabilities)
+    graded = ~np.isnan(members)
+    shares = graded * np.reshape(np.asarray(weights, np.float64), (-1, *[1] * (members.ndim - 1)))
+    total = shares.sum(axis=0)
+    mean = np.full(total.shape, np.nan)
+    np.divide((np.where(graded, members, 0) * shares).sum(axis=0), total, out=mean, where=total > 0)
     return mean / mean.sum(axis=-1, keepdims=True)

@@ -12,24 +12,31 @@ from torch import nn
 from lumbar.bundle.loading import Bundle, Detector
 from lumbar.bundle.placement import place
 from lumbar.faults import Fault
-from lumbar.grading.ensemble import Detection, classify, detect, site_windows, weighted_mean
+from lumbar.grading.ensemble import Detection, classify, detect, searched_sites, site_windows, weighted_mean
 from lumbar.grading.time_limit import NO_MEMBERS, Budget, Plan
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.device import BATCH_CPU, Device, DeviceMemoryError, NotFiniteError, is_out_of_memory
 from lumbar.reading.study import Study
+from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, SITES
 
 logger = logging.getLogger(__name__)
+
+PRIOR, ZERO_CROPS = "prior", "zero crops"  # what a site without a series gets
 T = TypeVar("T")
 
 
 @dataclass
 class GradedStudy:
-    """What the ensemble says of a study.
+    """What the ensemble found in a study.
 
-    probabilities: (25, 3), or None where no classifier had a say (the prior is submitted). detections: by
-    detector. members: (25, 3) by (detector, classifier). faults: of its files and of members that failed.
-    missing: descriptions that the bundle reads and the study lacks: zero crops. seconds: by stage. plan: how
-    many detectors and classifiers were run.
+    Attributes:
+        probabilities: (25, 3), NaN at sites that no member graded. None if no site was graded.
+        detections: By detector.
+        members: (25, 3) by (detector, classifier), NaN at sites that count for nothing in the mean.
+        faults: Of the study's files, of members that failed, and the reasons of fallbacks.
+        fallbacks: By description without grades of its own crops, ``PRIOR`` or ``ZERO_CROPS``.
+        seconds: By stage.
+        plan: The detectors and classifiers that were run.
     """
 
     study_id: str
@@ -37,7 +44,7 @@ class GradedStudy:
     detections: dict[str, Detection] = field(default_factory=dict)
     members: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
+    fallbacks: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     plan: Plan = NO_MEMBERS
 
@@ -48,10 +55,12 @@ class StudyGrader:
     Attributes:
         bundle: The networks, on the runner's device.
         runner: Its device is the CPU from the moment on that the networks no longer fit on the card.
+        zero_crops: Whether sites without a series are graded from zero crops, as in the authors' notebooks.
     """
 
-    def __init__(self, bundle: Bundle, device: Device):
+    def __init__(self, bundle: Bundle, device: Device, zero_crops: bool = False):
         self.bundle = bundle
+        self.zero_crops = zero_crops
         self.runner = BatchRunner(device)
 
     def grade(self, study: Study, plan: Plan, budget: Budget) -> GradedStudy:
@@ -63,12 +72,14 @@ class StudyGrader:
         Raises:
             DeviceMemoryError: The study does not fit into the CPU's memory either.
         """
-        read = {description for detector in self.bundle.detectors for description in detector.networks}
-        graded = GradedStudy(
-            study.study_id, faults=list(study.faults), missing=sorted(read - study.volumes.keys())
-        )
-        if not study.volumes or not plan.detectors:
-            return graded
+        graded = GradedStudy(study.study_id, faults=list(study.faults))
+        if study.volumes and plan.detectors:
+            self.grade_where_it_fits(study, plan, budget, graded)
+        average_members(study, self.bundle, self.zero_crops, graded)
+        return graded
+
+    def grade_where_it_fits(self, study: Study, plan: Plan, budget: Budget, graded: GradedStudy) -> None:
+        """Run the plan on the device, or on the CPU if the study does not fit into the device's memory."""
         full = ""
         try:
             run_members(study, self.bundle, plan, self.runner, budget, graded)
@@ -80,12 +91,6 @@ class StudyGrader:
             logger.warning("study %s: %s; graded on the CPU", study.study_id, full)
             graded.detections, graded.members = {}, {}
             self.grade_on_cpu(study, plan, budget, graded)
-        weights = {member.name: member.weight for member in self.bundle.classifiers}
-        if graded.members:
-            graded.probabilities = weighted_mean(
-                list(graded.members.values()), [weights[classifier] for _, classifier in graded.members]
-            )
-        return graded
 
     def grade_on_cpu(self, study: Study, plan: Plan, budget: Budget, graded: GradedStudy) -> None:
         """Run the plan on the CPU, then bring the networks back; if the card has no room for them now, stay."""
@@ -106,6 +111,37 @@ class StudyGrader:
                 )
                 place(self.bundle, cpu)
                 self.runner = BatchRunner(cpu)
+
+
+def average_members(study: Study, bundle: Bundle, zero_crops: bool, graded: GradedStudy) -> None:
+    """Average the members site by site; name the descriptions without grades, and why, in ``graded``.
+
+    A member counts at a site if its detector searched the site's description. At a site that no detector searched
+    none counts, or with ``zero_crops`` every one.
+    """
+    searched = {name: searched_sites(detection) for name, detection in graded.detections.items()}
+    lost = ~np.any([np.zeros(len(SITES), bool), *searched.values()], axis=0)
+    for (detector, classifier), rows in graded.members.items():
+        counts = searched[detector] | (lost & zero_crops)
+        graded.members[detector, classifier] = np.where(counts[:, None], rows, np.nan)
+    if graded.members:
+        weights = {member.name: member.weight for member in bundle.classifiers}
+        graded.probabilities = weighted_mean(
+            list(graded.members.values()), [weights[classifier] for _, classifier in graded.members]
+        )
+    for description in DESCRIPTIONS:
+        if graded.probabilities is None or lost[DESCRIPTION_SITES[description]].any():
+            graded.fallbacks[description] = ZERO_CROPS if graded.members and zero_crops else PRIOR
+    absent = [d for d in graded.fallbacks if d not in study.volumes]
+    unread = [d for d in DESCRIPTIONS if d in study.volumes and lost[DESCRIPTION_SITES[d]].any()]
+    if absent:
+        message = f"got no usable series of {', '.join(absent)}, expected one of each description"
+        graded.faults.append(Fault(f"study {study.study_id}", "no_description", message))
+    if unread and graded.detections:  # a detector that failed is a fault already
+        message = f"got no network for {', '.join(unread)}, expected one in a detector that ran"
+        graded.faults.append(Fault("bundle", "no_detector", message))
+    if not bundle.classifiers:
+        graded.faults.append(Fault("bundle", "no_classifier", "got no classifier, expected at least one"))
 
 
 def run_members(
@@ -136,7 +172,7 @@ def run_members(
     windows = {
         border: np.stack([site_windows(detection, border) for detection in graded.detections.values()])
         for border in {member.network.config.border for member in classifiers}
-        if graded.detections
+        if any(detection.points for detection in graded.detections.values())
     }
     for member in classifiers if windows else ():
         if graded.members and not budget.allows_another():

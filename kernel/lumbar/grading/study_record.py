@@ -1,5 +1,6 @@
 """What is kept of a graded study: a line of the journal, from which all tables, findings and pages are made."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import NamedTuple
@@ -9,13 +10,16 @@ import numpy as np
 from lumbar.faults import Fault
 from lumbar.grading.patient_points import volume_slices
 from lumbar.grading.plausibility import Flag
-from lumbar.grading.study_grading import GradedStudy
+from lumbar.grading.study_grading import PRIOR, ZERO_CROPS, GradedStudy
 from lumbar.grading.time_limit import NO_MEMBERS, Plan
 from lumbar.grids import CROP_OFFSETS, MIDDLE
 from lumbar.reading.study import Study
-from lumbar.sites import DESCRIPTION_SITES, SEVERITIES, SITE_NAMES
+from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, SEVERITIES, SITE_NAMES, class_count
 
 VERSION = 2  # of a record's JSON; records without a version, from before there was one, count as 1
+
+
+SOME_PRIOR = "prior at some sites"
 
 
 class RecordError(Exception):
@@ -47,14 +51,15 @@ class StudyRecord:
     """A study's outcome.
 
     Attributes:
-        probabilities: (25, 3) float64 in the order of ``SITES``, as submitted. None: the prior is submitted.
+        probabilities: (25, 3) float64 in the order of ``SITES``; NaN at sites that no member graded. None if no
+            site was graded. The prior is submitted for sites without grades.
         faults: Of the study's files, and of members that failed.
-        missing: Descriptions without a usable series.
+        fallbacks: By description without grades of its own crops, what its sites got: ``PRIOR`` or ``ZERO_CROPS``.
         flags: Doubts about the detectors' points.
         plan: The detectors and classifiers that were run.
         members_run: How many members, pairs of a detector and a classifier, graded the study.
         seconds: By stage.
-        members: (25, 3) probabilities by detector and classifier.
+        members: (25, 3) probabilities by detector and classifier, NaN at sites that the member did not grade.
         points: All detectors' points.
         findings: The 25 sites as ``outputs/findings.py`` writes them.
     """
@@ -62,7 +67,7 @@ class StudyRecord:
     study_id: str
     probabilities: np.ndarray | None = None
     faults: tuple[Fault, ...] = ()
-    missing: tuple[str, ...] = ()
+    fallbacks: dict[str, str] = field(default_factory=dict)
     flags: tuple[Flag, ...] = ()
     plan: Plan = NO_MEMBERS
     members_run: int = 0
@@ -70,6 +75,21 @@ class StudyRecord:
     members: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
     points: tuple[FoundPoint, ...] = ()
     findings: list[dict] = field(default_factory=list)
+
+    @property
+    def fallback(self) -> str | None:
+        """``PRIOR`` for a study without any grade, ``SOME_PRIOR`` or ``ZERO_CROPS`` for some sites; None for none."""
+        if self.probabilities is None:
+            return PRIOR
+        given = set(self.fallbacks.values())
+        return None if not given else SOME_PRIOR if PRIOR in given else ZERO_CROPS
+
+    @property
+    def fallback_sites(self) -> Counter[str]:
+        """The number of sites by what they got in place of a grade of their own crops."""
+        return Counter(
+            given for description, given in self.fallbacks.items() for _ in range(class_count(description))
+        )
 
     def without_details(self) -> "StudyRecord":
         """Return the record without what only the tables and findings of ``--dump`` need."""
@@ -80,14 +100,14 @@ class StudyRecord:
         return {
             "version": VERSION,
             "study_id": self.study_id,
-            "probabilities": None if self.probabilities is None else self.probabilities.tolist(),
+            "probabilities": None if self.probabilities is None else grade_rows(self.probabilities),
             "faults": [fault._asdict() for fault in self.faults],
-            "missing": list(self.missing),
+            "fallbacks": self.fallbacks,
             "flags": [flag._asdict() for flag in self.flags],
             "plan": asdict(self.plan),
             "members_run": self.members_run,
             "seconds": self.seconds,
-            "members": [[*member, rows.tolist()] for member, rows in self.members.items()],
+            "members": [[*member, grade_rows(rows)] for member, rows in self.members.items()],
             "points": [list(point) for point in self.points],
             "findings": self.findings,
         }
@@ -110,7 +130,7 @@ class StudyRecord:
                 study_id=content["study_id"],
                 probabilities=None if rows is None else grades(rows),
                 faults=tuple(Fault(**fault) for fault in content["faults"]),
-                missing=tuple(content["missing"]),
+                fallbacks=dict(content["fallbacks"]),
                 flags=tuple(Flag(**flag | {"sites": tuple(flag["sites"])}) for flag in content["flags"]),
                 plan=Plan(**content["plan"]),
                 members_run=content["members_run"],
@@ -125,9 +145,16 @@ class StudyRecord:
             ) from error
 
 
-def grades(rows: list) -> np.ndarray:
-    """Return rows of JSON as (25, 3) float64; ValueError for any other shape."""
-    return np.array(rows, np.float64).reshape(len(SITE_NAMES), len(SEVERITIES))
+def grade_rows(probabilities: np.ndarray) -> list[list[float] | None]:
+    """Return probabilities (25, 3) as JSON, None for a site that was not graded."""
+    return [None if np.isnan(row).any() else row.tolist() for row in probabilities]
+
+
+def grades(rows: list[list[float] | None]) -> np.ndarray:
+    """Return the probabilities that ``grade_rows`` gave; ValueError for any other shape."""
+    none = [np.nan] * len(SEVERITIES)
+    whole = [none if row is None else row for row in rows]
+    return np.array(whole, np.float64).reshape(len(SITE_NAMES), len(SEVERITIES))
 
 
 def record_graded(study: Study, graded: GradedStudy, flags: list[Flag], findings: list[dict]) -> StudyRecord:
@@ -136,7 +163,7 @@ def record_graded(study: Study, graded: GradedStudy, flags: list[Flag], findings
         study_id=graded.study_id,
         probabilities=graded.probabilities,
         faults=tuple(graded.faults),
-        missing=tuple(graded.missing),
+        fallbacks=graded.fallbacks,
         flags=tuple(flags),
         plan=graded.plan,
         members_run=len(graded.members),
@@ -149,7 +176,8 @@ def record_graded(study: Study, graded: GradedStudy, flags: list[Flag], findings
 
 def record_ungraded(study_id: str, reason: str, message: str) -> StudyRecord:
     """Return the record of a study that gets the prior because it could not be graded."""
-    return StudyRecord(study_id, faults=(Fault(f"study {study_id}", reason, message),))
+    faults = (Fault(f"study {study_id}", reason, message),)
+    return StudyRecord(study_id, faults=faults, fallbacks=dict.fromkeys(DESCRIPTIONS, PRIOR))
 
 
 def found_points(study: Study, graded: GradedStudy) -> Iterator[FoundPoint]:

@@ -119,7 +119,7 @@ class ClassifierNetwork(nn.Module):
         sequence = self.config.sequence
         if sequence == "level_slices":
             across = read_along(self.rnn1, x.transpose(1, 2).flatten(2, 3))  # (B, level, group * slice, H)
-            return self.pool(across.unflatten(2, (len(GROUPS), len(CROP_OFFSETS))).transpose(1, 2))
+            return self.pool(across.unflatten(2, (x.shape[1], len(CROP_OFFSETS))).transpose(1, 2))
         site = self.pool(read_along(self.rnn1, x))
         if sequence == "alone":
             return site

@@ -9,7 +9,7 @@ from lumbar.atomic_files import write_atomically
 from lumbar.faults import Fault
 from lumbar.grading.patient_points import Places, find_places
 from lumbar.grading.study_grading import GradedStudy
-from lumbar.grading.study_record import StudyRecord
+from lumbar.grading.study_record import StudyRecord, grade_rows
 from lumbar.reading.competition_tables import IDENTIFIER
 from lumbar.reading.study import Study
 from lumbar.reading.volume import Volume
@@ -41,8 +41,9 @@ def study_findings(study: Study, graded: GradedStudy) -> list[dict]:
 def site_findings(study: Study, graded: GradedStudy) -> list[dict]:
     """Return the findings as JSON, in the order of ``SITES``."""
     findings = []
+    rows = None if graded.probabilities is None else grade_rows(graded.probabilities)
     for site in SITES:
-        row = None if graded.probabilities is None else map(float, graded.probabilities[site.index])
+        row = None if rows is None else rows[site.index]
         findings.append(
             {
                 "site": site.name,

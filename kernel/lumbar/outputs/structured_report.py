@@ -134,7 +134,9 @@ def structured_report(findings: dict, images: dict[str, Dataset]) -> Dataset:
         procedure_reported=codes.SCT.ImagingProcedure,
         title=codes.DCM.ImagingMeasurementReport,
         imaging_measurements=[
-            site_group(site, images, findings["study_id"]) for site in findings["findings"]
+            site_group(site, images, findings["study_id"])
+            for site in findings["findings"]
+            if site["probabilities"] is not None
         ],
     )
     report = sr.ComprehensiveSR(

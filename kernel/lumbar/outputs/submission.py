@@ -54,15 +54,22 @@ class Submission:
         self.rows = np.array(rows).reshape(-1, len(SEVERITIES))
 
     def set_study(self, study_id: str, probabilities: np.ndarray) -> None:
-        """Take a study's probabilities (25, 3); sites that the sample does not ask for are not written.
+        """Take a study's probabilities.
 
-        Raises SubmissionError for a value that is not finite or outside 0..1, and for a sum that is not 1.
+        Sites that the sample does not list are not written. A site that was not graded keeps the prior.
+
+        Args:
+            probabilities: (25, 3), NaN in all three columns of a site that was not graded.
+
+        Raises:
+            SubmissionError: A value is infinite or outside 0..1, a row is NaN in part, or its sum is not 1.
         """
         if probabilities.shape != (len(SITE_NAMES), len(SEVERITIES)):
             raise SubmissionError(f"study {study_id}: got shape {probabilities.shape}, expected 25 x 3")
-        check_probabilities(probabilities, f"study {study_id}")
-        for row_id, row in zip(study_rows(study_id), probabilities, strict=True):
-            if row_id in self.position:
+        graded = ~np.isnan(probabilities).all(axis=1)
+        check_probabilities(probabilities[graded], f"study {study_id}")
+        for row_id, row, told in zip(study_rows(study_id), probabilities, graded, strict=True):
+            if told and row_id in self.position:
                 self.rows[self.position[row_id]] = row
 
     def write(self, path: Path) -> None:

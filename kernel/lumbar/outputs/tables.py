@@ -30,13 +30,14 @@ def point_rows(record: StudyRecord) -> Iterator[tuple]:
 
 
 def member_rows(study_id: str, detector: str, classifier: str, probabilities: np.ndarray) -> Iterator[tuple]:
-    """Yield a member's rows of members.csv for one study.
+    """Yield a member's rows of members.csv for one study: none for a site that the member did not grade.
 
     Args:
-        probabilities: (25, 3) in the order of ``SITES``.
+        probabilities: (25, 3) in the order of ``SITES``; NaN at sites without a grade.
     """
-    for site, row in zip(SITE_NAMES, probabilities.tolist(), strict=True):
-        yield (study_id, detector, classifier, site, *row)
+    for site, row in zip(SITE_NAMES, probabilities, strict=True):
+        if not np.isnan(row).any():
+            yield (study_id, detector, classifier, site, *row.tolist())
 
 
 @contextmanager

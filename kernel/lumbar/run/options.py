@@ -68,6 +68,14 @@ class RunOptions:
         default=Path("submission.csv"),
         metadata=flag("the file to write (default: %(default)s)", type=Path),
     )
+    missing: str = field(
+        default="prior",
+        metadata=flag(
+            "sites of a study without their series get the prior, or are graded from zero crops as in the authors' "
+            "notebooks (default: %(default)s)",
+            choices=("prior", "zero"),
+        ),
+    )
     dump: Path | None = field(
         default=None,
         metadata=flag(

@@ -22,7 +22,7 @@ from lumbar.grading.plausibility import Flag, flags
 from lumbar.grading.study_grading import GradedStudy, StudyGrader
 from lumbar.grading.study_record import StudyRecord, record_graded, record_ungraded
 from lumbar.grading.time_limit import Budget, Plan
-from lumbar.networks.device import choose_device, is_out_of_memory, keep_freed_memory, try_cuda
+from lumbar.networks.device import Device, choose_device, is_out_of_memory, keep_freed_memory, try_cuda
 from lumbar.outputs.findings import study_findings
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import Study
@@ -58,13 +58,18 @@ def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Sum
     complete = False
     with end_before(budget, state):
         # One that can't be loaded leaves the prior, and what an earlier run saw.
-        grader = StudyGrader(ready_bundle(options.bundle, device), device)
+        grader = grader_on(device, options)
         try:
             grade_all(grader, budget, state)
             complete = True
         finally:
             state.finish(complete)
     return state.summary
+
+
+def grader_on(device: Device, options: RunOptions) -> StudyGrader:
+    """Return a grader with the run's bundle on a device; BundleError if the bundle can't be used."""
+    return StudyGrader(ready_bundle(options.bundle, device), device, options.missing == "zero")
 
 
 def grade_all(grader: StudyGrader, budget: Budget, state: Run) -> None:
@@ -91,7 +96,7 @@ def grade_all(grader: StudyGrader, budget: Budget, state: Run) -> None:
                 except DeviceLostError as error:
                     logger.error("%s; the CPU from here on", error)
                     device = choose_device("cpu", "fp32")
-                    grader = StudyGrader(ready_bundle(state.options.bundle, device), device)
+                    grader = grader_on(device, state.options)
                     record = graded_or_prior(study, grader, plan, budget, state)
             state.add(record)
             bar.update()

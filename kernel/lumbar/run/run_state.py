@@ -57,7 +57,7 @@ class Run:
             "device": device.torch.type,
         }
         identity |= {"data": str(competition.images.resolve()), "studies": fingerprint(competition.studies)}
-        identity |= {"dump": options.dump is not None}
+        identity |= {"dump": options.dump is not None, "missing": options.missing}
         path = options.out.with_name(options.out.name + ".journal")
         self.journal = Journal(path, identity, set(self.pending))  # before anything is written: it may refuse
         remove_leftovers(options.out)

@@ -18,7 +18,8 @@ import timm
 import torch
 
 from lumbar.atomic_files import write_atomically
-from lumbar.grading.study_record import StudyRecord
+from lumbar.grading.study_grading import PRIOR, ZERO_CROPS
+from lumbar.grading.study_record import SOME_PRIOR, StudyRecord
 from lumbar.grading.time_limit import Plan
 
 EXIT_FALLBACKS = 3
@@ -47,6 +48,7 @@ class Summary:
         self.studies = 0
         self.earlier = 0  # of them, taken over from an earlier run's journal
         self.fallbacks: list[dict] = []
+        self.fallback_sites: Counter[str] = Counter()
         self.faults: list[dict] = []
         self.flags: list[dict] = []
         self.fewer_members: dict[str, dict] = {}
@@ -55,29 +57,30 @@ class Summary:
 
     def add(self, record: StudyRecord) -> None:
         """Count a study's record."""
-        study, reasons = (
-            {"study_id": record.study_id},
-            {fault.reason: fault.message for fault in record.faults},
-        )
+        study = {"study_id": record.study_id}
+        reasons = {fault.reason: fault.message for fault in record.faults}
         self.studies += 1
         self.faults += [study | fault._asdict() for fault in record.faults]
         self.flags += [study | flag._asdict() for flag in record.flags]
         self.seconds.update(record.seconds)
         if record.plan != self.members and record.plan.detectors:
             self.fewer_members[record.study_id] = asdict(record.plan)
-        if record.probabilities is None and self.members.classifiers:
-            self.fallbacks.append(study | {"fallback": "prior", "reasons": reasons})
-        elif record.missing:
-            missing = {"descriptions": list(record.missing), "reasons": reasons}
-            self.fallbacks.append(study | {"fallback": "zero crops"} | missing)
+        self.fallback_sites.update(record.fallback_sites)
+        if record.fallback:
+            why = {"descriptions": list(record.fallbacks), "reasons": reasons}
+            self.fallbacks.append(study | {"fallback": record.fallback} | why)
 
     @property
     def fallback_share(self) -> float:
         return len(self.fallbacks) / max(1, self.studies)
 
     @property
+    def too_many_fallbacks(self) -> bool:
+        return self.fallback_share > self.max_fallback_share
+
+    @property
     def exit_status(self) -> int:
-        return EXIT_FALLBACKS if self.fallback_share > self.max_fallback_share else 0
+        return EXIT_FALLBACKS if self.too_many_fallbacks else 0
 
     def as_dict(self) -> dict:
         """Return the content of ``run.json``; seconds of wall time, memory in MB."""
@@ -87,6 +90,7 @@ class Summary:
             "peak_memory_mb": peak_memory(),
             "fallbacks": self.fallbacks,
             "fallback_share": self.fallback_share,
+            "fallback_sites": dict(self.fallback_sites),
             "fewer_members": self.fewer_members,
             "faults": self.faults,
             "flags": self.flags,
@@ -109,8 +113,11 @@ class Summary:
             f"{self.studies} studies{earlier} in {seconds:.0f} s ({seconds / max(1, now):.1f} s each) "
             f"on {self.about['device']}, {self.about['precision']}",
             f"{self.members.detectors} detectors x {self.members.classifiers} classifiers of {self.about['bundle']!r}",
-            f"fallbacks: {kinds['prior']} studies with the prior, {kinds['zero crops']} with zero crops"
-            + (f" ({self.fallback_share:.0%} of studies, above the limit)" if self.exit_status else ""),
+            f"fallbacks: {kinds[PRIOR]} studies with the prior, {kinds[SOME_PRIOR]} with the prior at some sites, "
+            f"{kinds[ZERO_CROPS]} with zero crops; {self.fallback_sites.total()} sites"
+            + (
+                f" ({self.fallback_share:.0%} of studies, above the limit)" if self.too_many_fallbacks else ""
+            ),
         ]
         if self.fewer_members:
             plans = Counter((plan["detectors"], plan["classifiers"]) for plan in self.fewer_members.values())

@@ -11,7 +11,13 @@ from training.data.study_headers import read_study_headers
 from training.data.targets import place_targets
 from training.errors import LabelError
 from training.evaluation.grade_figures import grading_figures, read_submitted_grades
-from training.evaluation.member_weights import fit_weights, member_figures, members_mean, read_members
+from training.evaluation.member_weights import (
+    fit_weights,
+    graded_by_all,
+    member_figures,
+    members_mean,
+    read_members,
+)
 from training.evaluation.phantom_bound import best_on_studies
 from training.evaluation.point_figures import point_figures, point_table, read_found_points
 from training.evaluation.text_and_plots import draw_evaluation
@@ -33,16 +39,18 @@ def all_figures(options: argparse.Namespace) -> dict:
         studies, probabilities = read_submitted_grades(options.submission, grades)
     if options.members:
         studies, members = read_members(options.members, grades, studies)
-    if not options.submission:
-        probabilities = members_mean(members)
     labels = grades.of(studies)
+    if options.members:
+        common_labels, members = graded_by_all(labels, members)
+    if not options.submission:
+        labels, probabilities = common_labels, members_mean(members)
     figures = grading_figures(labels, probabilities, grades.labels)
     if best := best_on_studies(options.data, studies, labels):
         figures["best_possible"] = best
     if options.members:
-        figures["members"] = member_figures(labels, members)
+        figures["members"] = member_figures(common_labels, members)
         if options.fit_weights:
-            figures["weights"] = fit_weights(labels, members)
+            figures["weights"] = fit_weights(common_labels, members)
     table = None
     if options.points:
         found = read_found_points(options.points)  # first: decoding takes minutes

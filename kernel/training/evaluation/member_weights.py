@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 
 from lumbar.grading.ensemble import weighted_mean
 from lumbar.outputs.tables import MEMBER_COLUMNS, MEMBER_KEYS
-from lumbar.sites import SEVERITIES, SITE_NAMES, SITES
+from lumbar.sites import DESCRIPTION_SITES, MISSING, SEVERITIES, SITE_NAMES, SITES
 from training.data.labels import Grades, read_table
 from training.errors import LabelError
 from training.evaluation.metric import TERMS, score
@@ -23,9 +23,17 @@ def read_members(
 ) -> tuple[tuple[str, ...], dict[tuple[str, str], np.ndarray]]:
     """Return the studies and each member's probabilities (n, 25, 3) by (detector, classifier).
 
-    file: members.csv of ``infer.py --dump`` or of a training run, where a classifier's folds grade different
-    studies and are one member. studies: those wanted, None for all that have grades. Raises LabelError for a
-    row that is missing, there twice or not probabilities, and if no study is left.
+    A member may lack all rows of a description in a study: the study has no series of it, or the member no network
+    for it. Those sites are NaN.
+
+    Args:
+        file: members.csv of ``infer.py --dump`` or of a training run, where a classifier's folds grade different
+            studies and are one member.
+        grades: Labels by study.
+        studies: Studies wanted, None for all that have grades.
+
+    Raises:
+        LabelError: Another row is missing, there twice or no probabilities, or no study is left.
     """
     table = member_table(file)
     if studies is None:
@@ -40,13 +48,40 @@ def read_members(
     wanted = pd.MultiIndex.from_product([studies, SITE_NAMES])
     for key, rows in table.groupby(["detector", "classifier"], sort=True):
         values = rows.set_index(["study_id", "site"])[list(SEVERITIES)].reindex(wanted)
-        if values.isna().any(axis=None):
+        probabilities = values.to_numpy().reshape(len(studies), len(SITES), len(SEVERITIES))
+        wrong = wrongly_missing(probabilities)
+        if wrong.any():
             raise LabelError(
-                f"{file}: member {key}: got no row for {values.index[values.isna().any(axis=1)][0]}, "
+                f"{file}: member {key}: got no row for {values.index[wrong.ravel()][0]}, "
                 "expected every member to grade every study; grade what is missing, or judge a --submission of fewer"
             )
-        members[key] = values.to_numpy().reshape(len(studies), len(SITES), len(SEVERITIES))
+        members[key] = probabilities
     return studies, members
+
+
+def wrongly_missing(probabilities: np.ndarray) -> np.ndarray:
+    """Return which rows (n, 25) of a member are missing though it graded the study, or the site's description in it.
+
+    A whole description may be missing: there is no series or no network of it.
+    """
+    missing = np.isnan(probabilities).any(axis=-1)
+    wrong = missing & missing.all(axis=1)[:, None]
+    for sites in DESCRIPTION_SITES.values():
+        wrong[:, sites] |= missing[:, sites] & ~missing[:, sites].all(axis=1)[:, None]
+    return wrong
+
+
+def graded_by_all(
+    labels: np.ndarray, members: dict[tuple[str, str], np.ndarray]
+) -> tuple[np.ndarray, dict[tuple[str, str], np.ndarray]]:
+    """Return labels without the sites that a member did not grade, and members without NaN there.
+
+    All members are then judged at the same sites.
+    """
+    ungraded = np.any([np.isnan(p).any(axis=-1) for p in members.values()], axis=0)
+    thirds = np.full(len(SEVERITIES), 1 / len(SEVERITIES))
+    whole = {member: np.where(ungraded[..., None], thirds, p) for member, p in members.items()}
+    return np.where(ungraded, MISSING, labels), whole
 
 
 def member_table(file: Path) -> pd.DataFrame:
@@ -74,9 +109,10 @@ def members_mean(members: dict[tuple[str, str], np.ndarray]) -> np.ndarray:
 
 
 def member_figures(labels: np.ndarray, members: dict[tuple[str, str], np.ndarray]) -> dict:
-    """Return the terms and score of each member and of their plain mean."""
+    """Return the terms and score of each member and of their plain mean, and the number of labels."""
     single = {f"{d} x {c}": score(labels, normalised(p)) for (d, c), p in members.items()}
-    return {"mean": score(labels, members_mean(members)), "single": single}
+    known = int((labels != MISSING).sum())
+    return {"mean": score(labels, members_mean(members)), "single": single, "labels": known}
 
 
 def fit_weights(labels: np.ndarray, members: dict[tuple[str, str], np.ndarray], seed: int = 0) -> dict:

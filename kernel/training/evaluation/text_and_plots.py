@@ -26,6 +26,8 @@ def evaluation_text(figures: dict) -> str:
         f"{name:28.28s}{row['score']:8.4f}" + "".join(f"{row[t]:14.4f}" for t in TERMS)
         for name, row in rows.items()
     ]
+    if members and members["labels"] < figures["labels"]:
+        lines.append(f"members: at the {members['labels']} labels of sites that all of them graded")
     lines += ["", "AUC  " + "  ".join(f"{name} {value:.3f}" for name, value in figures["auc"].items())]
     for condition, severities in figures["calibration"].items():
         errors = "  ".join(f"{name} {values['error']:.3f}" for name, values in severities.items())

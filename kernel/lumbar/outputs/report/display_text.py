@@ -1,5 +1,7 @@
 """How the pages spell sites, numbers and millimetres."""
 
+import numpy as np
+
 from lumbar.faults import FILE_REASONS, HEADER_REASONS, ODDITIES, SERIES_REASONS
 from lumbar.grading.plausibility import FLAG_REASONS
 from lumbar.sites import GROUP_WORDS, Site, site_words
@@ -19,6 +21,9 @@ REASON_WORDS = {
     **HEADER_REASONS,
     **ODDITIES,
     **FLAG_REASONS,
+    "no_description": "the study has no usable series of a description",
+    "no_detector": "no detector reads a description that the study has",
+    "no_classifier": "the bundle has no classifier",
     "not_finite": "a member gave NaN or infinity, in float32 too; it is left out of this study",
     "reader_died": "the process that read the study died twice",
     "reader_hung": "the process that read the study did not end in time, twice",
@@ -47,6 +52,11 @@ def site_title(site: Site) -> str:
 def reason_words(reason: str) -> str:
     """Return a fault's or flag's reason in words, a reason without any as it is."""
     return REASON_WORDS.get(reason, reason)
+
+
+def is_ungraded(row: np.ndarray) -> bool:
+    """Tell whether a site's probabilities (3,) are NaN: no member graded it."""
+    return bool(np.isnan(row).any())
 
 
 def percent(probability: float) -> str:

@@ -39,6 +39,7 @@ def templates() -> Environment:
         "shade": display_text.shade,
         "site_title": display_text.site_title,
     }
+    environment.tests["ungraded"] = display_text.is_ungraded
     environment.globals |= {
         "GROUP_ORDER": display_text.GROUP_ORDER,
         "LEVEL_WORDS": LEVEL_WORDS,

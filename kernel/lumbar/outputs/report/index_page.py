@@ -1,8 +1,10 @@
 """The index: every study in one table, fallbacks and warnings first."""
 
+from lumbar.grading.study_grading import PRIOR, ZERO_CROPS
+from lumbar.grading.study_record import SOME_PRIOR
 from lumbar.outputs.report.display_text import GROUP_ORDER
 from lumbar.outputs.report.document import render
-from lumbar.outputs.report.result import STATUSES
+from lumbar.outputs.report.result import FALLBACKS, STATUSES
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SITES
 
 COLUMNS = (  # title, class, what its cells are sorted by first
@@ -15,7 +17,13 @@ COLUMNS = (  # title, class, what its cells are sorted by first
     ("Slices", "wide", "ascending"),
     ("Seconds", "number wide", "descending"),
 )
-STATUS_SHORT = {"prior": "prior", "zero crops": "empty crops", "warning": "warning", "fine": "no warning"}
+STATUS_SHORT = {
+    PRIOR: "prior",
+    SOME_PRIOR: "some prior",
+    ZERO_CROPS: "empty crops",
+    "warning": "warning",
+    "fine": "no warning",
+}
 ABBREVIATIONS = {SAGITTAL_T2: "T2", SAGITTAL_T1: "T1", AXIAL_T2: "Ax"}
 FILTERS = (("all", "All"), ("fallback", "Fallbacks"), ("warning", "Warnings"), ("fine", "No warning"))
 
@@ -52,7 +60,7 @@ def run_facts(about: dict) -> list[tuple[str, str]]:
 
 def status_kind(status: str) -> str:
     """Return which of FILTERS shows a study of a status."""
-    return "fallback" if status in ("prior", "zero crops") else status
+    return "fallback" if status in FALLBACKS else status
 
 
 def row(entry: dict) -> dict:

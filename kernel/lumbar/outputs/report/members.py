@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lumbar.outputs.report.display_text import percent
+from lumbar.outputs.report.display_text import is_ungraded, percent
 from lumbar.outputs.report.key_slices import SHAPES
 from lumbar.outputs.report.result import Result
 from lumbar.sites import SEVERITY_LABELS, Site
@@ -41,15 +41,20 @@ class SiteMembers:
 
 
 def site_members(site: Site, result: Result) -> SiteMembers | None:
-    """Return what the members said of a site; None without two members to compare."""
-    if result.disagreement is None:
+    """Return what the members said of a site; None without two members that graded it."""
+    rows = {member: probabilities[site.index] for member, probabilities in result.members.items()}
+    graded = {member: row for member, row in rows.items() if not is_ungraded(row)}
+    if len(graded) < 2:
         return None
-    said = np.stack([rows[site.index] for rows in result.members.values()])  # (member, severity)
+    said = np.stack(list(graded.values()))  # (member, severity)
     ends = zip(SEVERITY_LABELS, said.min(axis=0), said.max(axis=0), strict=True)
-    names = [f"{detector} · {classifier}" for detector, classifier in result.members]
+    names = [f"{detector} · {classifier}" for detector, classifier in graded]
+    detectors = [detector for detector, _ in graded]
+    mean = result.probabilities[site.index]
     return SiteMembers(
         lines=tuple(
-            plot_line(severity, said[:, severity], result, site) for severity in range(len(SEVERITY_LABELS))
+            plot_line(severity, said[:, severity], detectors, mean[severity])
+            for severity in range(len(SEVERITY_LABELS))
         ),
         ranges="; ".join(f"{label} {percent(low)} to {percent(high)} %" for label, low, high in ends),
         apart=float(result.disagreement[site.index]),
@@ -58,10 +63,15 @@ def site_members(site: Site, result: Result) -> SiteMembers | None:
     )
 
 
-def plot_line(severity: int, said: np.ndarray, result: Result, site: Site) -> Line:
-    """Return one severity's line; ``said`` holds the members' probabilities of it."""
+def plot_line(severity: int, said: np.ndarray, names: list[str], mean: float) -> Line:
+    """Return one severity's line.
+
+    Args:
+        said: The members' probabilities of the severity.
+        names: The members' detectors.
+        mean: The ensemble's probability.
+    """
     y = STEP * (severity + 0.6)
-    names = [detector for detector, _ in result.members]
     # A line of no length with round ends is a dot: one short path holds all of a detector's.
     dots = tuple(
         (
@@ -74,5 +84,5 @@ def plot_line(severity: int, said: np.ndarray, result: Result, site: Site) -> Li
         )
         for number, detector in enumerate(dict.fromkeys(names))
     )
-    mean = LEFT + SPAN * result.probabilities[site.index, severity]
-    return Line(f"{y + 4:.0f}", f"M{LEFT} {y:.1f}h{SPAN}", dots, f"M{mean:.1f} {y - 7:.1f}v14")
+    tick = LEFT + SPAN * mean
+    return Line(f"{y + 4:.0f}", f"M{LEFT} {y:.1f}h{SPAN}", dots, f"M{tick:.1f} {y - 7:.1f}v14")

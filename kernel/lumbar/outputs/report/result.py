@@ -9,9 +9,11 @@ import numpy as np
 from lumbar.faults import Fault
 from lumbar.grading.ensemble import Detection
 from lumbar.grading.plausibility import Flag
-from lumbar.grading.study_record import StudyRecord
+from lumbar.grading.study_grading import PRIOR, ZERO_CROPS
+from lumbar.grading.study_record import SOME_PRIOR, StudyRecord, grade_rows
 
-STATUSES = ("prior", "zero crops", "warning", "fine")  # the worst first
+FALLBACKS = (PRIOR, SOME_PRIOR, ZERO_CROPS)
+STATUSES = (*FALLBACKS, "warning", "fine")  # the worst first
 
 
 @dataclass(frozen=True)
@@ -24,36 +26,42 @@ class Result:
     detections: dict[str, Detection]
     faults: tuple[Fault, ...]
     flags: tuple[Flag, ...]
-    missing: tuple[str, ...]
+    fallbacks: dict[str, str]
+    fallback: str | None
     seconds: dict[str, float]
     members_run: int  # members that graded the study
     planned: int  # members of the bundle: detectors x classifiers
 
     @property
     def status(self) -> str:
-        """``"prior"`` and ``"zero crops"`` are fallbacks; ``"warning"``: faults, flags, fewer members."""
-        if self.probabilities is None:
-            return "prior"
-        if self.missing:
-            return "zero crops"
+        """The record's fallback, or ``"warning"`` for faults, flags and fewer members, or ``"fine"``."""
+        if self.fallback:
+            return self.fallback
         return "warning" if self.faults or self.flags or self.members_run < self.planned else "fine"
 
     @property
     def disagreement(self) -> np.ndarray | None:
-        """By how much members differ at each site, (25,): the widest range of a severity's probability, 0..1."""
+        """By how much members differ at each site, (25,): the widest range of a severity's probability, 0..1.
+
+        0 at sites that fewer than two members graded.
+        """
         if len(self.members) < 2:
             return None
-        return np.ptp(np.stack(list(self.members.values())), axis=0).max(axis=-1)
+        members = np.stack(list(self.members.values()))
+        ungraded = np.isnan(members)
+        highest = np.where(ungraded, 0, members).max(axis=0)
+        lowest = np.where(ungraded, 1, members).min(axis=0)
+        return np.maximum(highest - lowest, 0).max(axis=-1)
 
     @property
     def badness(self) -> np.ndarray | None:
-        """(25,) 0..1: P(severe) + P(moderate) / 2, to shade and to sort by, no grade."""
-        return None if self.probabilities is None else self.probabilities @ [0, 0.5, 1]
+        """(25,) 0..1: P(severe) + P(moderate) / 2, to shade and to sort by, no grade; 0 at sites without grades."""
+        return None if self.probabilities is None else np.nan_to_num(self.probabilities) @ [0, 0.5, 1]
 
     def digest(self, bundle: str) -> str:
         """Return a hash of what was submitted and why: equal when a page of an earlier run still tells it."""
-        rows = None if self.probabilities is None else self.probabilities.tolist()
-        said = [self.study_id, rows, list(self.missing), [list(f) for f in self.faults], bundle]
+        rows = None if self.probabilities is None else grade_rows(self.probabilities)
+        said = [self.study_id, rows, self.fallbacks, [list(f) for f in self.faults], bundle]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
     def entry(self, page: str, bundle: str, slices: dict[str, int]) -> dict:
@@ -64,7 +72,7 @@ class Result:
             "study_id": self.study_id,
             "page": page,
             "status": self.status,
-            "missing": list(self.missing),
+            "missing": list(self.fallbacks) if self.probabilities is not None else [],
             "reasons": list(
                 dict.fromkeys([*(f.reason for f in self.faults), *(f.reason for f in self.flags)])
             ),
@@ -94,7 +102,8 @@ def read_result(record: StudyRecord, detections: dict[str, Detection], planned: 
         detections=detections,
         faults=record.faults,
         flags=record.flags,
-        missing=record.missing,
+        fallbacks=record.fallbacks,
+        fallback=record.fallback,
         seconds=record.seconds,
         members_run=record.members_run,
         planned=planned,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lumbar.grading.patient_points import Places
-from lumbar.outputs.report.display_text import GROUP_ORDER, millimetres
+from lumbar.outputs.report.display_text import GROUP_ORDER, is_ungraded, millimetres
 from lumbar.outputs.report.members import SiteMembers, site_members
 from lumbar.outputs.report.result import Result
 from lumbar.sites import DESCRIPTION_SITES, SITES, Site
@@ -26,7 +26,7 @@ class Crop:
 
 @dataclass(frozen=True)
 class SiteCard:
-    """One site's card; probabilities (3,) are None in a study that was not graded."""
+    """One site's card; probabilities (3,) are None at a site that was not graded."""
 
     site: Site
     probabilities: np.ndarray | None
@@ -44,9 +44,10 @@ def site_cards(
     """
 
     def card(site: Site) -> SiteCard:
-        rows = result.probabilities
+        row = None if result.probabilities is None else result.probabilities[site.index]
         crops = tuple(site_crop(site, name, seen, strips.get(name)) for name, seen in places.items())
-        return SiteCard(site, None if rows is None else rows[site.index], crops, site_members(site, result))
+        probabilities = None if row is None or is_ungraded(row) else row
+        return SiteCard(site, probabilities, crops, site_members(site, result))
 
     return [(group, [card(site) for site in SITES if site.group == group]) for group in GROUP_ORDER]
 

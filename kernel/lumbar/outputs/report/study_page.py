@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lumbar.grading.patient_points import Places
+from lumbar.grading.study_grading import PRIOR, ZERO_CROPS
+from lumbar.grading.study_record import SOME_PRIOR
 from lumbar.outputs.report import members
 from lumbar.outputs.report.display_text import count
 from lumbar.outputs.report.document import render
@@ -21,8 +23,9 @@ LIMIT = 2_000_000  # bytes of a page
 TAGS = 300  # bytes of the tags around a crop
 MOST_APART = 6  # sites in the list of disagreement
 STATUS_WORDS = {
-    "prior": "Fallback: the prior",
-    "zero crops": "Fallback: empty crops",
+    PRIOR: "Fallback: the prior",
+    SOME_PRIOR: "Fallback: the prior at some sites",
+    ZERO_CROPS: "Fallback: empty crops",
     "warning": "Warnings",
     "fine": "No warning",
 }

@@ -3,10 +3,15 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from lumbar.grading.study_grading import PRIOR, ZERO_CROPS
 from lumbar.outputs.report.result import Result
 
 FAULTS_SHOWN = 40  # run.json holds them all
 MESSAGE_SHOWN = 600  # characters
+GIVEN = {
+    PRIOR: "Its sites are not graded. The prior is submitted for them. It is the same for every study.",
+    ZERO_CROPS: "Its sites are graded from empty crops and from the other sites.",
+}
 FOLDED = 3  # more cases of a reason are folded away
 
 
@@ -27,10 +32,7 @@ def fallbacks(result: Result) -> list[tuple[str, str]]:
     """Return what was done instead of a full grading, as a heading and its sentence."""
     if result.probabilities is None:
         return [("Not graded.", "The prior is submitted instead. It is the same for every study.")]
-    said = [
-        (f"No {description}.", "Its sites are graded from empty crops and from the other sites.")
-        for description in result.missing
-    ]
+    said = [(f"No {description}.", GIVEN[given]) for description, given in result.fallbacks.items()]
     if result.members_run < result.planned:
         words = f"{result.members_run} of {result.planned} graded the study, because time ran short or some failed."
         said.append(("Fewer members.", words))
