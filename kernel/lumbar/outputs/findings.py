@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 
 FRAME = (
     "row and column count native pixels, 0 at the centre of the first one; patient_mm is x, y, z in mm of that "
-    "pixel in DICOM's patient frame (LPS: +x the patient's left), null where the file does not say"
+    "pixel in DICOM's patient frame (LPS: +x the patient's left), null where the file does not say; frame_number "
+    "counts from 1 in a file of several frames; voxel is i, j, k from 0 of a NIfTI or MetaImage file, null of DICOM"
 )
 NOTE = "Research use only: not a medical device."
 
@@ -76,6 +77,7 @@ def marked_point(volume: Volume, places: Places, number: int) -> dict:
         "sop_instance_uid": header.sop_instance_uid,
         "instance_number": header.instance_number,
         "frame_number": header.frame,
+        "voxel": header.voxel(*native),
         "row": native[0],
         "column": native[1],
         "patient_mm": None if patient is None else list(patient),

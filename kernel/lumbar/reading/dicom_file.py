@@ -57,6 +57,7 @@ class Slice:
         spacing: Between rows, between columns, in mm.
         frame: Number from 1 in a file of several frames, None in a file of one.
         turn: From the own picture to the usual directions.
+        slice_axis: Of a researchers' volume, the voxel axis that ``frame`` counts along; None of DICOM.
     """
 
     pixels: np.ndarray
@@ -69,6 +70,7 @@ class Slice:
     name: str
     frame: int | None = None
     turn: Turn = AS_STORED
+    slice_axis: int | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

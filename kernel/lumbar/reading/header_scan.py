@@ -10,6 +10,7 @@ from pathlib import Path
 from lumbar.faults import DicomError, Fault
 from lumbar.reading.dicom_file import HEAD_BYTES, POINTER, is_data_set
 from lumbar.reading.picture_header import PictureHeader, read_headers_of
+from lumbar.reading.volume_file import read_volume_headers, suffix_of
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def scan_files(roots: Iterable[Path], unpacked: Container[Path] = ()) -> Scan:
             scan.others[path.suffix.lower() or "(none)"] += 1
             continue
         try:
-            found = read_headers_of(path) if path.suffix.lower() not in PACKED else refuse_packed(path)
+            found = header_reader(path)(path)
         except DicomError as error:
             lost[path.parent, error.reason].append(Fault(str(path), error.reason, str(error)))
             continue
@@ -64,6 +65,13 @@ def scan_files(roots: Iterable[Path], unpacked: Container[Path] = ()) -> Scan:
         told = ", ".join(f"{number} {suffix}" for suffix, number in scan.others.most_common())
         logger.info("%d files are no DICOM, ignored: %s", scan.others.total(), told)
     return scan
+
+
+def header_reader(path: Path) -> Callable[[Path], list[PictureHeader]]:
+    """Return what reads a file's headers, by its suffix."""
+    if suffix_of(path):
+        return read_volume_headers
+    return refuse_packed if path.suffix.lower() in PACKED else read_headers_of
 
 
 def refuse_packed(path: Path) -> list[PictureHeader]:
@@ -94,7 +102,8 @@ def may_be_dicom(path: Path) -> bool:
     except OSError:
         return True
     suffix = path.suffix.lower()
-    return is_data_set(head) or suffix in (*IMAGE_SUFFIXES, *PACKED) or POINTER.search(head) is not None
+    named = suffix in (*IMAGE_SUFFIXES, *PACKED) or suffix_of(path) != ""
+    return is_data_set(head) or named or POINTER.search(head) is not None
 
 
 def files_below(root: Path) -> list[Path]:

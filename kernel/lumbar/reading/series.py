@@ -16,6 +16,7 @@ from lumbar.reading.library_warnings import gathered_warnings
 from lumbar.reading.orientation import AS_STORED, usual_turn
 from lumbar.reading.pixel_header import MAX_FRAMES
 from lumbar.reading.tags import MAX_TILT, Notes, plane_of, tilt
+from lumbar.reading.volume_file import read_volume_file, suffix_of
 
 __all__ = ["DicomError", "Series", "Slice", "read_file", "read_series"]
 
@@ -59,7 +60,7 @@ def read_series(
     with gathered_warnings(folder):
         for path, frames in (dict.fromkeys(_files(folder)) if files is None else files).items():
             try:
-                found, file_notes = read_file(path, frames)
+                found, file_notes = (read_volume_file if suffix_of(path) else read_file)(path, frames)
             except DicomError as error:
                 faults.append(Fault(str(path), error.reason, str(error)))
                 continue

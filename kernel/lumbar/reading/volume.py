@@ -20,6 +20,7 @@ class SliceHeader:
         shape: Own (rows, columns).
         frame: Number from 1 in a file of several frames, None in a file of one.
         turn: From the own picture to the one in the grids.
+        slice_axis: Of a researchers' volume, the voxel axis that ``frame`` counts along; None of DICOM.
     """
 
     series_id: str
@@ -31,6 +32,7 @@ class SliceHeader:
     shape: tuple[int, int]
     frame: int | None = None
     turn: Turn = AS_STORED
+    slice_axis: int | None = None
 
     @property
     def usual_shape(self) -> tuple[int, int]:
@@ -48,6 +50,14 @@ class SliceHeader:
         if self.orientation is None:
             return None
         return tuple(turned_directions(np.reshape(self.orientation, (2, 3)), self.turn).ravel().tolist())
+
+    def voxel(self, row: float, column: float) -> list[float] | None:
+        """Return the voxel (i, j, k) of an own row and column of a researchers' volume; None of DICOM."""
+        if self.slice_axis is None or self.frame is None:
+            return None
+        index = [row, column]
+        index.insert(self.slice_axis, self.frame - 1.0)
+        return index
 
     def usual_share(self, row: float, column: float) -> tuple[float, float]:
         """Return shares 0..1 of the own picture's height and width as those of the turned one's."""
@@ -204,9 +214,8 @@ def build_volume(series: list[Series], description: str) -> Volume:
 def slice_header(series_id: str, one: Slice) -> SliceHeader:
     """Keep what says where a slice's pixels are, without the pixels."""
     where = (one.position, one.orientation, one.spacing)
-    return SliceHeader(
-        series_id, one.instance_number, one.sop_instance_uid, *where, one.shape, one.frame, one.turn
-    )
+    what = (one.shape, one.frame, one.turn, one.slice_axis)
+    return SliceHeader(series_id, one.instance_number, one.sop_instance_uid, *where, *what)
 
 
 def patient_order(series: list[list[Slice]], description: str) -> tuple[str, np.ndarray]:
