@@ -12,9 +12,9 @@ Without any data, on a laptop:
   python kernel/train.py recipe small --data runs/phantoms --out runs/small
 
 An interrupted training goes on after its last finished epoch when the same command is given again; finished members
-are skipped. No command prints secrets, and none reaches a network unless --imagenet hub asks for it.
+are skipped. No command prints secrets. Only --imagenet hub reaches a network.
 
-Exit status: 0 done; 2 input that can't be used, with one line that says why; 130 after Ctrl-C.
+Exit status: 0 done, 2 input that can't be used, with one line that gives the reason, 130 after Ctrl-C.
 """
 
 import argparse
@@ -30,7 +30,7 @@ EXIT_INTERRUPTED = 130  # 128 and the number of SIGINT
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; the module's text says what the commands do."""
+    """Parse the command line; the module's text describes the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=RAW)
     add_shared_flags(parser)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -131,7 +131,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="of the members, in BUNDLE (default: %(default)s)",
     )
-    add("--trained-on", required=True, help="the studies that the weights have seen, for the manifest")
+    add("--trained-on", required=True, help="the studies that the weights were trained on, for the manifest")
 
 
 def main(arguments: list[str] | None = None) -> int:

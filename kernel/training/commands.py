@@ -103,7 +103,7 @@ def chosen_members(
     if options.command == "detector":
         return named(networks, options.network, "--network") if options.network else networks, ()
     if options.command == "classifier":
-        # Networks whose points are the labels need not be trained for it.
+        # A network that takes its points from the labels need not be trained for it.
         networks = tuple(network for network in networks if network.stage2_points != "labels")
         return networks, named(recipe.classifiers, options.classifier, "--classifier")
     return networks, recipe.classifiers
@@ -127,7 +127,7 @@ def check_flags(recipe: Recipe, networks: tuple[NetworkRecipe, ...], options: ar
 
 
 def training_device(options: argparse.Namespace) -> Device:
-    """Return the device that the flags ask for, and prepare the process for it."""
+    """Return the device of the flags, and prepare the process for it."""
     if options.threads:
         torch.set_num_threads(options.threads)
     device = choose_device(options.device, options.precision)

@@ -14,7 +14,7 @@ NOT_CURVES = {"epoch", "seconds", "train_seconds"}
 
 
 def draw_curves(file: Path, history: list[dict], title: str) -> None:
-    """Draw one small panel a figure, epochs from left to right."""
+    """Draw one small panel per figure, epochs from left to right."""
     names = [n for n in dict.fromkeys(name for row in history for name in row) if n not in NOT_CURVES]
     columns = min(4, len(names))
     rows = -(-len(names) // columns)
@@ -34,7 +34,11 @@ def draw_points(
 ) -> None:
     """Draw slices with labels (green circles) and predictions (red crosses).
 
-    samples: (caption, pixels (256, 256), labels (n, 2), predictions (n, 2)), row, column; NaN is not drawn.
+    Args:
+        file: The picture.
+        samples: Caption, pixels (256, 256), labels (n, 2) and predictions (n, 2) of each; row and column, NaN is not
+            drawn.
+        title: Above all of them.
     """
     columns = min(4, max(1, len(samples)))
     rows = max(1, -(-len(samples) // columns))

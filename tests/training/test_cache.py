@@ -50,7 +50,7 @@ def test_two_runs_on_one_cache_do_not_trip_over_each_other(data, tmp_path, monke
 
     monkeypatch.setattr(cache, "read_study", overtaken)
     check_whole(build(data, tmp_path), data)
-    assert started == ["100", "100", "101"]  # the slower run saw that the second was done
+    assert started == ["100", "100", "101"]  # the slower run found the second finished
 
 
 def test_a_run_that_dies_leaves_no_half_study(data, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The short ways that a training takes give what the long ways give."""
+"""The shortcuts of a training give the results of the long way."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Labels find their slice and pixel whatever the order of files; what is wrong with them is named and counted."""
+"""Labels find their slice and pixel whatever the order of files; faults are named and counted."""
 
 from dataclasses import replace
 

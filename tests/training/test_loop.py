@@ -1,4 +1,4 @@
-"""Training learns what can be learnt, nothing from shuffled labels, and survives being killed."""
+"""Training overfits a small set, learns nothing from shuffled labels, and survives being killed."""
 
 from dataclasses import replace
 
@@ -83,7 +83,7 @@ def lowest_losses(batch: DetectorBatch, xy_target: str) -> dict[str, torch.Tenso
 
 
 def crops_and_labels(studies: int, seed: int, informative: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return crops (n, 25, 5, 32, 32) whose brightness tells the grade, or nothing, and labels (n, 25)."""
+    """Return crops (n, 25, 5, 32, 32), their brightness the grade if informative, and labels (n, 25)."""
     random = np.random.default_rng(seed)
     labels = random.choice(3, p=[0.6, 0.25, 0.15], size=(studies, 25))
     crops = 0.1 * random.random((studies, 25, 5, 32, 32))
@@ -119,7 +119,7 @@ def test_a_classifier_overfits(sequence):
 
 
 def test_labels_without_pictures_give_the_prior():
-    """Each study is seen once: what is seen again would be learnt by heart, also without sense."""
+    """Each study comes once: a repeated one would be learnt by heart, whatever its label."""
     steps = 30
     seen = 4 * steps
     crops, labels = crops_and_labels(seen + 16, 1, informative=False)

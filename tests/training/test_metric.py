@@ -1,4 +1,4 @@
-"""The metric agrees with scikit-learn's weighted log loss and says so when a term can't be computed."""
+"""The metric agrees with scikit-learn's weighted log loss, and is NaN where a term can't be computed."""
 
 import numpy as np
 import pytest

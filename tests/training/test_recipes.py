@@ -1,4 +1,4 @@
-"""A recipe's file is the recipe: what TOML says is what is trained, and every mistake is named before any data."""
+"""A recipe's file reads as the recipe that is trained, and every mistake in it is named before any data are read."""
 
 from dataclasses import replace
 

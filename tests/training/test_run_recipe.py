@@ -1,4 +1,4 @@
-"""A whole tiny recipe: trains, skips what is done, goes on after a kill, exports what inference runs."""
+"""A whole tiny recipe: it trains, skips finished members, goes on after a kill, exports a bundle that runs."""
 
 import json
 import shutil
@@ -72,7 +72,7 @@ def test_another_recipe_in_the_same_folder_is_refused(finished):
 
 
 def test_a_run_of_another_format_is_refused_by_name(finished, tmp_path):
-    """What the version before wrote has no format, and other names for a recipe's fields."""
+    """The version before wrote no format, and other names for a recipe's fields."""
     recipe, setup, _, about = finished
     old = {name: value for name, value in about.items() if name != "format"}
     (tmp_path / RUN_FILE).write_text(json.dumps(old))
@@ -154,7 +154,7 @@ def test_an_unfinished_run_is_not_exported(finished, tmp_path):
 
 @pytest.fixture
 def command(finished, tmp_path_factory, capsys):
-    """Give a training command for the finished run's data; return its status, run.json and what it printed."""
+    """Give a training command for the finished run's data; return its status, run.json and its output."""
     recipe, setup, run, _ = finished
 
     file = write_recipe(recipe, tmp_path_factory.mktemp("recipe"))
@@ -183,7 +183,7 @@ def test_the_classifier_command_trains_one_behind_its_detector(finished, command
     status, again, said = command("classifier", tmp_path / "run", "--classifier", second)
     assert status == 0 and f"{second}/fold0" in said
     assert [path.name for path in (tmp_path / "run/classifiers").iterdir()] == [second]
-    for name in (first, second):  # the same seed and data: what was trained anew is what was trained before
+    for name in (first, second):  # the same seed and data give the same figures
         assert again["figures"][f"{name}/fold0"]["figures"] == about["figures"][f"{name}/fold0"]["figures"]
     assert command("classifier", tmp_path / "run", "--classifier", first)[0] == 0
     one_by_one, together = (pd.read_csv(folder / "members.csv") for folder in (tmp_path / "run", run))

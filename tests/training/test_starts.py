@@ -1,4 +1,4 @@
-"""What a training starts from: ImageNet weights that are found, missing or converted, and external images."""
+"""The starts of a training: ImageNet weights that are found, missing or converted, and external images."""
 
 import logging
 import zipfile
@@ -38,7 +38,7 @@ CLASSIFIER = ClassifierConfig("test_convnext", "level", "shift", (0.2, 0.2, 0.2)
 
 @pytest.fixture
 def said(caplog):
-    """What our own log says, by level and text; timm has one too."""
+    """The messages of our own log by level and text; timm logs too."""
     caplog.set_level(logging.INFO)
     return lambda: [(r.levelname, r.getMessage()) for r in caplog.records if r.name.startswith("training.")]
 

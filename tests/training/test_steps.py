@@ -1,4 +1,4 @@
-"""What a detector's step learns from: the slices that are asked for, the pointer's share, another network's weights."""
+"""A detector's step learns from the recipe's slices and pointer share, and from another network's weights."""
 
 from dataclasses import replace
 

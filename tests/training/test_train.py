@@ -1,4 +1,4 @@
-"""train.py: every command line it takes, what the small commands do, and one line on what can't be used."""
+"""train.py: its command lines, its small commands, and one line for input that can't be used."""
 
 import os
 import signal

@@ -47,7 +47,7 @@ class Cache:
 
 
 def build_cache(competition: Dataset, folder: Path, workers: int) -> Cache:
-    """Decode what is not decoded yet and return the cache.
+    """Decode the studies that the cache lacks, and return it.
 
     A study is written to a side folder and moved into place. A killed run leaves no half study, and several runs may
     fill one cache.
@@ -83,7 +83,7 @@ def build_cache(competition: Dataset, folder: Path, workers: int) -> Cache:
 
 
 def cache_study(ref: StudyRef, folder: Path) -> None:
-    """Decode one study and write its grids, unless another run was faster; what can't be read is recorded."""
+    """Decode one study and write its grids, unless another run was faster; unreadable files are recorded."""
     target = folder / ref.study_id
     if is_cached(target):
         return
@@ -119,7 +119,7 @@ def is_cached(folder: Path) -> bool:
 
 
 def write_volumes(folder: Path, study: Study) -> None:
-    """Write a study's grids, and what else is known of it, into its folder."""
+    """Write a study's grids, slice headers and faults into its folder."""
     record: dict = {"volumes": {}, "faults": [[str(part) for part in fault] for fault in study.faults]}
     for description, volume in study.volumes.items():
         for grid, size in ((volume.grid256, DETECTOR_GRID), (volume.grid512, CROP_GRID)):
@@ -148,7 +148,7 @@ def cached_volumes(folder: Path) -> dict[str, Volume]:
         if description in record["volumes"]:
             entry = record["volumes"][description]
             stem = DESCRIPTION_KEYS[description]
-            # "c": what somebody writes stays in memory; of arrays that can't be written torch warns.
+            # "c" keeps changes in memory. torch warns of arrays that can't be written.
             volumes[description] = Volume(
                 description=description,
                 grid256=np.load(folder / f"{stem}_{DETECTOR_GRID}.npy", mmap_mode="c"),
@@ -168,7 +168,7 @@ def study_faults(folder: Path) -> list[LabelFault]:
 
 
 def file_faults(study_id: str, faults: Iterable[Sequence]) -> list[LabelFault]:
-    """Return the files that could not be read, of (file, reason, message); an oddity costs no slice, so no label."""
+    """Return the unreadable files among (file, reason, message); an oddity loses no slice, so no label."""
     return [
         LabelFault(reason, f"study {study_id}: {file}", message)
         for file, reason, message in faults

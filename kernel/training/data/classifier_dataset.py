@@ -19,7 +19,7 @@ from training.recipes.schema import CropAugmentation
 
 @dataclass(frozen=True)
 class SitePoints:
-    """One detector's points of a study's description: the points and the length its volume is squeezed to."""
+    """One detector's points of a study's description, and the length that its volume is squeezed to, slices."""
 
     points: Points
     max_length: int
@@ -29,8 +29,11 @@ class SitePoints:
 class ClassifierBatch:
     """B studies, mixed with a permutation of themselves.
 
-    crops: (B, 25, 5, 128, 128) float32 0..1. labels, labels_b: (B, 25) int64, -1 missing.
-    share: lambda, the part of the first of the two.
+    Attributes:
+        crops: (B, 25, 5, 128, 128) float32 0..1.
+        labels: (B, 25) int64, the severities of the first of the two mixed studies, -1 where missing.
+        labels_b: The same of the second.
+        share: lambda, the part of the first, 0..1.
     """
 
     crops: Tensor
@@ -42,8 +45,16 @@ class ClassifierBatch:
 class ClassifierDataset(Dataset):
     """Studies with their points; item i of epoch e is the same in every run.
 
-    points: by study id, by description. labels: (n, 25) int8; a site whose description is missing counts
-    as unlabelled, as it has nothing to be read from.
+    A site counts as unlabelled where the study lacks its description.
+
+    Args:
+        cache: The decoded studies.
+        study_ids: The n studies, in the order of their items.
+        labels: (n, 25) int8 severities, -1 where missing.
+        points: Points by study id and description.
+        border: The classifier's border rule.
+        augmentation: Random changes of the crops, None for none.
+        seed: Seed of the changes.
     """
 
     def __init__(
@@ -73,7 +84,7 @@ class ClassifierDataset(Dataset):
         return crops, labels, index
 
     def windows(self, index: int, random: np.random.Generator) -> np.ndarray:
-        """Return the windows (25, 5, 64, 64) of a study at its points, jittered if that is asked for."""
+        """Return the windows (25, 5, 64, 64) of a study at its points, jittered where the augmentation has a jitter."""
         study = self.study_ids[index]
         volumes, detection = self.cache.volumes(study), Detection({}, {})
         for description, site in self.points.get(study, {}).items():
@@ -87,7 +98,7 @@ class ClassifierDataset(Dataset):
 
 
 class Mixer:
-    """Collates studies to a batch and mixes them; its draw belongs to the batch's first study and epoch."""
+    """Collates studies to a batch and mixes them by a draw of the batch's first study and epoch."""
 
     def __init__(self, dataset: ClassifierDataset):
         self.dataset = dataset

@@ -1,7 +1,7 @@
-"""Random changes of a study's crops (25, 5, 128, 128), with what they do to sides and labels.
+"""Random changes of a study's crops (25, 5, 128, 128), and of sides and labels with them.
 
-Geometry and brightness are the same for the whole stack of one description; sites whose description is
-missing, and black slices, stay zero. Source: solution, training stage 2.
+Geometry and brightness are the same for the whole stack of one description. Black slices stay zero, and so do the
+sites of a missing description. Source: solution, training stage 2.
 """
 
 import cv2
@@ -86,8 +86,13 @@ def mix_studies(
 ) -> tuple[Tensor, np.ndarray, float]:
     """Mix a batch with a permutation of itself: return crops, the permutation and lambda.
 
-    crops: (B, 25, 5, H, W). CutMix pastes one rectangle, the same for the whole stacks; lambda is
-    recomputed from its clipped area. The loss is lambda * loss(a) + (1 - lambda) * loss(b).
+    CutMix pastes one rectangle, the same for the whole stacks, and lambda is recomputed from its clipped area. The loss
+    is lambda * loss(a) + (1 - lambda) * loss(b).
+
+    Args:
+        crops: (B, 25, 5, H, W).
+        random: Generator of the batch.
+        options: The chances of CutMix and mixup.
     """
     order = random.permutation(len(crops))
     if random.random() < options.cutmix:

@@ -1,4 +1,4 @@
-"""Cached volumes and their targets -> what one training step of stage 1 reads."""
+"""Cached volumes and their targets -> the batches of stage 1's training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +22,11 @@ from training.recipes.schema import DetectorAugmentation
 class DetectorBatch:
     """B volumes, C classes, D slices.
 
-    grid: (B, D, 256, 256) float32 0..1, zero slices at the end. planes: (B, C, 256, 256), each class's
-    gaussian. amplitude: (B, C, D). labelled: (B, C) bool.
+    Attributes:
+        grid: (B, D, 256, 256) float32 0..1, zero slices at the end.
+        planes: (B, C, 256, 256) float32, each class's gaussian.
+        amplitude: (B, C, D) float32, the factor of the gaussian on each slice.
+        labelled: (B, C) bool.
     """
 
     grid: Tensor
@@ -72,9 +75,9 @@ class DetectorDataset(Dataset):
 
 
 class PretrainingDataset(Dataset):
-    """Single external images as volumes of one slice; the slice is its own neighbour on both sides.
+    """Single external images as volumes of one slice, which is its own neighbour on both sides.
 
-    classes: 5 or 10; a level's point serves both sides. Source: data, section 4.
+    With 10 classes a level's point serves both sides. Source: data, section 4.
     """
 
     def __init__(
@@ -124,11 +127,14 @@ def join_volumes(items: list[DetectorBatch]) -> DetectorBatch:
 
 
 def sample_slices(candidate: Tensor, marked: Tensor, count: int | None) -> tuple[Tensor, Tensor]:
-    """Choose slices for the segmenter; return their flat indices (N,) into (B, D) and how many each stands for.
+    """Choose slices for the segmenter: flat indices (N,) into (B, D), and the number of slices each stands for.
 
-    candidate: (B, D) bool, slices that count at all. marked: (B, D) bool, those that carry a label.
-    count: slices a volume; None takes all. Half of them (rounded up) come from the marked ones, so every
-    step sees labels; the weights keep the mean over slices what it was.
+    Half of them, rounded up, are marked ones, so every step has labels. The weights keep the mean over slices unbiased.
+
+    Args:
+        candidate: (B, D) bool, slices that count at all.
+        marked: (B, D) bool, slices that carry a label.
+        count: Slices per volume; None takes all.
     """
     index, weight = [], []
     length = candidate.shape[1]

@@ -22,7 +22,14 @@ SIDES = {"L": "left", "R": "right"}
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """One mid-sagittal image. pixels: (256, 256) uint8; points: (5, 2) row, column on that grid, NaN = none."""
+    """One mid-sagittal image.
+
+    Attributes:
+        name: File name.
+        source: Data set that it is from.
+        pixels: (256, 256) uint8.
+        points: (5, 2) row and column on that grid, one per level, NaN where unlabelled.
+    """
 
     name: str
     source: str
@@ -56,17 +63,19 @@ def improved_group(condition: object, side: object) -> str:
 
 
 def replace_coordinates(official: pd.DataFrame, improved: pd.DataFrame) -> pd.DataFrame:
-    """Return the official table with the rows of every (study, site) that was corrected exchanged."""
+    """Return the official table with the corrected rows in place of the official ones of the same study and site."""
     keys = set(zip(improved["study_id"], improved["site"], strict=True))
     kept = [key not in keys for key in zip(official["study_id"], official["site"], strict=True)]
     return pd.concat([official[kept], improved], ignore_index=True)
 
 
 def read_pretraining_images(folder: Path) -> tuple[list[LabelledImage], list[LabelFault]]:
-    """Read the images of ``coords_pretrain.csv`` as stage 1 sees a slice, with their five points.
+    """Read the images of ``coords_pretrain.csv`` as slices of stage 1's input, with their five points.
 
-    folder: holds the CSV and ``data/processed_{source}_jpgs/``. An image that is missing or can't be
-    read, an unknown level and a point outside are returned as faults.
+    An image that is missing or can't be read, an unknown level and a point outside are returned as faults.
+
+    Args:
+        folder: Folder of the CSV and of ``data/processed_{source}_jpgs/``.
     """
     columns = ("filename", "source", "level", "relative_x", "relative_y")
     table = read_table(folder / PRETRAIN_FILE, columns)

@@ -34,7 +34,12 @@ LABELLED_POINT_COLUMNS = (
 
 @dataclass(frozen=True)
 class Grades:
-    """study_ids: (n,) in the table's order. labels: (n, 25) int8, 0..2 severity, -1 missing."""
+    """The grades of a table.
+
+    Attributes:
+        study_ids: The n studies, in the table's order.
+        labels: (n, 25) int8 severities 0..2, -1 where missing.
+    """
 
     study_ids: tuple[str, ...]
     labels: np.ndarray
@@ -48,7 +53,13 @@ class Grades:
 
 @dataclass(frozen=True)
 class LabelFault:
-    """One label that can't be used. reason: a short stable slug; where: study, series, slice, site."""
+    """One label that can't be used.
+
+    Attributes:
+        reason: A short stable slug.
+        where: Study, series, slice and site, or file.
+        message: The value found and the value expected.
+    """
 
     reason: str
     where: str

@@ -1,4 +1,4 @@
-"""Where the slices of every study lie, without their pixels: what comparing points with labels needs."""
+"""The slice headers of every study, without pixels: enough to compare points with labels."""
 
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,7 @@
-"""Labelled coordinates -> what stage 1 is trained towards, in the frame of the joined volume.
+"""Labelled coordinates -> the targets of stage 1, in the frame of the joined volume.
 
-A class's label over the volume is one 2-D gaussian times an amplitude for each slice (1, 1/2, 1/4 over
-+-2 slices of its own series, in patient order); that is how it is kept, and how a squeeze acts on it.
+A class's label over the volume is one 2-D gaussian times an amplitude per slice: 1, 1/2, 1/4 over +-2 slices of its own
+series, in patient order. Gaussian and amplitudes are kept apart, and a squeeze acts on the amplitudes alone.
 """
 
 import math
@@ -25,9 +25,10 @@ FADED = 0.05  # of an amplitude: less is none
 class Target:
     """The labels of one volume of S slices, C classes.
 
-    points: (C, 3) float64 slice, row, column on the 256 grid, NaN where unlabelled; the slice is in the
-    joined volume's order and fractional after a squeeze. amplitude: (C, S) float32, the label's peak on
-    every slice.
+    Attributes:
+        points: (C, 3) float64 slice, row, column on the detector grid, NaN where unlabelled. The slice is in the joined
+            volume's order, and fractional after a squeeze.
+        amplitude: (C, S) float32, the label's peak on every slice, 0..1.
     """
 
     points: np.ndarray
@@ -39,8 +40,15 @@ def place_targets(
 ) -> tuple[dict[tuple[str, str], Target], list[LabelFault]]:
     """Find every coordinate's slice and pixel in the volumes.
 
-    coordinates: table of ``labels.LABELLED_POINT_COLUMNS``. Returns targets by (study_id, description), one
-    for every volume with a label, and the faults: no_study, no_series, other_description, no_slice, outside.
+    Args:
+        coordinates: Table of ``labels.LABELLED_POINT_COLUMNS``.
+        studies: The volumes.
+        decay: Factor by which a label fades from one slice to the next.
+        reach: Slices on either side of the labelled one that carry a label.
+
+    Returns:
+        Targets by (study_id, description), one per volume with a label, and the faults: no_study, no_series,
+        other_description, no_slice, outside.
     """
     by_study = dict(list(coordinates.groupby("study_id", sort=False)))
     targets = {}
@@ -120,10 +128,15 @@ def squeezed_target(target: Target, length: int) -> Target:
 def faded_by_distance(target: Target, volume: Volume, half_mm: float) -> Target:
     """Return the target with an amplitude that fades with a slice's distance from the point, whatever its series.
 
-    half_mm: mm off the slice's plane at which it is 1/2; below ``FADED``, or where the slice does not show the place,
-    it is 0. Of several series that show a place one is labelled, the nearest by a millimetre or less: which one is a
-    single bit a point, and all but a coin's at first, but every slice can teach how far it is. A class whose slice
-    does not say where it lies stays as it is, as does the amplitude on another such slice.
+    Of several series that show a place only one is labelled, often nearer by less than a millimetre. The choice of the
+    series is one bit per point, but the distance of every slice can be learnt. Amplitudes below ``FADED``, and those on
+    slices that do not show the place, are 0. An amplitude stays as it is where the slice, or the point's own slice, has
+    no geometry.
+
+    Args:
+        target: The target of one volume.
+        volume: That volume.
+        half_mm: Distance from the slice's plane at which the amplitude is 1/2, mm.
     """
     amplitude = target.amplitude.copy()
     for c, (slice_, row, column) in enumerate(target.points):

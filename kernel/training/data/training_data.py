@@ -104,9 +104,10 @@ class TrainingData:
 
 
 def read_training_data(paths: DataPaths, out: Path) -> TrainingData:
-    """Decode, read and check everything before the first epoch; faults are logged and go to ``faults.csv``.
+    """Decode, read and check everything before the first epoch; faults are logged and go to ``OUT/faults.csv``.
 
-    Raises LabelError for a table that can't be used, and for any fault where ``strict``.
+    Raises:
+        LabelError: A table can't be used, or there is a fault and ``paths.strict`` is set.
     """
     dataset = find_dataset(paths.data, "train")
     grades = read_grades(paths.data / GRADES_FILE)

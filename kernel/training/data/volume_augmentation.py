@@ -1,8 +1,7 @@
-"""Random changes of what a network sees in training, with what they do to points and sides.
+"""Random changes of a network's input in training, and of the labels with it.
 
-Random numbers come from a generator that belongs to the sample and the epoch, never from global state,
-so a resumed run sees what an unbroken one would have seen. Affine maps are 2 x 3, (x, y) order as
-OpenCV has it, from the old place to the new.
+Random numbers come from a generator of the sample and the epoch, never from global state, so a resumed run draws the
+numbers of an unbroken one. Affine maps are 2 x 3, in OpenCV's (x, y) order, from the old place to the new.
 """
 
 import cv2
@@ -12,7 +11,7 @@ from training.recipes.schema import Affine, Brightness, DetectorAugmentation
 
 
 def random_affine(random: np.random.Generator, ranges: Affine, size: int) -> np.ndarray | None:
-    """Draw a map (2, 3) about the centre of a size x size image, or None where chance says no change."""
+    """Draw a map (2, 3) about the centre of a size x size image, or None where the chance is missed."""
     if random.random() >= ranges.p:
         return None
     degrees = random.uniform(-ranges.rotate, ranges.rotate)
@@ -34,7 +33,7 @@ def warp(images: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def random_brightness(random: np.random.Generator, ranges: Brightness) -> tuple[float, float]:
-    """Draw (gain, offset) of ``clip(gain * x + offset, 0, 1)``; (1, 0) where chance says no change."""
+    """Draw (gain, offset) of ``clip(gain * x + offset, 0, 1)``; (1, 0) where the chance is missed."""
     if random.random() >= ranges.p:
         return 1.0, 0.0
     offset = random.uniform(-ranges.brightness, ranges.brightness)
@@ -44,10 +43,15 @@ def random_brightness(random: np.random.Generator, ranges: Brightness) -> tuple[
 def augment_volume(
     grid: np.ndarray, planes: np.ndarray, random: np.random.Generator, options: DetectorAugmentation
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Change a volume and its labels together: left stays left, for nothing is mirrored.
+    """Change a volume and its labels together; nothing is mirrored, so left stays left.
 
-    grid: (S, 256, 256) float32 0..1. planes: (C, 256, 256) the classes' gaussians. Slices that are all
-    zero stay so. Source: solution, training stage 1.
+    Slices that are all zero stay so. Source: solution, training stage 1.
+
+    Args:
+        grid: (S, 256, 256) float32 0..1.
+        planes: (C, 256, 256) float32, the classes' gaussians.
+        random: Generator of the sample and the epoch.
+        options: The ranges and chances.
     """
     matrix = random_affine(random, options.affine, grid.shape[-1])
     gain, offset = random_brightness(random, options.brightness)

@@ -1,4 +1,4 @@
-"""What predictions are worth against labels: score, AUC and calibration, per site."""
+"""Predictions against labels: score, AUC and calibration, and the loss of each site."""
 
 from pathlib import Path
 
@@ -41,7 +41,10 @@ def read_submitted_grades(file: Path, grades: Grades) -> tuple[tuple[str, ...], 
 def grading_figures(labels: np.ndarray, probabilities: np.ndarray, all_labels: np.ndarray) -> dict:
     """Return the score, its terms, the same of the prior, AUC, calibration, and each site's figures.
 
-    labels: (n, 25) of the predicted studies. all_labels: (m, 25), all labels at hand, to fit the prior.
+    Args:
+        labels: (n, 25) of the predicted studies.
+        probabilities: (n, 25, 3) of them.
+        all_labels: (m, 25), all labels there are, to fit the prior.
     """
     prior = np.broadcast_to(best_constant(all_labels), probabilities.shape)
     return {

@@ -27,8 +27,8 @@ def read_members(
     for it. Those sites are NaN.
 
     Args:
-        file: members.csv of ``infer.py --dump`` or of a training run, where a classifier's folds grade different
-            studies and are one member.
+        file: members.csv of ``infer.py --dump`` or of a training run. A run's folds grade different studies, and are
+            one member.
         grades: Labels by study.
         studies: Studies wanted, None for all that have grades.
 
@@ -53,7 +53,7 @@ def read_members(
         if wrong.any():
             raise LabelError(
                 f"{file}: member {key}: got no row for {values.index[wrong.ravel()][0]}, "
-                "expected every member to grade every study; grade what is missing, or judge a --submission of fewer"
+                "expected every member to grade every study. Grade the missing ones, or judge a --submission of fewer"
             )
         members[key] = probabilities
     return studies, members
@@ -85,7 +85,7 @@ def graded_by_all(
 
 
 def member_table(file: Path) -> pd.DataFrame:
-    """Read members.csv, the folds of a classifier as one; LabelError for a row twice or without probabilities."""
+    """Read members.csv, a classifier's folds as one; LabelError for a repeated row or one without probabilities."""
     table = read_table(file, MEMBER_COLUMNS)
     table["classifier"] = table["classifier"].str.replace(FOLD, "", regex=True)
     twice = table.duplicated(KEYS)
@@ -118,10 +118,15 @@ def member_figures(labels: np.ndarray, members: dict[tuple[str, str], np.ndarray
 def fit_weights(labels: np.ndarray, members: dict[tuple[str, str], np.ndarray], seed: int = 0) -> dict:
     """Fit the classifiers' weights, as a bundle has them, to the lowest score; detectors count alike.
 
-    Returns the weights (sum 1), the score with equal ones, the fitted score on the same studies
-    (optimistic), and that of weights fitted on one half of the studies and judged on the other, both
-    ways: only if that one beats the equal weights are fitted ones worth having. Terms without labels are
-    left out of the mean. Raises LabelError for a single classifier.
+    Terms without labels are left out of the mean.
+
+    Returns:
+        "weights", sum 1, and three scores. "equal" is that of equal weights. "fitted" is judged on the studies of the
+        fit, so it is optimistic. "cross_fitted" is fitted on one half of the studies and judged on the other, both
+        ways: fitted weights are worth having only if it beats "equal".
+
+    Raises:
+        LabelError: There is a single classifier.
     """
     names = sorted({classifier for _, classifier in members})
     if len(names) < 2:

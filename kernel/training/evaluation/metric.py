@@ -1,4 +1,4 @@
-"""The competition's score, the best constant, and what stands beside them: AUC and calibration.
+"""The competition's score, the best constant, AUC and calibration.
 
 Arrays: labels (n, 25) int8, 0..2 a severity, -1 missing; probabilities (n, 25, 3). Sites are in the
 order of ``lumbar.sites.SITES``. Everything is float64.
@@ -16,11 +16,19 @@ EPSILON = np.finfo(np.float64).eps  # scikit-learn's clipping, which the officia
 def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """Return the official score and its four terms; lower is better.
 
-    labels: (n, 25), -1 missing. probabilities: (n, 25, 3), rows sum to 1. Returns spinal, foraminal,
-    subarticular, any_severe and score, their mean. A term without any labelled row is NaN, and so is then
-    the score: three terms' mean is not comparable with anything. Missing labels are left out; the
-    any-severe term looks at the labelled spinal rows only, as the official metric does.
-    Source: solution, the metric. Raises ValueError for wrong shapes, labels or probabilities.
+    Missing labels are left out. The any-severe term counts the labelled spinal rows only, as the official metric does.
+    Source: solution, the metric.
+
+    Args:
+        labels: (n, 25), -1 where missing.
+        probabilities: (n, 25, 3), rows sum to 1.
+
+    Returns:
+        spinal, foraminal, subarticular, any_severe, and score, their mean. A term without a labelled row is NaN, and so
+        is the score: the mean of three terms is comparable with nothing.
+
+    Raises:
+        ValueError: Shapes, labels or probabilities are wrong.
     """
     labels, probabilities = checked(labels, probabilities)
     terms = {

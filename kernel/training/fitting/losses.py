@@ -12,8 +12,11 @@ from lumbar.sites import CONDITION_SITES, LEVELS, SEVERITY_WEIGHTS
 def slice_target(planes: Tensor, amplitude: Tensor, xy_target: str) -> Tensor:
     """Return the label (N, C, H, W) of N slices: each class's gaussian times its amplitude there.
 
-    planes: (N, C, H, W). amplitude: (N, C). xy_target: ``"own"``, or ``"union_of_levels"``, where every
-    class gets the sum of its side's five levels, clipped to 1.
+    Args:
+        planes: (N, C, H, W).
+        amplitude: (N, C).
+        xy_target: ``"own"``, or ``"union_of_levels"``, where every class gets the sum of its side's five levels,
+            clipped to 1.
     """
     target = planes * amplitude[..., None, None]
     if xy_target == "own":
@@ -25,8 +28,14 @@ def slice_target(planes: Tensor, amplitude: Tensor, xy_target: str) -> Tensor:
 def slice_mask(amplitude: Tensor, labelled: Tensor, present: Tensor, xy_target: str) -> Tensor:
     """Return which (class, slice) pairs count for the segmenter: (B, C, D) bool.
 
-    amplitude: (B, C, D). labelled: (B, C) bool. present: (B, D) bool, false on zero slices. Own targets:
-    labelled classes. Union of levels: slices on which the side's sum is not zero.
+    With own targets these are the labelled classes, with the union of levels the slices on which the side's sum is not
+    zero.
+
+    Args:
+        amplitude: (B, C, D).
+        labelled: (B, C) bool.
+        present: (B, D) bool, false on zero slices.
+        xy_target: As in ``slice_target``.
     """
     if xy_target == "own":
         return labelled[:, :, None] & present[:, None]
@@ -37,8 +46,13 @@ def slice_mask(amplitude: Tensor, labelled: Tensor, present: Tensor, xy_target: 
 def segmenter_loss(logits: Tensor, target: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     """Return the segmenter's BCE: mean over rows and columns, then over the (class, slice) pairs in mask.
 
-    logits, target: (N, C, H, W) of N slices. mask: (N, C). weight: (N,), how many slices each stands for.
-    No pair, no loss: 0.
+    Without a pair the loss is 0.
+
+    Args:
+        logits: (N, C, H, W) of N slices.
+        target: (N, C, H, W).
+        mask: (N, C).
+        weight: (N,), the number of slices that each stands for.
     """
     losses = F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none").mean(dim=(2, 3))
     share = mask * weight[:, None]
@@ -54,8 +68,12 @@ def pointer_loss(logits: Tensor, peak: Tensor, mask: Tensor) -> Tensor:
 def grade_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Return the mean of the three conditions' cross entropies.
 
-    logits: (B, 25, 3). labels: (B, 25) long, -1 missing. weights: (B, 25), 0 where missing. A
-    condition's loss is the weighted sum over its sites divided by ALL its sites in the batch.
+    A condition's loss is the weighted sum over its sites divided by ALL its sites in the batch.
+
+    Args:
+        logits: (B, 25, 3).
+        labels: (B, 25) long, -1 where missing.
+        weights: (B, 25), 0 where missing.
     """
     losses = F.cross_entropy(logits.float().transpose(1, 2), labels.clamp(min=0), reduction="none") * weights
     return torch.stack([losses[:, sites].mean() for sites in CONDITION_SITES.values()]).mean()
@@ -64,7 +82,10 @@ def grade_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
 def any_severe_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Return the any-severe term: BCE of the largest spinal severe probability, times each study's weight.
 
-    logits: (B, 25, 3). labels: (B, 25). weights: (B,), scaled to mean 1 over the training set.
+    Args:
+        logits: (B, 25, 3).
+        labels: (B, 25).
+        weights: (B,), scaled to mean 1 over the training set.
     """
     sites = CONDITION_SITES["spinal"]
     # log p and log(1 - p) from the logits: exact where p rounds to 0 or 1 in half precision.
@@ -86,10 +107,13 @@ def metric_loss(logits: Tensor, labels: Tensor, weights: Tensor, study_weights: 
 
 @dataclass(frozen=True)
 class WeightMeans:
-    """Means of the metric's weights over a training set, missing labels counting 0: what scales them to 1.
+    """Means of the metric's weights over a training set; weights are divided by them. Missing labels count 0.
 
-    conditions: spinal, foraminal, subarticular, over all sites of the condition. study: of each study's
-    largest spinal weight. A condition without any label has mean 1, as all its weights are 0.
+    A condition without any label has mean 1, as all its weights are 0.
+
+    Attributes:
+        conditions: Spinal, foraminal and subarticular mean, over all sites of the condition.
+        study: Mean of each study's largest spinal weight.
     """
 
     conditions: tuple[float, float, float]

@@ -1,7 +1,7 @@
-"""A pointer's sequence, what reads the slices in order, trained alone on features that its encoder gave once.
+"""A pointer's sequence model trained alone, on features that its encoder computes once.
 
-Which of several series shows a place best is a matter of where their slices lie, little of it of what a slice looks
-like: learning it takes many passes over many studies, and an encoder would have to see them all each time.
+Which of several series shows a place best depends on where their slices lie, and little on their pixels. Learning it
+takes many passes over many studies, and an encoder would read all slices in each pass.
 """
 
 from functools import partial
@@ -24,7 +24,12 @@ def sequence_task(
 ) -> dict:
     """Return the training of the sequence and the pointer's head as arguments of ``Task``; all else is frozen.
 
-    dataset: volumes as ``DetectorBatch``, each read once, now.
+    Args:
+        network: The network; its encoder runs now, once.
+        dataset: Volumes as ``DetectorBatch``.
+        schedule: Length of the training and its learning rate.
+        device: Where the features stay.
+        seed: Seed of the order.
     """
     network.eval().requires_grad_(False)
     for part in (network.pointer.sequence, network.pointer.head):
@@ -40,14 +45,14 @@ def sequence_task(
 
 
 def train_sequence(network: DetectorNetwork) -> None:
-    """Put what learns, and the dropout between, into training mode, everything else into evaluation mode."""
+    """Put the learning parts, and the dropout between, into training mode, everything else into evaluation mode."""
     network.eval()
     for part in (network.pointer.sequence, network.pointer.dropout, network.pointer.head):
         part.train()
 
 
 def sequence_losses(network: DetectorNetwork, batch: list[Tensor]) -> dict[str, Tensor]:
-    """Return the pointer's loss on a batch of what ``feature_rows`` gave."""
+    """Return the pointer's loss on a batch of the rows of ``feature_rows``."""
     features, present, target, labelled = batch
     logits = network.pointer.point(features, present)
     return {"loss": pointer_loss(logits, target, counted(labelled, present))}
@@ -55,10 +60,11 @@ def sequence_losses(network: DetectorNetwork, batch: list[Tensor]) -> dict[str, 
 
 @torch.no_grad()
 def feature_rows(network: DetectorNetwork, dataset: Dataset, device: Device) -> list[Tensor]:
-    """Run the pointer's encoder over n volumes; what it returns lies on the device, one row a volume.
+    """Run the pointer's encoder over n volumes.
 
-    Returns features (n, D, feature) float32, present (n, D) bool, the pointer's target (n, C, D) float32, labelled
-    (n, C) bool.
+    Returns:
+        One row per volume, on the device: features (n, D, feature) float32, present (n, D) bool, the pointer's target
+        (n, C, D) float32, labelled (n, C) bool.
     """
     rows = []
     for index in tqdm(range(len(dataset)), desc="features", unit="volume", leave=False):

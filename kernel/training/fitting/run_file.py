@@ -1,4 +1,4 @@
-"""``run.json`` of a run's folder: which recipe and data it is of, and what it has given so far."""
+"""``run.json`` of a run's folder: its recipe, its data, and the figures so far."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ RUN_FORMAT = 2  # 1, unnumbered, had other names for a recipe's fields
 
 
 def read_run(folder: Path) -> dict:
-    """Return what a run's folder says of itself.
+    """Return the content of a run's ``run.json``.
 
     Raises:
         LabelError: There is no ``run.json``, or it is of another format.

@@ -1,4 +1,4 @@
-"""A whole recipe, member after member: networks, points, classifiers, figures. What is done is skipped.
+"""A whole recipe, member after member: networks, points, classifiers, figures. Finished members are skipped.
 
 A run's folder: ``networks/NAME/foldK``, ``points/NAME.npz``, ``classifiers/NAME/foldK``, ``members.csv``,
 ``faults.csv``, ``extra_studies/faults.csv``, ``run.json``.
@@ -34,11 +34,17 @@ def run_recipe(
     networks: tuple[NetworkRecipe, ...],
     classifiers: tuple[ClassifierRecipe, ...],
 ) -> dict:
-    """Train what is not done yet of a recipe; return what run.json holds.
+    """Train the unfinished members of a recipe; return the content of ``run.json``.
 
-    networks, classifiers: the recipe's own, or the part of them that is wanted now; classifiers need all
-    networks, but for those whose points are the labels.
-    Raises LabelError if the folder is another recipe's or other data's.
+    Args:
+        recipe: The recipe that the folder belongs to.
+        setup: Data, device and starts.
+        out: The run's folder.
+        networks: Networks to train now, all of the recipe's or some.
+        classifiers: Classifiers to train now. They need all networks but those with points from the labels.
+
+    Raises:
+        LabelError: The folder is another recipe's or other data's, or a network for the points is missing.
     """
     identity = recipe_identity(recipe) | {
         "data": setup.data.fingerprint,
@@ -90,7 +96,7 @@ def run_recipe(
 
 
 def all_predictions(recipe: Recipe, folder: Path) -> dict[tuple[str, str], Predictions]:
-    """Return what each classifier that is trained says of the studies left out, whichever command trained it."""
+    """Return the finished classifiers' predictions of the studies left out, whichever command trained them."""
     names = [(c.detector, f"{c.name}/fold{fold}") for c in recipe.classifiers for fold in recipe.folds]
     found = {(detector, name): finished_predictions(folder / name) for detector, name in names}
     return {key: said for key, said in found.items() if said is not None}

@@ -47,9 +47,9 @@ def train_classifier(
     setup: TrainingSetup,
     folder: Path,
 ) -> dict:
-    """Train one classifier in its folder, if that is not done, and return its result.
+    """Train one classifier in its folder, unless it is finished, and return its result.
 
-    What it says of the validation studies is in the folder as well: see ``finished_predictions``.
+    The folder also holds its predictions of the validation studies: see ``finished_predictions``.
     """
     if (folder / RESULT).is_file():
         return json.loads((folder / RESULT).read_text())
@@ -99,7 +99,7 @@ def train_classifier(
 
 
 def finished_predictions(folder: Path) -> Predictions | None:
-    """Return what a classifier says of the studies that validate it, None where it is not trained to its end."""
+    """Return a classifier's predictions of its validation studies, None where it is not trained to its end."""
     return read_run_predictions(folder / PREDICTIONS) if (folder / RESULT).is_file() else None
 
 
@@ -108,7 +108,7 @@ def heads_task(
 ):
     """Return step 2: fresh heads train for the metric, everything else is frozen and in evaluation mode.
 
-    Without augmentation the frozen part runs once and the heads train on what it gave.
+    Without augmentation the frozen part runs once, and the heads train on its features.
     """
     for parameter in network.parameters():
         parameter.requires_grad_(False)
@@ -168,9 +168,9 @@ def on_device(batch: ClassifierBatch, setup: TrainingSetup) -> ClassifierBatch:
 
 
 def draw_sample_crops(file: Path, dataset: ClassifierDataset) -> None:
-    """Draw what training sees: the five slices of some sites of the first study, augmented."""
+    """Draw the five slices of some sites of the first study, as augmented for training."""
     crops, labels, _ = dataset[0]
     rows = (3, 8, 13, 18, 23)  # level L4/L5 of the five groups
     samples = [(f"{SITE_NAMES[r]}: severity {int(labels[r])}", crops[r].numpy()) for r in rows]
     file.parent.mkdir(parents=True, exist_ok=True)
-    draw_crops(file, samples, f"{dataset.study_ids[0]}, as training sees it")
+    draw_crops(file, samples, f"{dataset.study_ids[0]}, as augmented for training")

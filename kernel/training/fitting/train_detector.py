@@ -1,4 +1,4 @@
-"""Stage 1 of a recipe: train a network on a fold, and collect the points that stage 2 is trained on."""
+"""Stage 1 of a recipe: train a network on a fold, and collect the points for stage 2's training."""
 
 import json
 import logging
@@ -86,7 +86,7 @@ def check_starts(networks: Sequence[NetworkRecipe], folds: Sequence[int], out: P
 def train_network(
     recipe: NetworkRecipe, training: list[str], validation: list[str], setup: TrainingSetup, folder: Path
 ) -> dict:
-    """Train one network in its folder, if that is not done, and return its result."""
+    """Train one network in its folder, unless it is finished, and return its result."""
     if (folder / RESULT).is_file():
         return json.loads((folder / RESULT).read_text())
     network = start_network(recipe, setup, folder)
@@ -221,17 +221,24 @@ def labelled(study_ids: list[str], data: TrainingData, description: str) -> list
 
 
 def middle_epoch(recipe: NetworkRecipe) -> int:
-    """Return the epoch, from 1, whose points have realistic errors on its own training studies."""
+    """Return the epoch, from 1, that still makes realistic errors on its own training studies."""
     return max(1, recipe.schedule.epochs // 2)
 
 
 def collect_points(
     recipe: NetworkRecipe, folders: dict[int, Path], folds: dict[str, int], setup: TrainingSetup, file: Path
 ) -> FoundPoints:
-    """Find the points of all studies for stage 2 as the recipe says, or read them where they are done.
+    """Find the points of all studies for stage 2, as the recipe has it, or read them from the file if it is there.
 
-    folders: the trained networks' folders by fold. Raises LabelError if out-of-fold points are asked for
-    and a fold has no network.
+    Args:
+        recipe: The network's recipe.
+        folders: The trained networks' folders by fold.
+        folds: The fold in which each study is validated.
+        setup: Data and device.
+        file: Where the points are kept.
+
+    Raises:
+        LabelError: The recipe takes points out of fold, and a fold has no network.
     """
     if file.is_file():
         return read_points(file, recipe.config.description)

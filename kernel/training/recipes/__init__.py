@@ -1,1 +1,1 @@
-"""What is trained and how, as TOML files, and what reads and checks them."""
+"""Recipes: which networks are trained and how, as TOML files, with their schema and reader."""

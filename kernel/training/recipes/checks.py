@@ -1,4 +1,4 @@
-"""What a whole recipe must keep beyond the types of its fields: names, references, and networks that can be built."""
+"""The rules of a whole recipe beyond the types of its fields: names, references, networks that can be built."""
 
 import difflib
 import re

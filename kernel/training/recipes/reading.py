@@ -34,8 +34,8 @@ def read_recipe(name: str, epochs: int | None = None, fold: int | None = None) -
         fold: The only fold instead of the recipe's own, counted from 0.
 
     Raises:
-        RecipeError: The file is missing or no TOML, a key is unknown or missing, a value is not what the schema
-            allows, a reference leads nowhere, or a network can't be built.
+        RecipeError: The file is missing or no TOML. A key is unknown or missing. A value breaks the schema. A
+            reference leads nowhere. A network can't be built.
     """
     file = recipe_file(name)
     try:
@@ -68,7 +68,7 @@ def recipe_file(name: str) -> Path:
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    """Return the recipe with every training of so many epochs; what has no pretraining gets none."""
+    """Return the recipe with every training of so many epochs; a network without pretraining gets none."""
 
     def shortened(schedule: Schedule | None) -> Schedule | None:
         return schedule and dataclasses.replace(schedule, epochs=epochs)
@@ -120,7 +120,7 @@ def build(kind: type, values: Any, where: str) -> Any:
         raise RecipeError(f"{where} got the key {key!r}{expected(key, types)}.")
     for field in dataclasses.fields(kind):
         if field.default is dataclasses.MISSING and field.name not in values:
-            raise RecipeError(f"{where} got no {field.name!r}. Add it; schema.py says what it means.")
+            raise RecipeError(f"{where} got no {field.name!r}. Add it. schema.py describes it.")
     known = {key: convert(types[key], value, f"{where} {key}") for key, value in values.items()}
     try:
         return kind(**known)
@@ -171,7 +171,7 @@ def bounded(value: float, bounds: Bounds, where: str) -> float:
 
 
 def expected(got: Any, known: Iterable[str]) -> str:
-    """Return the end of a message: what is known, and the nearest to what was got."""
+    """Return the end of a message: the known names, and the one nearest to the name that was found."""
     names = list(known)
     near = difflib.get_close_matches(str(got), names, n=1)
     return f", expected one of {', '.join(map(str, names)) or 'none'}" + (

@@ -136,7 +136,7 @@ class NetworkRecipe:
         xy_target: The segmenter's label: a class's ``"own"`` gaussian, or the ``"union_of_levels"``, the sum of the
             five levels of its side.
         stage2_points: Points that stage 2 is trained on.
-            ``"out_of_fold"``: each study's from the fold that has not seen it (family B).
+            ``"out_of_fold"``: each study's from the fold that is not trained on it (family B).
             ``"middle_epoch"``: the first fold's network, its middle epoch for its training studies and its best
             epoch for the others (family A).
             ``"first_fold"``: the first fold's best epoch for all studies (family B's axial network).
@@ -144,9 +144,9 @@ class NetworkRecipe:
         slices_per_step: Slices per volume from which the segmenter's loss is estimated, None for all.
         segmented: Slices that the segmenter learns from: ``"all"``, or the ``"peaks"`` that hold a point.
         pointer_share: Share of the steps in which the pointer learns. It reads every slice, so it costs more.
-        start_from: Name of the network whose weights this one starts with, None for none. It is an earlier one of
-            this recipe, or one of another run, whose folder lies in the run's ``networks``. Tensors of another shape
-            keep their own start.
+        start_from: Name of the network that gives this one its first weights, None for none. It is an earlier one of
+            this recipe, or its folder was copied into the run's ``networks``. Tensors of another shape keep their own
+            start.
         start_bias: First bias of the segmenter's head, a logit, None for torch's. The logit of the share of marked
             pixels is a good value: from one much above it the features first learn to push every pixel down.
         pretraining: Epochs on external images before, where ``--pretraining`` names some.
@@ -205,7 +205,7 @@ class ClassifierRecipe:
     Attributes:
         name: Name of the classifier and of its folder in the run.
         config: Architecture and border rule, stored with the weights.
-        detector: Name of the detector at whose points it is trained.
+        detector: Name of the detector that gives the points of its training.
         step1: Schedule of step 1, which trains everything.
         step2: Schedule of step 2, which trains fresh heads for the metric; None leaves it out.
         augmentation: Random changes of step 1's crops, None for none.
