@@ -1,8 +1,11 @@
 """The README, tried as a new user would: its commands run in its order, at a small size.
 
-Training comes first, on phantoms and with tiny networks; what it exports is then run at home, built for Kaggle,
-sent through the real Kaggle command line (the network apart) and executed as a notebook, offline. Elsewhere:
-``import`` in test_published.py, the shipped weights in test_notebook.py; pip and the tests themselves in .ci/run.
+Training comes first, on phantoms and with tiny networks. The exported bundle then grades studies at home, is built for
+Kaggle, goes through the real Kaggle command line (without a network) and runs as a notebook, offline. The Python
+example is executed, and all links lead somewhere.
+
+Tested elsewhere: ``import`` in test_import_folder.py, the shipped weights in test_notebook.py, ``pip install -e .`` in
+test_install.py. ``.ci/run`` runs pip and the tests themselves.
 """
 
 import importlib.util
@@ -24,17 +27,30 @@ import infer
 import train
 from lumbar.bundle.loading import load_bundle
 from lumbar.outputs.submission import read_submission
+from lumbar.sites import SEVERITIES
 from tests.kaggle import kaggle_machine
 from tests.making.labelled_competition import tiny_recipe
 from training import commands
+from training.recipes.reading import read_recipe
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+KERNEL_README = (REPOSITORY / "kernel/README.md").read_text(encoding="utf-8")
+MOST_WORDS = 1300
+
+
+def blocks_of(text: str, language: str) -> list[str]:
+    """Return the contents of a Markdown text's fenced blocks of a language, "" for none."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    return [block for named, block in found if named == language]
+
+
+BLOCKS = blocks_of(README, "")
 LINES = [command.strip() for block in BLOCKS for line in block.splitlines() for command in line.split("&&")]
 PROGRAM = r"(\.venv/bin/)?python3? ((kernel/\w+|build_dataset)\.py)"
 COMMANDS = [line for line in LINES if re.match(PROGRAM, line)]
-INLINE = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", README.replace("```", ""))]
+PROSE = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+INLINE = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", PROSE)]
 KAGGLE = [line for line in (*LINES, *INLINE) if line.startswith("kaggle ")]
 OTHERS = r"(\.venv/bin/)?(python3? -m (venv|pytest)|pip install) "  # .ci/run runs these
 PARSERS = {
@@ -52,7 +68,6 @@ PROGRAMS = {
 OWNER, SLUG = "someone", "lumbar-spine-kernel"
 SMALL = {
     "--studies 400": "--studies 2",
-    "--studies 600": "--studies 1",
     "--studies 100": "--studies 1",
     "--owner NAME --slug SLUG": f"--owner {OWNER} --slug {SLUG} --no-wheels",
     "NAME/SLUG": f"{OWNER}/{SLUG}",
@@ -81,10 +96,9 @@ def commands_like(pattern: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory):
-    """A folder in which the README's commands were run, from phantoms to what is to be uploaded."""
+    """A folder in which the README's commands were run, from phantoms to the files to upload."""
     folder = tmp_path_factory.mktemp("walk")
-    networks = tuple(replace(network, extra_studies=True) for network in tiny_recipe().networks)
-    recipe = replace(tiny_recipe(networks=networks, fold_count=2), name="small")
+    recipe = replace(tiny_recipe(fold_count=2), name="small")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(commands, "read_recipe", lambda *_: recipe)
@@ -115,8 +129,10 @@ def test_a_command_is_one_that_its_program_takes(command):
 
 
 def test_every_command_is_run_somewhere():
-    walked = r"runs/phantoms|runs/joined|runs/small|bundles/small|bundles/authors|verify dist|runs/unseen"
-    elsewhere = r"infer\.py( --demo)?$|build_dataset\.py import"  # below, test_notebook.py; test_published.py
+    walked = r"runs/phantoms|runs/small|bundles/small|bundles/authors|verify dist|runs/unseen"
+    elsewhere = (
+        r"infer\.py( --demo)?$|build_dataset\.py import"  # below, test_notebook.py; test_import_folder.py
+    )
     assert not [command for command in COMMANDS if not re.search(f"{walked}|{elsewhere}", command)]
 
 
@@ -189,6 +205,46 @@ def test_the_notebook_submits_what_the_bundle_gave_at_home(walk, tmp_path):
     home_ids, home_rows = read_submission(walk / "training/submission.csv")
     assert ids == home_ids and abs(rows - home_rows).max() < 1e-3
     assert (kaggle / "working/report/index.html").is_file()
+
+
+def test_the_python_of_the_readme_runs(walk, tmp_path, monkeypatch, capsys):
+    (example,) = blocks_of(README, "python")
+    (study,) = (walk / "runs/unseen/train_images").iterdir()
+    shutil.copytree(study, tmp_path / "study")
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(example.replace('lumbar.load(".")', f"lumbar.load({str(walk / 'bundles/small')!r})"), names)
+    result = names["result"]
+    assert result.study_id == study.name and len(result.table) == 25
+    assert "right_subarticular_stenosis_l5_s1" in capsys.readouterr().out
+    comment = re.search(r"print\(result.table\) +# (.*)", example)[1]
+    assert comment == "site, three probabilities, slice, row, column, x, y, z in mm"
+    assert list(result.table.columns) == ["site", *SEVERITIES, "slice", "row", "column", "x", "y", "z"]
+
+
+def test_the_recipe_of_the_kernel_s_readme_is_one(tmp_path):
+    (member,) = blocks_of(KERNEL_README, "toml")
+    shipped = (REPOSITORY / "kernel/training/recipes/small.toml").read_text(encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(f"{shipped}\n{member}")
+    assert "wider" in [classifier.name for classifier in read_recipe(str(tmp_path / "mine.toml")).classifiers]
+
+
+@pytest.mark.parametrize("file", ["README.md", "kernel/README.md"])
+def test_every_link_leads_somewhere(file):
+    text = (REPOSITORY / file).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("https://")]
+    assert links
+    for link in links:
+        name, _, anchor = link.partition("#")
+        target = (REPOSITORY / file).parent / name
+        assert target.exists(), link
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert anchor in [title.lower().replace(" ", "-") for title in titles], link
+
+
+def test_the_readme_is_short():
+    assert len(README.split()) <= MOST_WORDS
 
 
 def test_the_rooms_of_the_map_are_there():

@@ -20,7 +20,7 @@ def site(z: int, y: int, x: int) -> np.ndarray:
     return np.array([[[z + offset, y, x] for offset in CROP_OFFSETS]])
 
 
-@pytest.mark.parametrize("border", ["stretch", "shift"])
+@pytest.mark.parametrize("border", list(Border))
 def test_the_dot_is_at_the_crops_centre(border):
     grid = np.zeros((9, 512, 512), np.uint8)
     grid[4, 2 * 100, 2 * 120] = 255
