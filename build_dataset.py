@@ -4,8 +4,13 @@
     python build_dataset.py build --owner NAME --slug SLUG [--bundle BUNDLE_DIR] --out dist
     python build_dataset.py verify dist/dataset dist/notebook
 
-Exit status: 0 all well; 2 a wrong command line; 4 a bundle, checkpoint, wheel or metadata that is wrong, named in
-the message; 5 a folder that can't be read or written; 130 after Ctrl-C.
+Exit status:
+
+    0     all well
+    2     a wrong command line
+    4     a wrong bundle, checkpoint, wheel or metadata, named in the message
+    5     a folder that can't be read or written
+    130   after Ctrl-C
 """
 
 import argparse
@@ -22,7 +27,7 @@ EXIT_BUNDLE, EXIT_DISK, EXIT_INTERRUPTED = 4, 5, 130  # as infer.py's
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; see the module's text for what the commands do."""
+    """Parse the command line; the module's text describes the commands."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,12 +1,17 @@
 """Studies in, ``submission.csv`` out: the one command of a Kaggle notebook.
 
     python kernel/infer.py                          on Kaggle: finds the competition and its own bundle
-    python kernel/infer.py --data DIR --dump DIR    at home, with what the run saw
+    python kernel/infer.py --data DIR --dump DIR    at home, with points, members' grades and findings
     python kernel/infer.py --demo                   three phantom studies, offline, beside their truth
 
-Exit status: 0 all well; 2 a wrong command line; 3 too many fallbacks (the file is written); 4 the bundle is
-wrong; 5 data not found or not usable, or a disk that can't be written (the last valid file stays); 130 and 143
-after Ctrl-C and SIGTERM (what was done is written). Anything else is a bug.
+Exit status; any other is a bug:
+
+    0          all well
+    2          a wrong command line
+    3          too many fallbacks; the file is written
+    4          a wrong bundle
+    5          data not found or not usable, or a disk that can't be written; the last valid file stays
+    130, 143   after Ctrl-C and SIGTERM; all finished studies are written
 """
 
 import argparse
@@ -51,20 +56,22 @@ def main(argv: list[str] | None = None) -> int:
     """Run the kernel; return the exit status."""
     write_any_text()
     args = arguments(argv)
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until what an interrupt would break is imported
+    signal.pthread_sigmask(
+        signal.SIG_BLOCK, SIGNALS
+    )  # until the imports are done, which an interrupt would break
     for number in SIGNALS:
         signal.signal(number, interrupt)
     try:
         return grade(args)
     except Interrupted as interrupted:
-        message = "what was done is written, the same command goes on from there"
-        return fail(f"{interrupted}; {message}", EXIT_SIGNAL + interrupted.number)
+        message = "all finished studies are written. The same command goes on from there."
+        return fail(f"{interrupted}: {message}", EXIT_SIGNAL + interrupted.number)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def grade(args: argparse.Namespace) -> int:
-    """Import what takes time, run the pipeline and say what came of it."""
+    """Import the libraries, run the pipeline and print its summary."""
     start_logging(args.log_level, "%(levelname)s %(name)s: %(message)s")
     # Imported here, not above: reader processes import this file's head, and need no torch.
     from lumbar.bundle.weights import BundleError

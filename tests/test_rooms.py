@@ -1,4 +1,4 @@
-"""The rooms of ``kernel/lumbar`` and what each may import, read from the sources by ``ast``; nothing is imported."""
+"""The rooms of ``kernel/lumbar`` and their imports, read from the sources by ``ast``; nothing is imported."""
 
 import ast
 import subprocess
@@ -25,7 +25,7 @@ ROOMS = {
     "outputs": ("reading", "grading"),
     "run": ("reading", "networks", "bundle", "grading", "outputs"),
 }
-HEAVY = ("torch", "timm")  # what a reader process must not load
+HEAVY = ("torch", "timm")  # a reader process must not load these
 
 
 def imports(path: Path) -> set[str]:

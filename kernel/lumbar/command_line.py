@@ -37,7 +37,7 @@ def start_logging(level: str, line: str, time_of_day: str | None = None) -> None
 
 
 def write_any_text() -> None:
-    """Let stdout and stderr write what their encoding lacks as escapes: a path with an "ö" on an ASCII terminal."""
+    """Write escapes for characters that the encoding of stdout or stderr lacks: "ö" on an ASCII terminal."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

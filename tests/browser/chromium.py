@@ -1,4 +1,4 @@
-"""A headless Chromium from Debian's packages (chromium, chromium-driver), and what it logs."""
+"""A headless Chromium from Debian's packages (chromium, chromium-driver), and its log."""
 
 import json
 import shutil
@@ -34,12 +34,12 @@ def set_view(chromium, width: int, theme: str = "light") -> None:
 
 
 def complaints(chromium) -> list[str]:
-    """Return what the console said since the last call."""
+    """Return the console's lines since the last call."""
     return [entry["message"] for entry in chromium.get_log("browser")]
 
 
 def requests(chromium) -> list[str]:
-    """Return the addresses asked for since the last call, pictures inside the page left out."""
+    """Return the addresses requested since the last call, pictures inside the page left out."""
     events = (json.loads(entry["message"])["message"] for entry in chromium.get_log("performance"))
     asked = (e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent")
     return [address for address in asked if not address.startswith("data:")]

@@ -1,4 +1,4 @@
-"""What the exact short cuts save: slices that are never segmented, images that are graded once."""
+"""The savings of the exact short cuts: slices that are never segmented, images that are graded once."""
 
 import numpy as np
 import pytest

@@ -56,8 +56,10 @@ def test_dynamic_places_equal_the_notebooks_inside_the_volume():
 
 
 def test_dynamic_places_differ_where_a_rival_lies_over_128_rows_away():
-    """The notebook's window around row 40 of the peak ends at row 168 of the slice: a stronger place below
-    is not seen there, but that of the slice before is."""
+    """The notebook's window around row 40 of the peak ends at row 168 of the slice.
+
+    A stronger place below is outside the window, but that of the slice before is inside.
+    """
     heatmap = blob([40] * 9, [100] * 9, [0.2, 0.3, 0.4, 0.6, 0.9, 0.6, 0.4, 0.3, 0.2])
     heatmap[5, 200, 30] = 0.7  # 160 rows below the peak's row, on the slice after the peak's
     clean, notebook = clean_dynamic_places(heatmap), notebook_dynamic_places(heatmap)

@@ -1,4 +1,4 @@
-"""The fast pipeline gives what the plain reference gives, in float32."""
+"""The fast pipeline and the plain reference give the same, in float32."""
 
 import time
 from pathlib import Path

@@ -46,7 +46,7 @@ def test_a_squeezed_volume_has_no_flag(spine):
 @pytest.mark.parametrize("description", [SAGITTAL_T2, SAGITTAL_T1, AXIAL_T2])
 @pytest.mark.parametrize("levels", [1, -1])
 def test_a_shifted_detector_is_suspected(spine, description, levels):
-    """Its points lie one level off: what is called L1/L2 is L2/L3, and so on."""
+    """Its points lie one level off: its L1/L2 is L2/L3, and so on."""
     study, sites, _ = spine
     part = DESCRIPTION_SITES[description]
     step = (sites[4] - sites[0]) / 4
@@ -113,7 +113,7 @@ def test_a_mirrored_series_has_its_sides_swapped(spine, description):
 
 
 def test_a_mirrored_series_off_the_middle_leaves_the_canal(spine):
-    """Sides called by position, in a series whose positions are mirrored about a plane 20 mm off the spine."""
+    """Sides called by position, in a series with positions that are mirrored about a plane 20 mm off the spine."""
     study, sites, _ = spine
     harmed = sites.copy()
     harmed[5:15, 0] = 2 * (sites[0, 0] + 10) - sites[[*range(10, 15), *range(5, 10)], 0]

@@ -1,6 +1,6 @@
-"""The authors' checkpoints go through ``build_dataset.py import`` and give what their notebooks give.
+"""The authors' checkpoints go through ``build_dataset.py import`` and give the same as their notebooks.
 
-The golden files (names of the published checkpoints, random weights, what the notebooks' arithmetic gives)
+The golden files (names of the published checkpoints, random weights, the results of the notebooks' arithmetic)
 lie beside the project; without them these tests skip.
 """
 
@@ -148,7 +148,7 @@ def test_a_family_that_is_told_fills_what_keys_can_not_tell(tmp_path):
 
 @needs_golden
 def test_float32_files_of_the_same_weights_give_the_same_bundle(tmp_path):
-    """The golden files are float16 already; an import neither rounds nor widens what it is given."""
+    """The golden files are float16 already; an import neither rounds nor widens them."""
     flags: dict[str, list[str]] = {"as they are": [], "float32": []}
     for key, name in (("sagittal_t1", "family_a/sagittal_t1"), ("axial_t2", "family_b/axial_t2")):
         file = GOLDEN / f"{name}.safetensors"

@@ -1,4 +1,4 @@
-"""The plain reference reproduces what the authors' notebooks compute (golden data, where it is at hand)."""
+"""The plain reference reproduces the results of the authors' notebooks (golden data, where it is at hand)."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
 """The real Kaggle command line without its network: ``python -m tests.kaggle.kaggle_client datasets create ...``.
 
-Everything up to the request is the client's own: its parser, its checks of the metadata, its zips. What it would
-upload and send comes out as JSON, a line each. Run by itself, since the client reads the account's settings when
-it is imported.
+Everything up to the request is the client's own: its parser, its checks of the metadata, its zips. Its uploads and
+requests come out as JSON, one per line. It runs in a process of its own, because the client reads the
+account's settings when it is imported.
 """
 
 import json

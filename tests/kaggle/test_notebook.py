@@ -65,7 +65,7 @@ def competition(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(dist, competition, tmp_path_factory):
-    """What the checkout's own kernel gives, without any of Kaggle."""
+    """The submission of the checkout's own kernel, without any of Kaggle."""
     out = tmp_path_factory.mktemp("expected") / "submission.csv"
     kernel = [sys.executable, dist / "dataset/kernel/infer.py", "--data", competition, "--out", out]
     environment = os.environ | ONE_THREAD | {"PYTHONDONTWRITEBYTECODE": "1"}
@@ -156,7 +156,7 @@ def test_what_becomes_of_the_kernel_s_status(tmp_path, dist, status, rerun, pass
 
 
 def execute_start(tmp_path: Path, dist: Path, kaggle: Path, last_cell: str) -> str:
-    """Execute the cells before the kernel runs and one more; return what they printed."""
+    """Execute the cells before the kernel runs and one more; return their output."""
     notebook = read_notebook(dist)
     notebook.cells = [*notebook.cells[:3], nbformat.v4.new_code_cell(last_cell)]
     nbformat.write(notebook, tmp_path / "start.ipynb")
@@ -196,7 +196,7 @@ def test_kernel_runs_without_wheels_that_do_not_fit(tmp_path, dist, competition,
 
 
 def test_bundle_is_found_at_any_depth_or_it_is_said_what_was(tmp_path):
-    """None and two are told apart; the competition's images are not searched."""
+    """None and two are distinguished; the competition's images are not searched."""
     found: dict = {"__name__": "cell"}
     exec(FIND.partition("\n\nbundle = ")[0], found)
     (tmp_path / "competitions/c/test_images/1").mkdir(parents=True)

@@ -48,7 +48,7 @@ def image_dataset(pixels: np.ndarray, syntax=ExplicitVRLittleEndian, **tags) -> 
 
 
 def encode_pixels(dataset: Dataset, pixels: np.ndarray) -> None:
-    """Put pixels into a dataset, encoded as its transfer syntax says."""
+    """Put pixels into a dataset, encoded in its transfer syntax."""
     syntax = dataset.file_meta.TransferSyntaxUID
     if pixels.dtype.kind == "f":
         name = "FloatPixelData" if pixels.dtype.itemsize == 4 else "DoubleFloatPixelData"
@@ -92,7 +92,8 @@ def write_series(
 ) -> list[np.ndarray]:
     """Write ``count`` slices, instance numbers 1.. from the patient's left (or head) down the axis.
 
-    :returns: their pixels in file order; patient order is the reverse.
+    Returns:
+        Their pixels in file order; patient order is the reverse.
     """
     pictures = [picture(seed=index) for index in range(count)]
     for index, pixels in enumerate(pictures):

@@ -96,7 +96,8 @@ def write_detector_file(
 ) -> Path:
     """Write a random network's checkpoint as ``sagittal_t1/fold1/epoch...-testscore1.0.bin``; return its path.
 
-    parts: the other fields of its DetectorConfig.
+    Args:
+        parts: The other fields of its DetectorConfig.
     """
     network = random_network(DetectorConfig(description=description, **parts))
     path = folder / DESCRIPTION_KEYS[description] / f"fold{fold}" / file_name(score)
@@ -119,8 +120,8 @@ def save(path: Path, tensors: dict[str, Tensor]) -> Path:
     return path
 
 
-# Networks of the published kinds with encoders that are quick to build: regnets for family A's and the axial
-# ones, an efficientnet of four feature levels for family B's sagittal ones.
+# Networks of the published kinds with encoders that are quick to build: regnets for family A and the axial networks,
+# an efficientnet of four feature levels for the sagittal networks of family B.
 SMALL_A = {
     "encoder": "regnetx_002",
     "feature_levels": 5,

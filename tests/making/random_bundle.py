@@ -1,4 +1,4 @@
-"""Bundles of random networks, for tests of what the arithmetic does, whatever the weights are."""
+"""Bundles of random networks, for tests of the arithmetic, whatever the weights are."""
 
 from pathlib import Path
 
@@ -50,12 +50,15 @@ def pictures(channels: int, size: int) -> torch.Tensor:
 def settle(network: nn.Module, images: torch.Tensor) -> None:
     """Give a random network clear opinions: batch norms measured on images, last layers enlarged.
 
-    images: (N, channel, H, W). Untouched, a random network's features hardly differ from place to place, and
-    a peak leads its neighbour by a rounding error.
+    Untouched, a random network's features hardly differ from place to place, and a peak leads its neighbour by a
+    rounding error.
+
+    Args:
+        images: (N, channel, H, W).
     """
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # the mean over all that it sees
+            module.momentum = None  # the mean over all images
     with torch.no_grad():
         network.train()(images)
     network.eval()

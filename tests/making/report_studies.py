@@ -1,4 +1,4 @@
-"""Graded studies without a network: phantom spines, what two detectors would find, what members might say."""
+"""Graded studies without a network: phantom spines, points of two detectors, grades of members."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ SUMMARY = {"seconds": {"total": 12.0}, "fewer_members": {}}
 
 
 def decisions_of(study_id: str) -> list[dict]:
-    """Return what a plain folder's scan would say of a study's series, uids as long as real ones."""
+    """Return the decisions of a plain folder's scan on a study's series, uids as long as real ones."""
     told = [
         (HOSTILE, None, "localizer", f"the text {HOSTILE!r} names a localizer"),
         (
@@ -61,7 +61,7 @@ def decisions_of(study_id: str) -> list[dict]:
 
 
 def members_of(seed: int) -> dict[tuple[str, str], np.ndarray]:
-    """Return what two times two members say, (25, 3) each, all different."""
+    """Return the grades of two times two members, (25, 3) each, all different."""
     rng = np.random.default_rng(seed)
     base = rng.normal(0, 2, (25, 3))
     logits = {

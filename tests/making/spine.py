@@ -55,7 +55,7 @@ def speckled_volume(description: str, headers: list[SliceHeader]) -> Volume:
 
 
 def detection_of(study: Study, sites_mm: np.ndarray) -> Detection:
-    """Return what a detector that knows the sites (25, 3) in mm would say, on the nearest slices."""
+    """Return the points of a perfect detector of the sites (25, 3) in mm, on the nearest slices."""
     points = {}
     for description, volume in study.volumes.items():
         found = np.array([nearest(volume, site) for site in sites_mm[DESCRIPTION_SITES[description]]])

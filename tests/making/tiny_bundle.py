@@ -36,7 +36,7 @@ def write_tiny_bundle(folder: Path, lengths: dict[str, int] | None = None) -> Pa
 
 
 def copy_checkout(folder: Path) -> Path:
-    """Copy what a build takes of the checkout: a test may harm it, and nobody changes it meanwhile."""
+    """Copy the files of the checkout that a build takes: a test may harm it, and nobody changes it meanwhile."""
     ignored = shutil.ignore_patterns("__pycache__", "weights", "*.pyc", "*.egg-info", ".*")
     shutil.copytree(REPOSITORY / "kernel", folder / "kernel", ignore=ignored)
     for name in building.TOP_LEVEL_FILES:
@@ -45,7 +45,7 @@ def copy_checkout(folder: Path) -> Path:
 
 
 def build(out: Path, bundle: Path, *more: str) -> int:
-    """Run ``build_dataset.py build``, without wheels unless they are asked for; return its exit status."""
+    """Run ``build_dataset.py build``, without wheels unless ``more`` names them; return its exit status."""
     given = ["--owner", OWNER, "--slug", SLUG, "--bundle", str(bundle), "--out", str(out)]
     wheels_flag = [] if "--wheels" in more else ["--no-wheels"]
     return build_dataset.main(["build", *given, *wheels_flag, *more])

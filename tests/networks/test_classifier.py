@@ -1,4 +1,4 @@
-"""Stage 2: site order, and the LSTMs mix only the sites that they say they mix."""
+"""Stage 2: site order, and the LSTMs mix only the sites of their sequence."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Rewritten networks compute what the plain ones do."""
+"""Rewritten networks compute the same as the plain ones."""
 
 import copy
 import dataclasses
@@ -85,7 +85,7 @@ def count(network: nn.Module, *kinds: type) -> int:
 
 @pytest.mark.skipif(not onednn.available(), reason="this torch has no oneDNN")
 @pytest.mark.parametrize(
-    ("backbone", "left"),  # pvt's activations read what was turned round since the layer before
+    ("backbone", "left"),  # pvt's activations read a transposed tensor, not the layer's own
     [("test_convnext", 0), ("regnetx_002", 13), ("test_efficientnet", 0), ("pvt_v2_b0", 8)],
 )
 def test_activations_join_the_layer_before_them_on_a_cpu(backbone, left, monkeypatch):
@@ -148,7 +148,7 @@ def test_weights_in_order_are_forgotten_when_the_layer_moves_or_changes_its_type
 
 
 def checked_alone(network: nn.Module, rewrite: Callable, channels: int = 1) -> nn.Module:
-    """Return what the check leaves of a network that is rewritten whole: the copy, or the network itself."""
+    """Return a wholly rewritten network after the check: the copy, or the network itself."""
     image = torch.rand(1, channels, 4, 4)
     with torch.inference_mode():
         return checked(network, rewrite, image, lambda whole: whole, network(image))[0]
@@ -238,7 +238,7 @@ def test_a_network_that_can_not_be_folded_is_left_as_it_is(caplog):
 
 @pytest.mark.parametrize("error", [RuntimeError, AttributeError, TypeError])
 def test_a_network_whose_rewriting_fails_is_left_as_it_is(error, caplog):
-    """A layer that was replaced lacks what a network may read of it; a stage may give a list."""
+    """A replaced layer lacks attributes that a network may read, and a stage may give a list."""
 
     def rewrite(fused, function, image):
         raise error("no such operation")
@@ -249,7 +249,7 @@ def test_a_network_whose_rewriting_fails_is_left_as_it_is(error, caplog):
 
 
 def rounding_amplifier() -> nn.Module:
-    """Return a convolution and a batch norm that subtracts nearly all of its result and enlarges what is left.
+    """Return a convolution and a batch norm that subtracts nearly all of its result and enlarges the rest.
 
     In float32 a hundredth of the output is rounding.
     """

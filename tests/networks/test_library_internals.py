@@ -1,4 +1,4 @@
-"""What the kernel uses of its libraries beyond their documentation, and a test of each for the versions in use.
+"""Undocumented parts of libraries that the kernel uses, and a test of each for the versions in use.
 
 A name in this list may change with any release that ``requirements.txt`` admits. ``.ci/run`` runs these tests with
 three sets of versions: the newest, Kaggle's and the oldest.
@@ -85,7 +85,7 @@ def test_the_list_above_is_complete():
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="oneDNN is an x86 library here")
 def test_onednn_has_its_operations():
-    """``test_fusion`` compares what they give with the plain layers."""
+    """``test_fusion`` compares their results with the plain layers."""
     assert onednn.available()
 
 

@@ -1,4 +1,4 @@
-"""Structured reports say what the findings say, and a validator that knows the standard has no objection."""
+"""Structured reports hold the findings, and a validator of the standard has no objection."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""A study's page: whole, small, asking for nothing, every mark where its point is."""
+"""A study's page: whole, small, without requests, every mark where its point is."""
 
 import base64
 import html
@@ -118,7 +118,9 @@ def test_a_plain_folder_s_series_are_listed_with_why(tmp_path):
     source = page_of(report, study.study_id).source
     table = re.search(r'(?s)<table class="series">.*?</table>', source)[0]
     rows = re.findall(r'<tr[^>]*><th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td></tr>', table)
-    expected = [series[number] for number in (1, 3, 4, 0, 2)]  # as the films stand, then what is left out
+    expected = [
+        series[number] for number in (1, 3, 4, 0, 2)
+    ]  # as the slices stand, then the series that were left out
     assert [html.unescape(why) for _, _, why in rows] == [told["why"] for told in expected]
     for (name, taken_for, _), told in zip(rows, expected, strict=True):
         for part in (

@@ -26,7 +26,7 @@ def test_spine_coordinates_invert(studies):
 
 
 def test_points_are_in_order(studies):
-    """Levels from the head downwards; left is +x; the foramen lies behind the bodies, beside the canal."""
+    """Levels run from the head downwards. Left is +x. The foramen lies behind the bodies, beside the canal."""
     for study in studies:
         points = study.anatomy.site_points().reshape(5, 5, 3)
         assert (np.diff(points[..., 2], axis=1) < 0).all()

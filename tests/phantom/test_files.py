@@ -122,7 +122,7 @@ def test_read_back_by_the_kernel(written):
             index = keys.index((label["series"], label["instance"]))
             at = volume.grid_to_patient(index, *volume.native_to_grid(index, label["y"], label["x"]))
             assert np.linalg.norm(np.subtract(at, known["point_mm"])) < 6.1  # the slice's distance
-            # In the slice's plane exactly: what is left points across it.
+            # In the slice's plane exactly: the rest points across it.
             normal = np.cross(*np.reshape(volume.headers[index].orientation, (2, 3)))
             rest = np.subtract(at, known["point_mm"])
             assert np.linalg.norm(rest - (rest @ normal) * normal) < 0.01

@@ -14,7 +14,7 @@ from phantom.profiles import build_profiles
 from phantom.protocol import draw_protocol
 from phantom.scan import scan_series
 
-# A scanner without noise, coil or artefacts: what is measured is anatomy.
+# A scanner without noise, coil or artefacts: only anatomy is measured.
 IDEAL = {
     "saturation": None,
     "noise": 0.0,

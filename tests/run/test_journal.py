@@ -44,7 +44,7 @@ def test_records_come_back_exactly(tmp_path):
 
 
 def test_cut_anywhere_it_holds_the_whole_lines(tmp_path):
-    """Every prefix of a journal is a journal; what is torn is dropped and written over."""
+    """Every prefix of a journal is a journal; a torn end is dropped and written over."""
     raw = write(tmp_path, "1", "2")
     ends = [i + 1 for i, byte in enumerate(raw) if byte == ord("\n")]
     for size in range(len(raw) + 1):
@@ -78,7 +78,7 @@ def test_another_run_is_refused_by_name(tmp_path):
 
 @pytest.mark.parametrize("version", [1, 99])
 def test_another_versions_journal_is_refused_by_name(tmp_path, version):
-    """Whatever else of the run has changed: the version says why."""
+    """Whatever else of the run has changed: the message names the version."""
     raw = write(tmp_path)
     content = record("1").to_json() | {"version": version}
     if version == 1:  # as it was before records had a version

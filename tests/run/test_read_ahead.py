@@ -24,7 +24,7 @@ def ref(study_id: str) -> StudyRef:
 
 
 def act(study: StudyRef, marks: Path) -> Study:
-    """Do what the study's id says, ``once`` only the first time; else bring it back."""
+    """Act as the study's id names, ``once`` only the first time; else return it."""
     kind = study.study_id.split("-")[0]
     mark = marks / study.study_id
     again = mark.exists()

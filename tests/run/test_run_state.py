@@ -1,4 +1,4 @@
-"""A run in progress: what fails beside the grades costs none, and is in run.json."""
+"""A run in progress: a failure beside the grades costs none, and is in run.json."""
 
 import json
 import subprocess

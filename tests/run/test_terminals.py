@@ -1,4 +1,4 @@
-"""What the commands print reaches every terminal, also one that knows ASCII alone."""
+"""All output of the commands reaches every terminal, also one of ASCII alone."""
 
 import os
 import subprocess
@@ -34,7 +34,7 @@ def test_every_entry_script_does_so(script):
 
 
 def test_a_message_with_a_path_that_ascii_lacks(tmp_path):
-    """The path that was given is in the one line that says what was wrong."""
+    """The given path is in the one line that names the fault."""
     env = os.environ | {"PYTHONIOENCODING": "ascii"}
     command = [
         sys.executable,

@@ -141,7 +141,7 @@ class ClassifierNetwork(nn.Module):
 def feature_width(backbone: nn.Module) -> int:
     """Measure the width of a backbone's features on one small black image.
 
-    No attribute of timm's networks says it in every version: ``head_hidden_size`` is missing from MetaFormer in
+    No attribute of timm's networks holds it in every version: ``head_hidden_size`` is missing from MetaFormer in
     some, and ``num_features`` is the width before the last layer of a MobileNet.
 
     Args:

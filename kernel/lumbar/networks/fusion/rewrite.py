@@ -107,7 +107,7 @@ def checked(
     Args:
         network: A part of a network, in evaluation mode and float32.
         rewrite: Changes a network in place; called with the network, ``function(network)`` and ``image``.
-        image: The picture whose outputs are compared.
+        image: The picture for which outputs are compared.
         function: Network -> its rewritten part, a callable of ``image``.
         output: ``function(network)(image)``.
     """
@@ -130,7 +130,7 @@ def checked(
 def equal_but_for_rounding(
     given: Tensor, output: Tensor, network: nn.Module, image: Tensor, function: Callable
 ) -> bool:
-    """Tell whether a rewritten network is about as far from the float64 output as the network itself is."""
+    """Return whether a rewritten network is about as far from the float64 output as the network itself is."""
     exact = function(copy.deepcopy(network).double())(image.double())
     largest = exact.abs().max()
     allowed = min(ROUNDING * (output - exact).abs().max(), MOST_ROUNDING * largest)
