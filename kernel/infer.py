@@ -8,7 +8,7 @@ Exit status; any other is a bug:
 
     0          all well
     2          a wrong command line
-    3          too many fallbacks; the file is written
+    3          too many fallbacks, or a member can't be used here; the file is written
     4          a wrong bundle
     5          data not found or not usable, or a disk that can't be written; the last valid file stays
     130, 143   after Ctrl-C and SIGTERM; all finished studies are written

@@ -7,22 +7,27 @@ and nothing is ever unpickled. Paths are relative to the manifest, stay inside i
 
 import dataclasses
 import json
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from lumbar.bundle.manifest import check_fields, read_manifest
-from lumbar.bundle.weights import BundleError, load_strictly, read_weights
+from lumbar.bundle.weights import BundleError, MemberError, load_strictly, read_weights
 from lumbar.grids import CROP_INPUT, CROP_OFFSETS, DETECTOR_GRID
 from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
 from lumbar.networks.detector import DetectorConfig, DetectorNetwork
 from lumbar.networks.parked_weights import Scratch
 from lumbar.sites import DESCRIPTIONS, SEVERITIES, SITES, class_count
+
+logger = logging.getLogger(__name__)
 
 POINT_KINDS = ("fixed", "dynamic")
 TIMM_FIELDS = {"encoder", "pointer_encoder", "backbone"}
@@ -48,6 +53,13 @@ class Classifier:
     network: ClassifierNetwork
 
 
+class LeftOut(NamedTuple):
+    """A member that can't be built or read here, and why."""
+
+    member: str
+    message: str
+
+
 @dataclass(frozen=True)
 class Bundle:
     """An ensemble that is ready to run; members are in the manifest's order, most valuable first.
@@ -62,62 +74,112 @@ class Bundle:
     classifiers: tuple[Classifier, ...]
     prior: np.ndarray
     fingerprint: str
+    left_out: tuple[LeftOut, ...] = ()
     scratch: Scratch = dataclasses.field(default_factory=lambda: Scratch(resident_bytes=0))
 
 
-def load_bundle(folder: Path, prepare: Callable[[nn.Module], nn.Module] = lambda network: network) -> Bundle:
+def load_bundle(
+    folder: Path, prepare: Callable[[nn.Module], nn.Module] = lambda network: network, strict: bool = True
+) -> Bundle:
     """Load and check a bundle; networks come back in float32 and evaluation mode, on the CPU.
 
-    prepare: what becomes of each network as soon as it is there, before the next one is read.
-    Raises BundleError for a missing or malformed manifest, a missing file, a wrong hash, an unknown or
-    missing field, tensors that do not fit the architecture, and a path that leaves the folder.
+    Args:
+        folder: The bundle's folder.
+        prepare: Applied to each network as soon as it is loaded, before the next one is read.
+        strict: Whether one member that can't be built or read here costs the whole bundle. Otherwise such members
+            are in ``left_out``, as long as a detector and, where the manifest has any, a classifier remain.
+
+    Raises:
+        BundleError: The manifest is missing or malformed, a file has another size or hash, a path leaves the folder
+            or is a link, or a member can't be built or read here and is not left out.
     """
     manifest = read_manifest(folder)
-    networks: dict[str, nn.Module] = {}  # by manifest entry: detectors may share one
-    return Bundle(
+    loader = Loader(folder, prepare, strict)
+    detectors = [loader.detector(entry) for entry in manifest.detectors]
+    classifiers = [loader.classifier(entry) for entry in manifest.classifiers]
+    bundle = Bundle(
         name=manifest.name,
         trained_on=manifest.trained_on,
-        detectors=tuple(load_detector(folder, entry, networks, prepare) for entry in manifest.detectors),
-        classifiers=tuple(load_classifier(folder, entry, prepare) for entry in manifest.classifiers),
+        detectors=tuple(detector for detector in detectors if detector.networks),
+        classifiers=tuple(classifier for classifier in classifiers if classifier),
         prior=manifest.prior,
         fingerprint=manifest.fingerprint,
+        left_out=tuple(loader.left_out),
     )
+    if not bundle.detectors or (manifest.classifiers and not bundle.classifiers):
+        kind = "classifier" if bundle.detectors else "detector"
+        first = next(one for one in bundle.left_out if one.member.startswith(kind))
+        raise BundleError(f"{folder}: no {kind} can be used here; {first.message}")
+    return bundle
 
 
-def load_detector(folder: Path, entry: dict, shared: dict[str, nn.Module], prepare: Callable) -> Detector:
-    check_fields(entry, ("name", "xy", "networks"), "manifest, detectors", optional=("figures",))
-    where = f"manifest, detector {entry['name']!r}"
-    if entry["xy"] not in POINT_KINDS:
-        raise BundleError(f"{where}: got xy {entry['xy']!r}, expected one of {POINT_KINDS}")
-    if not isinstance(entry["networks"], dict) or not entry["networks"]:
-        raise BundleError(
-            f"{where}: got networks {entry['networks']!r}, expected one a description; correct it"
-        )
-    networks = {}
-    for description, member in entry["networks"].items():
-        key = json.dumps(member, sort_keys=True)
-        if key not in shared:
-            shared[key] = prepare(
-                load_network(folder, member, DetectorConfig, DetectorNetwork, f"{where}, {description!r}")
+class Loader:
+    """Loads the members of one bundle.
+
+    Attributes:
+        left_out: Members that can't be built or read here; always empty if the loader is strict.
+    """
+
+    def __init__(self, folder: Path, prepare: Callable[[nn.Module], nn.Module], strict: bool):
+        self.folder, self.prepare, self.strict = folder, prepare, strict
+        self.left_out: list[LeftOut] = []
+        self.networks: dict[str, nn.Module] = {}  # by manifest entry: detectors may share one
+
+    def detector(self, entry: dict) -> Detector:
+        """Return a detector with the networks that can be used."""
+        check_fields(entry, ("name", "xy", "networks"), "manifest, detectors", optional=("figures",))
+        where = f"detector {entry['name']!r}"
+        if entry["xy"] not in POINT_KINDS:
+            raise BundleError(f"manifest, {where}: got xy {entry['xy']!r}, expected one of {POINT_KINDS}")
+        if not isinstance(entry["networks"], dict) or not entry["networks"]:
+            raise BundleError(
+                f"manifest, {where}: got networks {entry['networks']!r}, expected one a description; correct it"
             )
-        network = shared[key]
+        networks = {}
+        for description, member in entry["networks"].items():
+            with self.tolerated(f"{where}, {description}"):
+                networks[description] = self.detector_network(description, member, f"manifest, {where}")
+        return Detector(entry["name"], entry["xy"], networks)
+
+    def detector_network(self, description: str, member: dict, where: str) -> DetectorNetwork:
+        """Return the network of one description; one that detectors share is loaded once."""
+        key = json.dumps(member, sort_keys=True)
+        if key not in self.networks:
+            self.networks[key] = self.prepare(
+                load_network(
+                    self.folder, member, DetectorConfig, DetectorNetwork, f"{where}, {description!r}"
+                )
+            )
+        network = self.networks[key]
         if description not in DESCRIPTIONS or network.config.description != description:
             raise BundleError(
                 f"{where}: got a network of {network.config.description!r} under {description!r}, "
                 f"expected it under its own description, one of {DESCRIPTIONS}"
             )
-        networks[description] = network
-    return Detector(entry["name"], entry["xy"], networks)
+        return network
 
+    def classifier(self, entry: dict) -> Classifier | None:
+        """Return a classifier, or None if it can't be used."""
+        where = f"manifest, classifier {entry['name']!r}"
+        member = {key: value for key, value in entry.items() if key not in ("name", "weight")}
+        check_fields(entry, ("name", "weight", *member), where)
+        if not (isinstance(entry["weight"], int | float) and 0 < entry["weight"] < float("inf")):
+            raise BundleError(f"{where}: got weight {entry['weight']!r}, expected a number above 0")
+        with self.tolerated(f"classifier {entry['name']!r}"):
+            network = load_network(self.folder, member, ClassifierConfig, ClassifierNetwork, where)
+            return Classifier(entry["name"], float(entry["weight"]), self.prepare(network))
+        return None
 
-def load_classifier(folder: Path, entry: dict, prepare: Callable) -> Classifier:
-    where = f"manifest, classifier {entry['name']!r}"
-    member = {key: value for key, value in entry.items() if key not in ("name", "weight")}
-    network = load_network(folder, member, ClassifierConfig, ClassifierNetwork, where)
-    check_fields(entry, ("name", "weight", *member), where)
-    if not (isinstance(entry["weight"], int | float) and 0 < entry["weight"] < float("inf")):
-        raise BundleError(f"{where}: got weight {entry['weight']!r}, expected a number above 0")
-    return Classifier(entry["name"], float(entry["weight"]), prepare(network))
+    @contextmanager
+    def tolerated(self, member: str) -> Iterator[None]:
+        """Leave a member out that can't be built or read here; if the loader is strict, raise its MemberError."""
+        try:
+            yield
+        except MemberError as error:
+            if self.strict:
+                raise
+            logger.error("%s is left out: %s", member, error)
+            self.left_out.append(LeftOut(member, str(error)))
 
 
 def load_network(
@@ -132,12 +194,13 @@ def load_network(
             raise BundleError(
                 f"{where}, config: got {field} {values[field]!r}, expected a timm name; correct it"
             )
+    tensors = read_weights(folder, member, where)  # first: a wrong hash or path costs more than one member
     try:
         network = network_type(config_type(**values))
     except Exception as error:  # what timm and torch raise depends on the values
         cause = f"{type(error).__name__}: {error}"
-        raise BundleError(f"{where}, config: can't be built ({cause}); correct the manifest") from error
-    load_strictly(network, read_weights(folder, member, where), where)
+        raise MemberError(f"{where}, config: can't be built ({cause}); correct the manifest") from error
+    load_strictly(network, tensors, where)
     try_out(network.eval(), where)
     return network
 
@@ -155,6 +218,6 @@ def try_out(network: nn.Module, where: str) -> None:
                 expected = (1, len(SITES), len(SEVERITIES))
     except Exception as error:  # what timm and torch raise depends on the values
         cause = f"{type(error).__name__}: {error}"
-        raise BundleError(f"{where}: does not compute ({cause}); correct its config") from error
+        raise MemberError(f"{where}: does not compute ({cause}); correct its config") from error
     if logits.shape != expected:
-        raise BundleError(f"{where}: gives {tuple(logits.shape)}, expected {expected}; correct its config")
+        raise MemberError(f"{where}: gives {tuple(logits.shape)}, expected {expected}; correct its config")

@@ -14,10 +14,11 @@ from lumbar.networks.parked_weights import Scratch
 RESIDENT_BYTES = 2**28  # bytes of classifiers' weights that stay in memory: two convnext_small in bfloat16
 
 
-def ready_bundle(folder: Path, device: Device) -> Bundle:
+def ready_bundle(folder: Path, device: Device, strict: bool = True) -> Bundle:
     """Load a bundle's networks, each rewritten and placed before the next: in float32 there is never more than one.
 
-    On a CPU only the first classifiers' weights stay in memory, ``RESIDENT_BYTES`` bytes. Raises BundleError.
+    On a CPU only the first classifiers' weights stay in memory, ``RESIDENT_BYTES`` bytes. The arguments and errors
+    are those of ``load_bundle``.
     """
     scratch = Scratch(RESIDENT_BYTES)
 
@@ -28,7 +29,7 @@ def ready_bundle(folder: Path, device: Device) -> Bundle:
             scratch.keep(network)
         return network
 
-    return replace(load_bundle(folder, ready), scratch=scratch)
+    return replace(load_bundle(folder, ready, strict), scratch=scratch)
 
 
 def place(bundle: Bundle, device: Device) -> None:

@@ -15,6 +15,10 @@ class BundleError(Exception):
     """A bundle that can't be used: where, what was found, what was expected, what to do."""
 
 
+class MemberError(BundleError):
+    """One member that can't be built or read here, in a bundle with others that may still grade."""
+
+
 def read_weights(folder: Path, member: dict, where: str) -> dict[str, Tensor]:
     """Read a member's safetensors after checking its path, size and SHA-256."""
     if not isinstance(member["file"], str) or "\0" in member["file"]:
@@ -30,12 +34,15 @@ def read_weights(folder: Path, member: dict, where: str) -> dict[str, Tensor]:
             f"{where}: got file {member['file']!r}, expected a path inside the bundle that is no link; refused"
         )
     if not path.is_file():
-        raise BundleError(f"{where}: {path} is missing; copy the bundle again, sub-folders included")
+        raise MemberError(f"{where}: {path} is missing; copy the bundle again, sub-folders included")
     advice = "the file is damaged or of another version, copy it again"
-    size = path.stat().st_size
-    if size != member["bytes"]:  # not read: it may be of any size
+    try:
+        size = path.stat().st_size
+        raw = path.read_bytes() if size == member["bytes"] else b""  # of another size: it may be of any
+    except OSError as error:
+        raise MemberError(f"{where}: {path} can't be read ({error}); copy the bundle again") from error
+    if size != member["bytes"]:
         raise BundleError(f"{where}: {path} has {size} bytes, expected {member['bytes']}; {advice}")
-    raw = path.read_bytes()
     digest = hashlib.sha256(raw).hexdigest()
     if digest != member["sha256"]:
         expected = f"{str(member['sha256'])[:12]}..."
@@ -43,7 +50,7 @@ def read_weights(folder: Path, member: dict, where: str) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(raw)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise BundleError(f"{where}: {path} is not a safetensors file ({error}); export it again") from error
+        raise MemberError(f"{where}: {path} is not a safetensors file ({error}); export it again") from error
 
 
 def leaves_folder(relative: Path) -> bool:
@@ -52,20 +59,20 @@ def leaves_folder(relative: Path) -> bool:
 
 
 def load_strictly(network: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
-    """Load a state dict that must fit to the key and the shape; BundleError says what does not."""
+    """Load a state dict that must fit to the key and the shape; MemberError says what does not."""
     expected = network.state_dict()
     missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if missing or surplus:
-        raise BundleError(
+        raise MemberError(
             f"{where}: the weights do not fit the architecture; missing keys: {missing[:3]} ({len(missing)}), "
             f"keys too many: {surplus[:3]} ({len(surplus)}); the manifest's config is not the one trained"
         )
     for key, tensor in tensors.items():
         if tensor.shape != expected[key].shape:
-            raise BundleError(
+            raise MemberError(
                 f"{where}: {key}: got shape {tuple(tensor.shape)}, expected {tuple(expected[key].shape)}; "
                 "the manifest's config is not the one trained"
             )
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise BundleError(f"{where}: {key}: got NaN or Inf, expected finite weights; export it again")
+            raise MemberError(f"{where}: {key}: got NaN or Inf, expected finite weights; export it again")
     network.load_state_dict(tensors)

@@ -58,7 +58,7 @@ def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Sum
     complete = False
     with end_before(budget, state):
         # One that can't be loaded leaves the prior, and what an earlier run saw.
-        grader = grader_on(device, options)
+        grader = grader_on(device, state)
         try:
             grade_all(grader, budget, state)
             complete = True
@@ -67,9 +67,14 @@ def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Sum
     return state.summary
 
 
-def grader_on(device: Device, options: RunOptions) -> StudyGrader:
-    """Return a grader with the run's bundle on a device; BundleError if the bundle can't be used."""
-    return StudyGrader(ready_bundle(options.bundle, device), device, options.missing == "zero")
+def grader_on(device: Device, state: Run) -> StudyGrader:
+    """Return a grader with the run's bundle on a device; BundleError if the bundle can't be used.
+
+    A member that can't be built or read here is left out, as the run's summary then says.
+    """
+    bundle = ready_bundle(state.options.bundle, device, strict=False)
+    state.use_bundle(bundle)
+    return StudyGrader(bundle, device, state.options.missing == "zero")
 
 
 def grade_all(grader: StudyGrader, budget: Budget, state: Run) -> None:
@@ -96,7 +101,7 @@ def grade_all(grader: StudyGrader, budget: Budget, state: Run) -> None:
                 except DeviceLostError as error:
                     logger.error("%s; the CPU from here on", error)
                     device = choose_device("cpu", "fp32")
-                    grader = grader_on(device, state.options)
+                    grader = grader_on(device, state)
                     record = graded_or_prior(study, grader, plan, budget, state)
             state.add(record)
             bar.update()

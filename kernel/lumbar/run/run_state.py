@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from lumbar.atomic_files import remove_leftovers
+from lumbar.bundle.loading import Bundle
 from lumbar.bundle.manifest import Manifest
 from lumbar.grading.ensemble import Detection
 from lumbar.grading.study_record import StudyRecord, record_ungraded
@@ -69,6 +70,13 @@ class Run:
             logger.info("%s: %d studies were finished before", path, self.summary.studies)
         self.submission.write(options.out)
         self.written = time.monotonic()
+
+    def use_bundle(self, bundle: Bundle) -> None:
+        """Take note of the members that are there, and of those that are left out."""
+        self.summary.members = Plan(len(bundle.detectors), len(bundle.classifiers))
+        self.summary.left_out = bundle.left_out
+        if self.report:
+            self.report.about["left_out"] = [one.member for one in bundle.left_out]
 
     def add(self, record: StudyRecord) -> None:
         """Take a study's record, write it to the journal, and the submission if the last write is old.

@@ -18,6 +18,7 @@ import timm
 import torch
 
 from lumbar.atomic_files import write_atomically
+from lumbar.bundle.loading import LeftOut
 from lumbar.grading.study_grading import PRIOR, ZERO_CROPS
 from lumbar.grading.study_record import SOME_PRIOR, StudyRecord
 from lumbar.grading.time_limit import Plan
@@ -45,6 +46,7 @@ class Summary:
         self.started = started
         self.max_fallback_share = max_fallback_share
         self.members = members
+        self.left_out: tuple[LeftOut, ...] = ()
         self.studies = 0
         self.earlier = 0  # of them, taken over from an earlier run's journal
         self.fallbacks: list[dict] = []
@@ -80,7 +82,7 @@ class Summary:
 
     @property
     def exit_status(self) -> int:
-        return EXIT_FALLBACKS if self.too_many_fallbacks else 0
+        return EXIT_FALLBACKS if self.too_many_fallbacks or self.left_out else 0
 
     def as_dict(self) -> dict:
         """Return the content of ``run.json``; seconds of wall time, memory in MB."""
@@ -91,6 +93,7 @@ class Summary:
             "fallbacks": self.fallbacks,
             "fallback_share": self.fallback_share,
             "fallback_sites": dict(self.fallback_sites),
+            "left_out": [one._asdict() for one in self.left_out],
             "fewer_members": self.fewer_members,
             "faults": self.faults,
             "flags": self.flags,
@@ -119,6 +122,9 @@ class Summary:
                 f" ({self.fallback_share:.0%} of studies, above the limit)" if self.too_many_fallbacks else ""
             ),
         ]
+        if self.left_out:
+            names = "; ".join(one.member for one in self.left_out)
+            lines.append(f"left out, can't be used here (run.json has the reasons): {names}")
         if self.fewer_members:
             plans = Counter((plan["detectors"], plan["classifiers"]) for plan in self.fewer_members.values())
             told = [f"{count} studies by {d} x {c} members" for (d, c), count in sorted(plans.items())]

@@ -52,6 +52,7 @@ def run_facts(about: dict) -> list[tuple[str, str]]:
         ("SHA-256", str(about.get("bundle_sha256", ""))[:16]),
         ("Detectors", ", ".join(about.get("detectors", ()))),
         ("Classifiers", ", ".join(about.get("classifiers", ()))),
+        ("Left out", ", ".join(about.get("left_out", ()))),
         ("Device", ", ".join(str(about[key]) for key in ("device", "precision") if key in about)),
         ("Data", str(about.get("data", ""))),
     ]

@@ -34,7 +34,8 @@ def fallbacks(result: Result) -> list[tuple[str, str]]:
         return [("Not graded.", "The prior is submitted instead. It is the same for every study.")]
     said = [(f"No {description}.", GIVEN[given]) for description, given in result.fallbacks.items()]
     if result.members_run < result.planned:
-        words = f"{result.members_run} of {result.planned} graded the study, because time ran short or some failed."
+        graded = f"{result.members_run} of {result.planned} graded the study"
+        words = f"{graded}: time ran short, or some failed or are left out."
         said.append(("Fewer members.", words))
     return said
 
