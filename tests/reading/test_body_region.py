@@ -3,8 +3,8 @@
 import pytest
 
 from lumbar.reading.body_region import region_of
-from lumbar.reading.picture_header import SeriesFacts
 from lumbar.reading.scanner_words import LOCALIZER, found_word, named_planes, plain_letters
+from lumbar.reading.series_facts import SeriesFacts
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T2
 from tests.making.scanner_files import every, group_item, moved, read_only_study, scanned_study, write_all
 from tests.reading.test_picture_choice import assert_same_grids

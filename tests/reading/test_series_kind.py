@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lumbar.faults import HEADER_REASONS
-from lumbar.reading.picture_header import SeriesFacts, is_computed, is_secondary
+from lumbar.reading.series_facts import SeriesFacts, is_computed, is_secondary
 from lumbar.reading.series_kind import kind_of
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 

@@ -6,7 +6,6 @@ Whatever names the lumbar spine is of it, whatever it names besides.
 
 from dataclasses import dataclass
 
-from lumbar.reading.picture_header import SeriesFacts
 from lumbar.reading.scanner_words import (
     CERVICAL,
     ELSEWHERE,
@@ -17,6 +16,7 @@ from lumbar.reading.scanner_words import (
     found_word,
     plain_letters,
 )
+from lumbar.reading.series_facts import SeriesFacts
 
 OTHERS = (CERVICAL, THORACIC, HEAD, ELSEWHERE)
 OWN, STUDY, PART = "the series' text", "StudyDescription", "BodyPartExamined"

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lumbar.faults import HEADER_REASONS, UNKNOWN_SERIES, DataNotFoundError, Fault
+from lumbar.reading.candidate import Candidate
 from lumbar.reading.header_scan import Scan, files_below, owners_of_unread, scan_files
 from lumbar.reading.library_warnings import gathered_warnings
-from lumbar.reading.picture_choice import Candidate, choose
-from lumbar.reading.picture_header import LAST, PictureHeader, is_secondary
+from lumbar.reading.picture_choice import choose
+from lumbar.reading.picture_header import LAST, PictureHeader
 from lumbar.reading.references import Dataset, SeriesRef, StudyRef, shown, with_shown_paths
 from lumbar.reading.region_check import placed_elsewhere
+from lumbar.reading.series_facts import is_secondary
 from lumbar.reading.series_kind import SeriesKind, kind_of
 from lumbar.reading.stacks import stacks_of
 from lumbar.reading.study_groups import StudyGroup, group_studies, plain_id

@@ -5,15 +5,15 @@ are: blocks of one disc each, halves of an interrupted acquisition, a straight s
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from lumbar.reading.picture_header import is_secondary
+from lumbar.reading.candidate import Candidate, left_out
+from lumbar.reading.lumbar_station import lumbar_station, whole_spines_apart
 from lumbar.reading.picture_kind import USABLE
-from lumbar.reading.series_kind import SeriesKind
-from lumbar.reading.stack import Stack, stack_of
-from lumbar.reading.stacks import STATION_SHIFT
+from lumbar.reading.series_facts import is_secondary
+from lumbar.reading.stack import Stack
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 
 USUAL_ECHO = {SAGITTAL_T1: 10.0, SAGITTAL_T2: 100.0, AXIAL_T2: 100.0}  # ms, of spin echo at 1.5 and 3 T
@@ -23,24 +23,6 @@ SAME_ANGLE = 15.0  # degrees between slices that show one place
 SLAB = (1.25, 1.7)  # of the slice thickness: the most that a slice stands for, with its gap
 THICKNESS = (1.0, 6.0)  # mm, for slices that don't say it: their distance, within these
 SAME_SHARE = 0.5  # of a stack's slices that another one shows as well
-LARGEST_VIEW = 420.0  # mm, of a side; the competition's are up to 340
-BEYOND = 15.0  # mm that an axial slice's centre may lie beyond what the sagittal series show
-
-
-@dataclass
-class Candidate:
-    """A stack and what it is taken for.
-
-    Attributes:
-        named: ``--series`` says so.
-        doubt: Why it is to be looked at although it is read, "" where there is no doubt.
-    """
-
-    stack_id: str
-    stack: Stack
-    kind: SeriesKind
-    named: bool
-    doubt: str = ""
 
 
 def choose(candidates: list[Candidate]) -> list[Candidate]:
@@ -59,87 +41,6 @@ def choose(candidates: list[Candidate]) -> list[Candidate]:
     candidates = [*lumbar_station(candidates)]
     candidates = [*first_choices(candidates)]
     return one_of_a_place(candidates)
-
-
-def left_out(candidate: Candidate, reason: str, why: str) -> Candidate:
-    """Return the candidate without its description."""
-    return replace(candidate, kind=SeriesKind(None, reason, f"{candidate.kind.why}; {why}"))
-
-
-def whole_spines_apart(candidates: list[Candidate]) -> Iterator[Candidate]:
-    """Leave out series whose field of view is a whole spine's or a belly's where there is one of a lumbar spine."""
-    views = {
-        c.stack_id: float(c.stack.sizes.max()) for c in candidates if c.kind.description and c.stack.placed
-    }
-    usual = {c.kind.description for c in candidates if views.get(c.stack_id, np.inf) <= LARGEST_VIEW}
-    for candidate in candidates:
-        view = views.get(candidate.stack_id, 0.0)
-        if view > LARGEST_VIEW and candidate.kind.description in usual and not candidate.named:
-            yield left_out(candidate, "other_station", f"its field of view is {view:.0f} mm")
-        else:
-            yield candidate
-
-
-def lumbar_station(candidates: list[Candidate]) -> Iterator[Candidate]:
-    """Leave out sagittal stacks of other stations of the spine, and axial slices outside the station that stays."""
-    sagittal = [c for c in candidates if c.kind.description in (SAGITTAL_T1, SAGITTAL_T2) and c.stack.placed]
-    axial = [c for c in candidates if c.kind.description == AXIAL_T2 and c.stack.placed]
-    stations = group_stations(sagittal)
-    lumbar = max(stations, key=lambda station: station_rank(station, axial), default=[])
-    kept = {c.stack_id for c in lumbar}
-    others = {c.stack_id for station in stations for c in station} - kept
-    heights = np.array([c.stack.heights for c in lumbar])
-    for candidate in candidates:
-        if candidate.stack_id in others and not candidate.named:
-            middle = candidate.stack.centres[:, 2].mean() - heights.mean()
-            why = f"its middle is {middle:+.0f} mm above that of the station that is read"
-            yield left_out(candidate, "other_station", why)
-        elif lumbar and candidate in axial and not candidate.named:
-            yield within(candidate, heights[:, 0].min() - BEYOND, heights[:, 1].max() + BEYOND)
-        else:
-            yield candidate
-
-
-def group_stations(sagittal: list[Candidate]) -> list[list[Candidate]]:
-    """Group sagittal stacks whose middles are nearer than STATION_SHIFT of their field of view."""
-    stations: list[list[Candidate]] = []
-    last = np.inf
-    for one in sorted(sagittal, key=lambda c: c.stack.centres[:, 2].mean()):
-        middle = one.stack.centres[:, 2].mean()
-        if middle - last < STATION_SHIFT * one.stack.sizes[:, 1].mean() and stations:
-            stations[-1].append(one)
-        else:
-            stations.append([one])
-        last = middle
-    return stations
-
-
-def station_rank(station: list[Candidate], axial: list[Candidate]) -> tuple:
-    """Sort stations: named lumbar by text, with axial slices, with both weightings, the lowest one."""
-    low = np.mean([c.stack.heights[0] for c in station])
-    high = np.mean([c.stack.heights[1] for c in station])
-    margin = (high - low) / 8  # stations overlap at their ends
-    centres = [z for c in axial for z in c.stack.centres[:, 2]]
-    crossed = sum(low + margin < z < high - margin for z in centres)
-    named = any(c.named or c.kind.names_lumbar for c in station)
-    weightings = len({c.kind.description for c in station})
-    return named, crossed >= max(3, len(centres) / 4), weightings, -low
-
-
-def within(candidate: Candidate, lowest: float, highest: float) -> Candidate:
-    """Keep the axial slices whose centre is between two heights in mm."""
-    inside = (candidate.stack.centres[:, 2] >= lowest) & (candidate.stack.centres[:, 2] <= highest)
-    if inside.all():
-        return candidate
-    if not inside.any():
-        return left_out(candidate, "other_station", "it lies outside of what the sagittal series show")
-    pictures = [p for p, kept in zip(candidate.stack.pictures, inside, strict=True) if kept]
-    why = f"{candidate.kind.why}; {(~inside).sum()} slices outside of what the sagittal series show are left out"
-    return replace(
-        candidate,
-        stack=stack_of(candidate.stack.series, pictures),
-        kind=replace(candidate.kind, why=why),
-    )
 
 
 def first_choices(candidates: list[Candidate]) -> Iterator[Candidate]:

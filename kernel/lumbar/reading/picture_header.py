@@ -1,7 +1,5 @@
 """The header of one file -> one header a picture: one of a classic file, one a frame of an enhanced one."""
 
-import math
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,9 +7,11 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from lumbar.reading.dicom_file import parse
-from lumbar.reading.picture_kind import PHILIPS_TYPE, PLAIN, RAW_TYPE, picture_kind
+from lumbar.reading.picture_kind import PHILIPS_TYPE, RAW_TYPE, picture_kind
 from lumbar.reading.pixel_header import MAX_FRAMES
-from lumbar.reading.tags import Geometry, Notes, finite_numbers, frame_geometry, functional_group, tag_value
+from lumbar.reading.series_facts import SeriesFacts, is_computed
+from lumbar.reading.tag_texts import meanings, plain_number, private_type, texts, time_of
+from lumbar.reading.tags import Geometry, Notes, finite_numbers, frame_geometry, functional_group
 
 DICOMDIR = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage: a list of files, no image
 LAST = 2**31  # where a series without a number comes
@@ -38,40 +38,6 @@ KEYWORDS = (
 )
 TAGS = [*(tag_for_keyword(keyword) for keyword in KEYWORDS), RAW_TYPE, PHILIPS_TYPE]
 CODED = ("AnatomicRegionSequence", "ProcedureCodeSequence", "RequestedProcedureCodeSequence")
-# Computed pictures that are no view of the patient, or none with slices: never used unless --series says so.
-COMPUTED_TYPES = {
-    *("MIP", "MINIP", "PROJECTION IMAGE", "ADC", "SUBTRACT", "SUBTRACTION", "COMPOSED", "SCREEN SAVE"),
-    *("CSA REPORT", "FA", "TRACEW", "T1 MAP", "T2 MAP", "CPR", "CURVED"),
-}
-
-
-@dataclass(frozen=True)
-class SeriesFacts:
-    """What the headers of a series say; None or "" where they don't. Times in ms.
-
-    Attributes:
-        plane: "sagittal", "coronal" or "axial"; "mixed" where no plane has most of a few slices.
-        text: SeriesDescription and ProtocolName.
-        study_text: StudyDescription and the descriptions and codes of the procedure.
-        body_part: BodyPartExamined and the codes of the anatomic region.
-        scanning, options, image_type: Values of ScanningSequence, ScanOptions and ImageType.
-        picture: Which of several pictures of one place, as ``picture_kind`` has it.
-    """
-
-    plane: str | None = None
-    modality: str = ""
-    text: str = ""
-    study_text: str = ""
-    body_part: str = ""
-    sequence_name: str = ""
-    scanning: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
-    image_type: tuple[str, ...] = ()
-    echo: float | None = None
-    repetition: float | None = None
-    inversion: float | None = None
-    contrast_agent: str = ""
-    picture: str = PLAIN
 
 
 @dataclass(frozen=True)
@@ -233,75 +199,4 @@ def frame_header(
         when=header.when or (when[0] if when else ""),
         identity=(*header.identity, frame),
         facts=facts,
-    )
-
-
-def is_computed(image_type: tuple[str, ...]) -> bool:
-    """Tell whether ImageType (PS3.3 C.7.6.1.1.2) names a projection, a map, a screenshot or the like."""
-    return bool(COMPUTED_TYPES & {value.strip().upper() for value in image_type[2:]})
-
-
-def is_secondary(image_type: tuple[str, ...]) -> bool:
-    """Tell whether ImageType names a picture made after the examination: reformatted, converted, exported.
-
-    DERIVED alone does not: scanners say it of filtered and distortion-corrected originals.
-    """
-    values = [value.strip().upper() for value in image_type]
-    return "SECONDARY" in values[:2] or bool({"MPR", "REFORMATTED"} & set(values[2:]))
-
-
-def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
-    """Return a tag's values as stripped text; none where it is absent or can't be converted."""
-    value = tag_value(dataset, keyword, [])
-    if value is None:
-        return ()
-    values = (value,) if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__") else value
-    return tuple(str(one).strip(" \0") for one in values)
-
-
-def meanings(dataset: Dataset, keyword: str) -> str:
-    """Return the words of a sequence's codes, "" where there are none."""
-    items = tag_value(dataset, keyword, [])
-    try:
-        return " ".join(text for item in items or () for text in texts(item, "CodeMeaning"))
-    except (TypeError, AttributeError):  # no sequence
-        return ""
-
-
-def private_type(dataset: Dataset) -> str:
-    """Return what GE's or Philips' private tag says of the picture, "" where it says nothing."""
-    for tag in (RAW_TYPE, PHILIPS_TYPE):
-        element = tag_value(dataset, tag, [])
-        value = element.value if element is not None else None
-        if isinstance(value, bytes):  # implicit files don't say that it is a number or a text
-            value = int.from_bytes(value, "little") if tag == RAW_TYPE else value.decode("ascii", "replace")
-        if value not in (None, ""):
-            return str(value).strip(" \0")
-    return ""
-
-
-def plain_number(text: str) -> float | None:
-    """Return a finite number, None for anything else."""
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        return None
-    return value if math.isfinite(value) else None
-
-
-def time_of(dataset: Dataset, frame: int, keyword: str, group: str, inside: str) -> float | None:
-    """Return a time in ms from a frame's functional group or the shared one, else from the top level."""
-    item = functional_group(dataset, frame, group, inside, [])
-    values = texts(dataset, keyword) if item is None else texts(item, inside)
-    return plain_number(values[0]) if values else None
-
-
-def series_facts(headers: list[PictureHeader]) -> SeriesFacts:
-    """Return a series' facts: of each what most pictures say, the first where it is a tie."""
-    facts = [header.facts for header in headers]
-    return SeriesFacts(
-        **{
-            name: Counter(getattr(one, name) for one in facts).most_common(1)[0][0]
-            for name in SeriesFacts.__dataclass_fields__
-        }
     )

@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from lumbar.reading.body_region import region_of
-from lumbar.reading.picture_choice import BEYOND, Candidate
+from lumbar.reading.candidate import Candidate
+from lumbar.reading.lumbar_station import BEYOND
 from lumbar.reading.series_kind import kind_of
 from lumbar.reading.stacks import STATION_SHIFT
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS

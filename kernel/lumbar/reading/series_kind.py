@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass
 
 from lumbar.reading.body_region import Region, region_of
-from lumbar.reading.picture_header import SeriesFacts, is_computed
 from lumbar.reading.picture_kind import IN_PHASE, USABLE, WATER
 from lumbar.reading.scanner_words import LOCALIZER, LUMBAR, found_word, named_planes, plain_letters
+from lumbar.reading.series_facts import SeriesFacts, is_computed
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 
 DESCRIPTION_OF = {

@@ -6,8 +6,9 @@ from functools import cached_property
 
 import numpy as np
 
-from lumbar.reading.picture_header import PictureHeader, SeriesFacts, series_facts
+from lumbar.reading.picture_header import PictureHeader
 from lumbar.reading.scanner_words import named_planes, plain_letters
+from lumbar.reading.series_facts import SeriesFacts, most_common_facts
 from lumbar.reading.tags import MAX_TILT, PLANES
 
 LEAST_STACK = 7  # slices of one plane in a series of several planes that are no localizer's
@@ -83,7 +84,7 @@ class Stack:
 
 def stack_of(series: tuple, pictures: list[PictureHeader]) -> Stack:
     """Return pictures as a stack whose facts name the plane."""
-    stack = Stack(series, tuple(pictures), series_facts(pictures))
+    stack = Stack(series, tuple(pictures), most_common_facts([p.facts for p in pictures]))
     return replace(stack, facts=replace(stack.facts, plane=plane_of_stack(stack)))
 
 

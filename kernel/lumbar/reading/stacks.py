@@ -9,8 +9,9 @@ from collections.abc import Callable, Hashable
 
 import numpy as np
 
-from lumbar.reading.picture_header import PictureHeader, SeriesFacts, is_secondary
+from lumbar.reading.picture_header import PictureHeader
 from lumbar.reading.picture_kind import USABLE
+from lumbar.reading.series_facts import SeriesFacts, is_secondary
 from lumbar.reading.stack import LEAST_STACK, Stack, stack_of
 from lumbar.reading.tags import plane_of, tilt
 

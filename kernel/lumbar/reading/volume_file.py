@@ -14,9 +14,11 @@ import numpy as np
 
 from lumbar.faults import DicomError
 from lumbar.reading.dicom_file import Slice
-from lumbar.reading.picture_header import LAST, Patient, PictureHeader, SeriesFacts, plain_number
+from lumbar.reading.picture_header import LAST, Patient, PictureHeader
 from lumbar.reading.picture_kind import picture_kind
 from lumbar.reading.pixel_header import MAX_FILE_SAMPLES, MAX_FRAMES, MAX_SIDE
+from lumbar.reading.series_facts import SeriesFacts
+from lumbar.reading.tag_texts import plain_number
 from lumbar.reading.tags import Geometry, Notes
 
 LIBRARIES = {".nii": "nibabel", ".nii.gz": "nibabel", ".mha": "SimpleITK", ".mhd": "SimpleITK"}
