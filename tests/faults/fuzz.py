@@ -27,6 +27,7 @@ from pydicom.uid import (
 
 from lumbar.faults import FILE_REASONS, DicomError
 from lumbar.reading.dicom_file import read_file
+from lumbar.reading.library_warnings import gathered_warnings
 from lumbar.reading.volume import normalize_slice
 from tests.faults.file_damage import in_syntax
 from tests.faults.study_set import Copy
@@ -130,7 +131,8 @@ def guarded():
     resource.setrlimit(resource.RLIMIT_DATA, (used + MEMORY, limits[1]))
     logging.disable(logging.CRITICAL)
     try:
-        yield
+        with gathered_warnings("mutated files"):
+            yield
     finally:
         signal.alarm(0)
         logging.disable(logging.NOTSET)

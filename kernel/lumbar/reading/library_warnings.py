@@ -6,12 +6,14 @@ Nothing is changed for the rest of the process: a program that imports this pack
 import contextlib
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 
 from pydicom import config
 
 logger = logging.getLogger(__name__)
 
+SHOWN = 300  # characters of a warning
 LOGGERS = ("pydicom", "pydicom.pixels.decoders.base")
 
 
@@ -26,11 +28,12 @@ def gathered_warnings(where: object) -> Iterator[None]:
     Args:
         where: File, folder or series that the log line names.
     """
-    texts: list[str] = []
+    texts: Counter[str] = Counter()  # of all but the first the number alone, however many there are
 
     def keep(record: logging.LogRecord) -> bool:
         if record.levelno == logging.WARNING:
-            texts.append(" ".join(record.getMessage().split()))
+            first = next(iter(texts), None)
+            texts[first or " ".join(record.getMessage().split())[:SHOWN]] += 1
         return False
 
     mode = config.settings.reading_validation_mode
@@ -46,4 +49,5 @@ def gathered_warnings(where: object) -> Iterator[None]:
             logging.getLogger(name).removeFilter(keep)
         config.settings.reading_validation_mode = mode
         if texts:
-            logger.warning("%s: %d warnings of pydicom. The first: %s", where, len(texts), texts[0][:300])
+            ((first, number),) = texts.items()
+            logger.warning("%s: %d warnings of pydicom. The first: %s", where, number, first)
