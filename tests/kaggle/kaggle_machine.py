@@ -1,8 +1,8 @@
 """A machine as Kaggle's, for tests: ``/kaggle/input`` read-only, ``/kaggle/working``, no network.
 
 It consists of namespaces: mount and network, and a user namespace where the test is not run by root. The machine's own
-folders stay as they are, below a new root that has ``/kaggle`` beside them. Without namespaces ``/kaggle`` is a link for the time
-of the test, and the network is not cut.
+folders stay as they are, below a new root that has ``/kaggle`` beside them. Without namespaces ``/kaggle`` is a link
+for the time of the test, and the network is not cut.
 """
 
 import fcntl

@@ -14,7 +14,7 @@ from tests.making.small_study import write_studies
 from tests.making.tiny_bundle import write_tiny_bundle
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMMANDS = ("lumbar-infer", "lumbar-dataset")
+COMMANDS = ("lumbar-infer", "lumbar-train", "lumbar-evaluate", "lumbar-dataset")
 NOT_INSTALLED = ("training", "dataset", "phantom", "infer", "train", "evaluate", "build_dataset")
 
 
