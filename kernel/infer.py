@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import TextIO
 
 from lumbar.command_line import add_shared_flags, start_logging, write_any_text
-from lumbar.run.options import add_flags, read_options
+from lumbar.faults import DataNotFoundError
+from lumbar.reading.references import refuse_absent
+from lumbar.run.options import add_flags, read_options, wrong_path
 
 STARTED = time.monotonic()  # the time limit counts from the start of the process
 KAGGLE_LIMIT = "8.5h"  # of the 9 h that a notebook of this competition may run
@@ -49,6 +51,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.structured_reports and not (args.dump or args.demo):
         parser.error("--sr needs --dump DIR: the reports lie in DIR/findings")
+    if message := wrong_path(args):
+        parser.error(message)
     return args
 
 
@@ -56,6 +60,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run the kernel; return the exit status."""
     write_any_text()
     args = arguments(argv)
+    try:  # before the imports, which take seconds
+        if args.data and not args.demo:
+            refuse_absent(args.data)
+    except DataNotFoundError as error:
+        return fail(error, EXIT_DATA)
     signal.pthread_sigmask(
         signal.SIG_BLOCK, SIGNALS
     )  # until the imports are done, which an interrupt would break
@@ -75,7 +84,6 @@ def grade(args: argparse.Namespace) -> int:
     start_logging(args.log_level, "%(levelname)s %(name)s: %(message)s")
     # Imported here, not above: reader processes import this file's head, and need no torch.
     from lumbar.bundle.weights import BundleError
-    from lumbar.faults import DataNotFoundError
     from lumbar.networks.device import DeviceError
     from lumbar.outputs import structured_report
     from lumbar.outputs.submission import SubmissionError

@@ -9,7 +9,7 @@ from pathlib import Path
 from lumbar.faults import DataNotFoundError
 from lumbar.reading.competition_tables import read_descriptions, read_sample, studies_of_rows
 from lumbar.reading.dicom_folder import scan_folder
-from lumbar.reading.references import Dataset, SeriesRef, StudyRef, shown, with_shown_paths
+from lumbar.reading.references import Dataset, SeriesRef, StudyRef, refuse_absent, shown, with_shown_paths
 from lumbar.reading.zip_archive import unpack
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ def find_dataset(
     if root is None:
         root = search_folder(KAGGLE_INPUT, table_name(split or "test"))
     root = Path(root)
+    refuse_absent(root)
     if root.is_file():
         folder = unpack(root)
         names = ((str(folder), str(root)),)
@@ -77,9 +78,13 @@ def list_tables(root: Path, split: str | None) -> Dataset:
     found = [name for name in wanted if (root / table_name(name)).is_file()]
     if not found:
         names = " or ".join(map(table_name, wanted))
-        raise DataNotFoundError(
-            f"{root}: got no {names}, expected the competition's folder; pass it with --data"
-        )
+        there = [name for name in SPLITS if (root / table_name(name)).is_file()]
+        remedy = "expected the competition's folder; pass it with --data"
+        if there:
+            remedy = f"but {table_name(there[0])}; give --split {there[0]}, or leave --split out"
+        elif split:
+            remedy += ", or leave --split out for a folder of DICOM"
+        raise DataNotFoundError(f"{root}: got no {names}, {remedy}")
     split = found[0]
     images = root / f"{split}_images"
     if not images.is_dir():

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lumbar.faults import Fault
+from lumbar.faults import DataNotFoundError, Fault
 
 Names = tuple[tuple[str, str], ...]
 
@@ -86,3 +86,14 @@ def with_shown_paths(dataset: Dataset, names: Names) -> Dataset:
     )
     decisions = tuple(d | {"why": shown(d["why"], names)} for d in dataset.decisions)
     return replace(dataset, studies=studies, decisions=decisions)
+
+
+def refuse_absent(root: Path) -> None:
+    """Raise DataNotFoundError if there is neither a folder nor a file at a path to read."""
+    expected = "expected the competition's folder, or a folder or .zip of DICOM; check --data"
+    try:
+        found = root.exists()
+    except OSError as error:
+        raise DataNotFoundError(f"{root}: {error.strerror}, {expected}") from error
+    if not found:
+        raise DataNotFoundError(f"{root}: no such folder or file, {expected}")

@@ -132,6 +132,21 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             parser.add_argument(name, dest=option.name, default=option.default, **settings)
 
 
+def wrong_path(arguments: argparse.Namespace) -> str | None:
+    """Return the message about a path that the run could not write to in the end; None if there is none."""
+    out, folders = arguments.out, (("--dump", arguments.dump), ("--report", arguments.report))
+    try:
+        if out.is_dir():
+            example = out / RunOptions.out
+            return f"--out: {out} is a folder, expected a file to write; give a name in it, such as {example}"
+        for name, folder in folders:
+            if folder and folder.exists() and not folder.is_dir():
+                return f"{name}: {folder} is a file, expected a folder; give another name"
+    except OSError as error:
+        return f"{error}; give a path that can be written"
+    return None
+
+
 def read_options(arguments: argparse.Namespace, started: float) -> RunOptions:
     """Return the options of parsed flags."""
     named = {option.name: getattr(arguments, option.name) for option in fields(RunOptions) if option.metadata}
