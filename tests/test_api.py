@@ -115,15 +115,16 @@ def test_crops_and_members_are_those_of_the_bundle(phantoms, grader):
     assert np.allclose(mean, result.table[list(SEVERITIES)], atol=1e-12)
 
 
-def test_a_missing_series_leaves_its_points_out(phantoms, grader, tmp_path):
+def test_a_missing_series_leaves_its_sites_out(phantoms, grader, tmp_path):
     study = shutil.copytree(studies_of(phantoms)[0], tmp_path / "study")
     described = pd.read_csv(phantoms / "train_series_descriptions.csv", dtype=str)
     own = described[described.study_id == studies_of(phantoms)[0].name]
     for series_id in own[own.series_description == SAGITTAL_T2].series_id:
         shutil.rmtree(study / series_id)
-    places = grader.grade(study).table[["slice", "row", "column", "x", "y", "z"]]
-    assert places.iloc[DESCRIPTION_SITES[SAGITTAL_T2]].isna().all(axis=None)
-    assert places.iloc[DESCRIPTION_SITES[SAGITTAL_T1]].notna().all(axis=None)
+    result = grader.grade(study)
+    assert result.table.iloc[DESCRIPTION_SITES[SAGITTAL_T2], 1:].isna().all(axis=None)
+    assert result.table.iloc[DESCRIPTION_SITES[SAGITTAL_T1]].notna().all(axis=None)
+    assert any(SAGITTAL_T2 in fault.message for fault in result.faults)
 
 
 def test_several_studies_are_named_in_the_error(phantoms, grader):

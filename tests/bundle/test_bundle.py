@@ -114,7 +114,7 @@ def test_a_fault_in_the_manifest_is_named(bundle, name):
 
 
 TENSOR_FAULTS = {
-    "a key too few": (lambda t: t.pop("heads.0.1.bias"), r"missing keys: \['heads.0.1.bias'\]"),
+    "a key too few": (lambda t: t.pop("heads.0.1.bias"), r"Missing keys: \['heads.0.1.bias'\]"),
     "a key too many": (lambda t: t.update(extra=torch.zeros(1)), r"keys too many: \['extra'\]"),
     "another shape": (lambda t: t.update({"heads.0.1.bias": torch.zeros(4)}), "shape"),
     "not finite": (lambda t: t["heads.0.1.bias"].fill_(float("nan")), "NaN"),

@@ -97,7 +97,7 @@ NOT_HERE = {  # these cost one member
         configured(backbone="test_byobnet", encoder="test_resnet"),
         "do not fit the architecture",
     ),
-    "other keys": (rewritten(renamed), "missing keys"),
+    "other keys": (rewritten(renamed), "Missing keys"),
     "NaN": (rewritten(not_finite), "NaN or Inf"),
     "no safetensors": (rewritten(lambda tensors: b"GIF89a"), "not a safetensors file"),
     "no file": (edited(lambda bundle, entry: (bundle / entry["file"]).unlink()), "is missing"),

@@ -1,8 +1,11 @@
-"""``weights_manifest.json`` and safetensors -> the networks of an ensemble; ``bundle_writing`` is the way back.
+"""``weights_manifest.json`` and safetensors -> the networks of an ensemble; ``writing.py`` is the way back.
 
-The manifest carries every member's architecture, so nothing is guessed at loading: configurations are
-frozen dataclasses without defaults, files are checked by SHA-256 before use, state dicts load strictly,
-and nothing is ever unpickled. Paths are relative to the manifest, stay inside its folder and are no links.
+The manifest carries every member's architecture, so nothing is guessed at loading:
+
+* Configurations are frozen dataclasses without defaults.
+* Files are checked by SHA-256 before use, and nothing is ever unpickled.
+* State dicts load strictly.
+* Paths are relative to the manifest, stay inside its folder and are no links.
 """
 
 import dataclasses
@@ -13,11 +16,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
 
 from lumbar.bundle.manifest import check_fields, read_manifest
 from lumbar.bundle.weights import BundleError, MemberError, load_strictly, read_weights
@@ -28,6 +30,7 @@ from lumbar.networks.parked_weights import Scratch
 from lumbar.sites import DESCRIPTIONS, SEVERITIES, SITES, class_count
 
 logger = logging.getLogger(__name__)
+N = TypeVar("N", DetectorNetwork, ClassifierNetwork)
 
 POINT_KINDS = ("fixed", "dynamic")
 TIMM_FIELDS = {"encoder", "pointer_encoder", "backbone"}
@@ -64,8 +67,11 @@ class LeftOut(NamedTuple):
 class Bundle:
     """An ensemble that is ready to run; members are in the manifest's order, most valuable first.
 
-    prior: (25, 3) float64, rows sum to 1: what is submitted for a study that can't be read.
-    fingerprint: SHA-256 of the manifest, which itself holds every file's hash. scratch: where classifiers wait.
+    Attributes:
+        prior: (25, 3) float64, rows sum to 1: the submission for a study that can't be read.
+        fingerprint: SHA-256 of the manifest, which itself holds every file's hash.
+        left_out: Members that can't be built or read here.
+        scratch: Files in which the weights of waiting classifiers lie.
     """
 
     name: str
@@ -79,19 +85,20 @@ class Bundle:
 
 
 def load_bundle(
-    folder: Path, prepare: Callable[[nn.Module], nn.Module] = lambda network: network, strict: bool = True
+    folder: Path, prepare: Callable[[Any], Any] = lambda network: network, strict: bool = True
 ) -> Bundle:
     """Load and check a bundle; networks come back in float32 and evaluation mode, on the CPU.
 
     Args:
         folder: The bundle's folder.
-        prepare: Applied to each network as soon as it is loaded, before the next one is read.
+        prepare: Applied to each network as soon as it is loaded, before the next one is read. Returns a network of
+            the same type.
         strict: Whether one member that can't be built or read here costs the whole bundle. Otherwise such members
             are in ``left_out``, as long as a detector and, where the manifest has any, a classifier remain.
 
     Raises:
-        BundleError: The manifest is missing or malformed, a file has another size or hash, a path leaves the folder
-            or is a link, or a member can't be built or read here and is not left out.
+        BundleError: The manifest is missing or malformed. Or a file has another size or hash, a path leaves the
+            folder or is a link. Or a member can't be built or read here and is not left out.
     """
     manifest = read_manifest(folder)
     loader = Loader(folder, prepare, strict)
@@ -120,10 +127,10 @@ class Loader:
         left_out: Members that can't be built or read here; always empty if the loader is strict.
     """
 
-    def __init__(self, folder: Path, prepare: Callable[[nn.Module], nn.Module], strict: bool):
+    def __init__(self, folder: Path, prepare: Callable[[Any], Any], strict: bool):
         self.folder, self.prepare, self.strict = folder, prepare, strict
         self.left_out: list[LeftOut] = []
-        self.networks: dict[str, nn.Module] = {}  # by manifest entry: detectors may share one
+        self.networks: dict[str, DetectorNetwork] = {}  # by manifest entry: detectors may share one
 
     def detector(self, entry: dict) -> Detector:
         """Return a detector with the networks that can be used."""
@@ -133,7 +140,7 @@ class Loader:
             raise BundleError(f"manifest, {where}: got xy {entry['xy']!r}, expected one of {POINT_KINDS}")
         if not isinstance(entry["networks"], dict) or not entry["networks"]:
             raise BundleError(
-                f"manifest, {where}: got networks {entry['networks']!r}, expected one a description; correct it"
+                f"manifest, {where}: got networks {entry['networks']!r}, expected one per description; correct it"
             )
         networks = {}
         for description, member in entry["networks"].items():
@@ -182,22 +189,19 @@ class Loader:
             self.left_out.append(LeftOut(member, str(error)))
 
 
-def load_network(
-    folder: Path, member: dict, config_type: type, network_type: Callable, where: str
-) -> nn.Module:
-    """Build one network as its manifest entry says and load its weights strictly."""
+def load_network(folder: Path, member: dict, config_type: type, network_type: type[N], where: str) -> N:
+    """Build one network by its manifest entry and load its weights strictly."""
     check_fields(member, ("file", "sha256", "bytes", "config"), where, optional=("figures", "provenance"))
     check_fields(member["config"], [f.name for f in dataclasses.fields(config_type)], f"{where}, config")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in member["config"].items()}
     for field in sorted(TIMM_FIELDS & values.keys()):
-        if not isinstance(values[field], str) or not TIMM_NAME.fullmatch(values[field]):
-            raise BundleError(
-                f"{where}, config: got {field} {values[field]!r}, expected a timm name; correct it"
-            )
+        name = values[field]
+        if not isinstance(name, str) or not TIMM_NAME.fullmatch(name):
+            raise BundleError(f"{where}, config: got {field} {name!r}, expected a timm name; correct it")
     tensors = read_weights(folder, member, where)  # first: a wrong hash or path costs more than one member
     try:
         network = network_type(config_type(**values))
-    except Exception as error:  # what timm and torch raise depends on the values
+    except Exception as error:  # timm and torch raise anything
         cause = f"{type(error).__name__}: {error}"
         raise MemberError(f"{where}, config: can't be built ({cause}); correct the manifest") from error
     load_strictly(network, tensors, where)
@@ -205,8 +209,8 @@ def load_network(
     return network
 
 
-def try_out(network: nn.Module, where: str) -> None:
-    """Pass one empty slice through a network: what does not compute says so now, not at every study."""
+def try_out(network: DetectorNetwork | ClassifierNetwork, where: str) -> None:
+    """Pass one empty slice through a network: one that does not compute fails now, not at every study."""
     try:
         with torch.inference_mode():
             if isinstance(network, DetectorNetwork):
@@ -216,7 +220,7 @@ def try_out(network: nn.Module, where: str) -> None:
                 features = network.features(torch.zeros(1, 1, CROP_INPUT, CROP_INPUT))
                 logits = network.grade(features.expand(1, len(SITES), len(CROP_OFFSETS), -1))
                 expected = (1, len(SITES), len(SEVERITIES))
-    except Exception as error:  # what timm and torch raise depends on the values
+    except Exception as error:  # timm and torch raise anything
         cause = f"{type(error).__name__}: {error}"
         raise MemberError(f"{where}: does not compute ({cause}); correct its config") from error
     if logits.shape != expected:

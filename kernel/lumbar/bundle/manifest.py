@@ -20,7 +20,7 @@ MEMBER_NAME = re.compile(
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of itself, before any weights are read; ``prior`` and ``fingerprint`` as in Bundle."""
+    """A bundle's description, before any weights are read; ``prior`` and ``fingerprint`` as in ``Bundle``."""
 
     name: str
     trained_on: str

@@ -3,10 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from torch import nn
-
 from lumbar.bundle.loading import Bundle, load_bundle
 from lumbar.networks.classifier import ClassifierNetwork
+from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.device import Device
 from lumbar.networks.fusion.rewrite import fuse
 from lumbar.networks.parked_weights import Scratch
@@ -22,7 +21,7 @@ def ready_bundle(folder: Path, device: Device, strict: bool = True) -> Bundle:
     """
     scratch = Scratch(RESIDENT_BYTES)
 
-    def ready(network: nn.Module) -> nn.Module:
+    def ready(network: DetectorNetwork | ClassifierNetwork) -> DetectorNetwork | ClassifierNetwork:
         network = fuse(network, device)
         device.place(network)
         if device.torch.type == "cpu" and isinstance(network, ClassifierNetwork):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class BundleError(Exception):
-    """A bundle that can't be used: where, what was found, what was expected, what to do."""
+    """A bundle that can't be used. The message names the place, the value, the expected one and the remedy."""
 
 
 class MemberError(BundleError):
@@ -54,18 +54,18 @@ def read_weights(folder: Path, member: dict, where: str) -> dict[str, Tensor]:
 
 
 def leaves_folder(relative: Path) -> bool:
-    """Tell whether a path that should be relative to a folder is absolute or has a step up."""
+    """Return whether a path that should be relative to a folder is absolute or has a step up."""
     return relative.is_absolute() or ".." in relative.parts
 
 
 def load_strictly(network: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
-    """Load a state dict that must fit to the key and the shape; MemberError says what does not."""
+    """Load a state dict that must fit to the key and the shape; MemberError names what does not."""
     expected = network.state_dict()
     missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if missing or surplus:
         raise MemberError(
-            f"{where}: the weights do not fit the architecture; missing keys: {missing[:3]} ({len(missing)}), "
-            f"keys too many: {surplus[:3]} ({len(surplus)}); the manifest's config is not the one trained"
+            f"{where}: the weights do not fit the architecture. Missing keys: {missing[:3]} ({len(missing)}), "
+            f"keys too many: {surplus[:3]} ({len(surplus)}). The manifest's config is not the trained one."
         )
     for key, tensor in tensors.items():
         if tensor.shape != expected[key].shape:

@@ -13,6 +13,8 @@ from lumbar.atomic_files import write_atomically
 from lumbar.bundle.loading import Bundle, Classifier, Detector
 from lumbar.bundle.manifest import FORMAT, MANIFEST, read_manifest
 from lumbar.bundle.weights import BundleError, leaves_folder
+from lumbar.networks.classifier import ClassifierNetwork
+from lumbar.networks.detector import DetectorNetwork
 from lumbar.sites import DESCRIPTION_KEYS
 
 INTENDED_USE = "research; not for clinical use"
@@ -31,7 +33,7 @@ def write_bundle(
         bundle: Members in the order of the manifest; the fingerprint is not used.
         folder: Where the manifest lies.
         weights: Folder of the weights, relative to the manifest.
-        figures: What is known of each member by name (cross-validation scores, provenance), for people.
+        figures: Facts about each member by name (cross-validation scores, provenance), for people.
         half: Round every weight to float16. Without it no weight changes: a tensor is stored in float16 where
             that is exact, otherwise as it is. Inference reads either into float32.
 
@@ -73,7 +75,11 @@ def write_bundle(
 
 
 class NetworkFiles:
-    """A bundle's weights: one file a network, however many members it serves. entries: by the network's identity."""
+    """A bundle's weights: one file per network, however many members it serves.
+
+    Attributes:
+        entries: Manifest entries by the network's identity.
+    """
 
     def __init__(self, folder: Path, weights: Path, half: bool):
         self.folder, self.weights, self.half = folder, weights, half
@@ -86,7 +92,7 @@ class NetworkFiles:
             for description, network in detector.networks.items()
         }
 
-    def write(self, network: nn.Module, name: str) -> dict:
+    def write(self, network: DetectorNetwork | ClassifierNetwork, name: str) -> dict:
         """Write a network, unless it is written, and return its manifest entry."""
         if id(network) in self.entries:
             return self.entries[id(network)]
@@ -103,7 +109,11 @@ class NetworkFiles:
 
 
 def stored(network: nn.Module, name: str, half: bool) -> dict[str, Tensor]:
-    """Return a network's tensors as they are written, see ``write_bundle``; name: of the member, for messages."""
+    """Return a network's tensors as they are written, see ``write_bundle``.
+
+    Args:
+        name: The member's name, for messages.
+    """
     tensors = {}
     for key, tensor in network.state_dict().items():
         kept = tensor.detach().cpu().contiguous()
@@ -139,7 +149,7 @@ def older_files(folder: Path) -> set[str]:
     """Return the weights that a manifest which lies there already names, links and paths that leave it apart."""
     try:
         named = read_manifest(folder).files
-    except (BundleError, KeyError, TypeError, AttributeError):  # none, or none that anything can be told of
+    except (BundleError, KeyError, TypeError, AttributeError):  # none, or none that can be read
         return set()
     return {
         file
