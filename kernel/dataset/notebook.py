@@ -71,10 +71,10 @@ kernel = subprocess.Popen(
 for line in kernel.stdout:
     print(line, end="", flush=True)
 status = kernel.wait()
-# 3: the file is written, but too many studies have a fallback, or a member can't be used here. In the run before
-# submitting, that is an error to be looked at. In the scored rerun the file is better than none.
+# 3: the file is written, but too many studies could not be read. Seen in the run that is made before
+# submitting, that is an error to be looked at; in the scored rerun the file is better than none.
 if status == 3 and os.environ.get("KAGGLE_IS_COMPETITION_RERUN"):
-    print("status 3: too many fallbacks, or a member is left out; the submission is complete")
+    print("many studies got a fallback; the submission is complete")
 elif status != 0:
     raise SystemError(f"infer.py ended with status {status}; its words are above")
 """
@@ -88,7 +88,7 @@ run = json.loads(Path("run.json").read_text())
 for key in ("bundle", "trained_on", "device", "device_reason", "precision", "studies", "fallback_share"):
     print(f"{key}: {run.get(key)}")
 print(f"seconds: {run['seconds']['total']:.0f}")
-for name in ("left_out", "fallbacks", "faults", "fewer_members"):
+for name in ("fallbacks", "faults", "fewer_members"):
     print(f"{name}: {len(run[name])}", *list(run[name])[:5], sep="\\n  ")
 submission = pd.read_csv("submission.csv")
 print(f"submission.csv: {len(submission)} rows")

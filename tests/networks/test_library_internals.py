@@ -21,7 +21,7 @@ networks run slower |
 | timm | ``timm.layers``: ``Conv2dSame``, ``GELU``, ``GELUTanh`` | networks/device.py, onednn.py | networks run slower |
 | timm | ``file`` of ``pretrained_cfg_overlay`` | networks/detector.py, classifier.py | training starts at random |
 | timm | keys and shapes of the published networks | dataset | checkpoints are not imported |
-| timm | networks can be built on the meta device | dataset/timm_shapes.py | checkpoints are not imported |
+| timm | networks can be built on the meta device | dataset/published/timm_shapes.py | checkpoints are not imported |
 | pydicom | names of its loggers | reading/library_warnings.py | the log has more lines |
 | pandas | a NUL ends a field before pandas 3 | reading/competition_tables.py | see its test |
 
@@ -42,8 +42,8 @@ from timm.models import FeatureListNet
 from timm.models.convnext import ConvNeXtBlock
 from torch import nn
 
-from dataset.published import CANDIDATES
-from dataset.timm_shapes import state_shapes
+from dataset.published.shapes import CANDIDATES
+from dataset.published.timm_shapes import state_shapes
 from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
 from lumbar.networks.detector import TransformerSequence, feature_encoder
 from lumbar.networks.device import CAST, is_out_of_memory

@@ -13,6 +13,7 @@ import timm
 import torch
 from torch import Tensor
 
+from dataset.published.timm_shapes import state_shapes
 from lumbar.bundle.weights import BundleError
 from lumbar.networks.families import FAMILY_A, FAMILY_B, Family
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, class_count
@@ -124,8 +125,6 @@ def fitting_architecture(shapes: tuple, options: tuple) -> tuple[str | None, int
     patterns = next((names for key, names in CANDIDATES if any(re.match(key, k) for k, _ in shapes)), ())
     names = [name for pattern in patterns for name in timm.list_models(pattern)]
     for name in sorted(names, key=lambda name: name not in PREFERRED):
-        with torch.device("meta"):
-            model = timm.create_model(name, pretrained=False, **dict(options))
-        if tuple(sorted((key, tuple(tensor.shape)) for key, tensor in model.state_dict().items())) == shapes:
+        if tuple(sorted(state_shapes(name, **dict(options)).items())) == shapes:
             return name, len(names)
     return None, len(names)
