@@ -30,7 +30,7 @@ def dixon_by_letters(series: Series) -> None:
 
 
 def dixon_by_text(series: Series) -> None:
-    """GE and others: ImageType says nothing, each series' text what it is."""
+    """GE and others: the kind of picture is in each series' text alone, not in ImageType."""
     for number, text in enumerate(
         ("WATER: Sag T2 FLEX", "FAT: Sag T2 FLEX", "OutPhase: Sag T2 FLEX"), start=20
     ):
@@ -69,7 +69,7 @@ def phase_by_component(series: Series) -> None:
 
 
 def phase_by_raw_data_type(series: Series) -> None:
-    """GE's private tag alone says it."""
+    """The kind of picture is in GE's private tag alone."""
     series["phase"] = [retold(one, 0, noise(one)) for one in series[SAGITTAL_T2]]
     for value, slices in ((0, series[SAGITTAL_T2]), (1, series["phase"])):
         for one in slices:
@@ -123,7 +123,7 @@ def repeated_in_one_series(series: Series) -> None:
 
 
 def repeated_without_a_number(series: Series) -> None:
-    """Nothing but the order of the instances tells the second time apart."""
+    """Nothing but the order of the instances separates the second time."""
     series["first"] = [retold(one, 0, noise(one)) for one in series[SAGITTAL_T2]]
     for one in series[SAGITTAL_T2]:
         one.InstanceNumber += 100
@@ -144,7 +144,7 @@ def derived_beside_original(series: Series) -> None:
 
 
 def sparse_localizer(series: Series) -> None:
-    """Three slices 18 mm apart, between the others, without a telling name."""
+    """Three slices 18 mm apart, between the others, without the name of a localizer."""
     series["planning"] = [
         moved(one, (1.9, 0, 0), SeriesNumber=30, SeriesInstanceUID="1.2.0.30", SeriesTime="1130")
         for one in series[SAGITTAL_T2][1::4]
@@ -188,7 +188,7 @@ def stations_in_one_series(series: Series) -> None:
 
 
 def brain_in_one_study(series: Series) -> None:
-    """Axial slices of another part of the body, of which no text says so."""
+    """Axial slices of another part of the body, which no text names."""
     series["head"] = [
         moved(one, (0, 0, 700), SeriesNumber=50, SeriesInstanceUID="1.2.0.50") for one in series[AXIAL_T2]
     ]

@@ -1,4 +1,4 @@
-"""A small study as a scanner writes it, and ways to change what its files say; pictures are random, places real."""
+"""A small study as a scanner writes it, and ways to change its headers; pictures are random, places real."""
 
 import copy
 from pathlib import Path
@@ -113,7 +113,7 @@ def group_item(**tags) -> Dataset:
 
 
 def enhanced_file(slices: list[Dataset], types: tuple[str, ...] = ()) -> Dataset:
-    """Return one enhanced file whose frames keep the slices' places, times and, where given, kinds of picture."""
+    """Return one enhanced file; its frames keep the slices' places and times, and get the given kinds of picture."""
     first, out = slices[0], Dataset()
     out.file_meta = FileMetaDataset()
     out.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

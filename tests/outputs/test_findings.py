@@ -82,6 +82,6 @@ def test_the_kernel_on_a_plain_folder(tmp_path):
             severe = 1 / 3 if ungraded else one["probabilities"]["severe"]  # the bundle's prior is flat
             assert submitted[f"{study_id}_{one['site']}"] == pytest.approx(severe, abs=1e-8)
     run = json.loads((seen / "run.json").read_text())
-    assert {told["why"] for told in run["series"]} == {"--series says so"}
+    assert {told["why"] for told in run["series"]} == {"named by --series"}
     pages = [path.read_text("utf-8") for path in (tmp_path / "report/studies").glob("*.html")]
-    assert sorted(page.count("<td>--series says so</td>") for page in pages) == [2, 3, 4]
+    assert sorted(page.count("<td>named by --series</td>") for page in pages) == [2, 3, 4]

@@ -1,4 +1,4 @@
-"""What texts in twelve languages name: the lumbar spine, another part of the body, a localizer; what pictures say."""
+"""Texts in twelve languages name the lumbar spine, another part of the body or a localizer; pictures decide doubts."""
 
 import pytest
 
@@ -169,7 +169,14 @@ def test_texts_together(own, study, part, elsewhere, sure):
 
 
 def retitled(study: str, part: str, end: str = "", only: str = ""):
-    """Return a study whose texts are others; end: of the series' own; only: the description that gets them."""
+    """Return a study with other texts.
+
+    Args:
+        study: StudyDescription.
+        part: BodyPartExamined.
+        end: Added to the series' own texts.
+        only: The description that gets them, "" for all.
+    """
     series = scanned_study()
     for description, slices in series.items():
         for one in slices:

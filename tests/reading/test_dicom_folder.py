@@ -1,4 +1,4 @@
-"""Folders of DICOM without a table: grouped by UIDs or folders, told from headers."""
+"""Folders of DICOM without a table: grouped by UIDs or folders, described by their headers."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ T2 = {"EchoTime": 100, "RepetitionTime": 3500}
 def write_plain(
     folder: Path, study: str | None, series: str | None, count: int = 3, first: int = 0, **tags
 ) -> None:
-    """Write ``count`` slices with nameless files from the place ``first`` on; orientation sagittal unless said."""
+    """Write ``count`` slices with nameless files from the place ``first`` on; orientation sagittal by default."""
     orientation = tags.pop("ImageOrientationPatient", SAGITTAL)
     for n in range(first, first + count):
         position = [0.0, 0.0, 0.0]
@@ -37,7 +37,7 @@ def write_plain(
 
 
 def told(root: Path, **options) -> dict[str, dict[str, str]]:
-    """Return what every series was taken for, or why it was left out, by study and series."""
+    """Return the inferred description of every series, or why it was left out, by study and series."""
     found = find_dataset(root, **options)
     result: dict[str, dict[str, str]] = {}
     for d in found.decisions:
@@ -104,7 +104,7 @@ def test_what_is_left_out_is_a_fault_of_its_study(tmp_path, caplog):
 
 
 def test_a_whole_study_is_not_blamed_for_what_it_holds_besides(tmp_path):
-    """Every patient's folder has a localizer: told among the decisions, it is no fault as long as nothing lacks."""
+    """Every patient's folder has a localizer: it is among the decisions, and no fault as long as nothing lacks."""
     for number, tags in enumerate((T1, T2, T2 | {"ImageOrientationPatient": AXIAL}), start=1):
         write_plain(tmp_path, "1.2", f"1.2.{number}", SeriesNumber=number, SeriesDescription="x", **tags)
     write_plain(tmp_path, "1.2", "1.2.4", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], **T2)
@@ -115,7 +115,7 @@ def test_a_whole_study_is_not_blamed_for_what_it_holds_besides(tmp_path):
     assert [d["number"] for d in found.decisions] == [1, 2, 3, None, None]
     assert [d["files"] for d in found.decisions] == [3] * 5
     assert found.decisions[0]["text"] == "x" and str(tmp_path) not in found.decisions[3]["why"]
-    write_plain(tmp_path, "1.2", "1.2.6")  # what it is nobody knows: to be looked at
+    write_plain(tmp_path, "1.2", "1.2.6")  # of an unknown kind: to be checked
     (ref,) = find_dataset(tmp_path).studies
     assert [fault.reason for fault in ref.faults] == ["unknown_sequence"]
 
@@ -250,7 +250,7 @@ def spoil(path: Path) -> None:
 
 
 def test_unread_files_belong_to_somebody(tmp_path):
-    """The study in whose folder they lie; the one with series beside theirs; else a study of their own."""
+    """The study with files in the same folder, or the one with series beside it, or a study of their own."""
     write_plain(tmp_path / "a" / "t1", "1.1", "1.1.1", **T1)
     write_plain(tmp_path / "a" / "t2", "1.1", "1.1.2", **T2)
     for name in ("a/t1/bad", "a/axial/bad", "b/t1/bad", "b/t2/bad"):

@@ -1,4 +1,4 @@
-"""Files that scanners, archives and data managers leave: what can be read is read, the rest is named with counts."""
+"""Files that scanners, archives and data managers leave: readable ones are read, the rest is named with counts."""
 
 import io
 import shutil
@@ -33,7 +33,7 @@ def bare(dataset, implicit: bool = True, little: bool = True) -> bytes:
 
 
 def rewrite(root: Path, change) -> None:
-    """Rewrite every axial file as ``change`` says, from its bytes."""
+    """Rewrite every axial file by ``change``, from its bytes."""
     for path in sorted((root / "4").iterdir()):
         path.write_bytes(change(path.read_bytes()))
 

@@ -118,7 +118,7 @@ def test_originals_inside_a_series_come_before_what_was_made_of_them(tmp_path, u
     ["Reperage", "plan scan", "pilot", "Übersicht", "centratura", "локалайзер", "定位像", "Scout SAG T2"],
 )
 def test_localizers_of_any_name_join_nothing(tmp_path, unaltered, text):
-    """Also where the localizer is all that a description has: it is told, and not graded."""
+    """Also where the localizer is all that a description has: it is reported, and not graded."""
     series = scanned_study()
     series["l"] = [
         retold(one, 30, SeriesDescription=text, ProtocolName=text, SpecificCharacterSet="ISO_IR 192")

@@ -1,4 +1,4 @@
-"""What is odd about the slices of a series or a volume is named once, with a count, and costs no slice."""
+"""Oddities of the slices of a series or a volume are named once, with a count, and cost no slice."""
 
 from pathlib import Path
 

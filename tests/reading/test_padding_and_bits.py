@@ -36,7 +36,7 @@ def cornered(values: np.ndarray, value: int) -> tuple[np.ndarray, np.ndarray]:
     [
         (np.uint16, 63536, 63536, "US"),
         (np.int16, -2000, -2000, "SS"),
-        (np.int16, -2000, 63536, "US"),  # the same word, said unsigned
+        (np.int16, -2000, 63536, "US"),  # the same word, written as unsigned
         (np.uint16, 63536, -2000, "SS"),
         (np.uint16, 0, 0, "US"),
         (np.uint8, 255, 255, "US"),

@@ -64,7 +64,7 @@ def expected(tmp_path_factory, grader):
 
 
 def store(one: Dataset, encoding: dict) -> None:
-    """Store a slice's picture in other bits, inverted, with slope and intercept; the values stay what they mean."""
+    """Store a slice's picture in other bits, inverted, with slope and intercept; the meaning of the values stays."""
     allocated, stored, high, signed = encoding["bits"]
     values = pixels_of(one).astype(np.int64)
     if encoding["inverted"]:
@@ -98,6 +98,8 @@ def put(dataset: Dataset, path: Path, syntax) -> None:
     kind = f"<{'i' if dataset.PixelRepresentation else 'u'}{dataset.BitsAllocated // 8}"
     shape = (int(dataset.get("NumberOfFrames", 1)), dataset.Rows, dataset.Columns)
     stack = np.frombuffer(dataset.PixelData, kind)[: int(np.prod(shape))].reshape(shape)
+    if syntax == RLELossless and dataset.BitsAllocated == 32:
+        syntax = ExplicitVRLittleEndian  # pydicom's encoder takes up to 16 bits
     dataset.file_meta.TransferSyntaxUID = syntax
     stored = dataset.BitsStored
     dataset.BitsStored = dataset.BitsAllocated  # the encoder refuses words with bits above HighBit
@@ -107,7 +109,7 @@ def put(dataset: Dataset, path: Path, syntax) -> None:
 
 
 @settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -1,4 +1,4 @@
-"""Series folders: order by what the files say, faults named, the others go on; any bytes survived."""
+"""Series folders: order by the files' tags, faults named, the others go on; any bytes survived."""
 
 import math
 import shutil

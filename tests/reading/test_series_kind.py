@@ -1,4 +1,4 @@
-"""What scanners write of their series -> what each series is, or why it is left out."""
+"""Headers as scanners write them -> the kind of each series, or why it is left out."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ def facts(plane: str | None, text: str = "", **more) -> SeriesFacts:
 @pytest.mark.parametrize(
     ("given", "description"),
     [
-        # By times alone, and with a text that says the same.
+        # By times alone, and with a text that agrees.
         (facts("sagittal", **T1_TIMES), SAGITTAL_T1),
         (facts("sagittal", **T2_TIMES), SAGITTAL_T2),
         (facts("axial", **T2_TIMES), AXIAL_T2),
@@ -51,7 +51,7 @@ def facts(plane: str | None, text: str = "", **more) -> SeriesFacts:
         (facts("axial", "T2 ax", echo=50.0, repetition=3000.0), AXIAL_T2),
         # A prepulse's inversion time is no STIR.
         (facts("sagittal", "T1 SPIR", **T1_TIMES, inversion=120.0), SAGITTAL_T1),
-        # The lumbar spine however it is said, and DERIVED of a filtered original.
+        # The lumbar spine in any wording, and DERIVED of a filtered original.
         (facts("axial", "T2 L-spine", body_part="ABDOMEN"), AXIAL_T2),
         (facts("axial", "T2", study_text="MR LUMBAR SPINE", body_part="PELVIS"), AXIAL_T2),
         (facts("axial", "T2", study_text="MRT LWS nativ"), AXIAL_T2),

@@ -1,4 +1,4 @@
-"""A UID alone is no key: what pictures share besides tells studies and series apart."""
+"""A UID alone is no key: studies and series are separated by other tags as well."""
 
 from collections.abc import Callable
 
@@ -84,7 +84,7 @@ def one_series_uid_and_number(series: Series) -> None:
 
 
 def one_series_uid_and_nothing_said(series: Series) -> None:
-    """Echo time, plane and matrix alone tell the series apart."""
+    """Echo time, plane and matrix alone separate the series."""
     one_series_uid_and_number(series)
     for one in every(series):
         one.SeriesDescription = one.ProtocolName = ""

@@ -21,7 +21,7 @@ HEADER = "study_id,series_id,series_description"
 def make_competition(
     root: Path, rows: list[str], split: str = "test", header: str = HEADER, images=True
 ) -> Path:
-    """Write the table, and a series of two slices for each of its rows whose ids are plain."""
+    """Write the table, and a series of two slices for each of its rows with plain ids."""
     root.mkdir(parents=True, exist_ok=True)
     (root / f"{split}_series_descriptions.csv").write_text("\n".join([header, *rows]) + "\n")
     (root / f"{split}_images").mkdir(exist_ok=True)

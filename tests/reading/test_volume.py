@@ -215,7 +215,7 @@ def test_squeeze_is_trilinear_interpolation(dtype, tolerance, count, length):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_three_hundred_large_slices_fit_in_memory():
-    pixels = picture(1024, 1024)  # one array under many slices: what counts is what the volume adds
+    pixels = picture(1024, 1024)  # one array under many slices: only the memory that the volume adds counts
     slices = [make_slice(pixels, position=(float(i), 0, 0)) for i in range(300)]
     before = resident_bytes()
     volume = build_volume([Series("1", SAGITTAL_T1, slices)], SAGITTAL_T1)

@@ -41,7 +41,7 @@ def lps_grid(slices) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_volume(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
-    """Write a volume; affine: to LPS."""
+    """Write a volume with its affine to LPS."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.name.endswith((".nii", ".nii.gz")):
         nibabel = pytest.importorskip("nibabel", reason="pip install nibabel")
@@ -120,7 +120,7 @@ def test_points_go_back_into_voxels(tmp_path, suffix):
 
 
 def test_names_and_a_map_describe_volumes(tmp_path):
-    """Without side-cars and telling names nothing is known; --series says it by study and file."""
+    """Without side-cars and clear names the sequence is unknown; --series names it by study and file."""
     for number, slices in enumerate(fine_study().values()):
         write_volume(tmp_path / f"p1/v{number}.nii.gz", *lps_grid(slices))
     assert {d["reason"] for d in find_dataset(tmp_path).decisions} == {"unknown_sequence"}

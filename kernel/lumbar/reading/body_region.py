@@ -1,7 +1,7 @@
 """The texts of a series and its study -> whether they name the lumbar spine, another part of the body, or nothing.
 
-Nobody keeps these texts tidy: BodyPartExamined is often a protocol's default, StudyDescription that of the order.
-Whatever names the lumbar spine is of it, whatever it names besides.
+These texts are not reliable: BodyPartExamined is often a protocol's default, StudyDescription that of the order.
+A text that names the lumbar spine counts as lumbar, even if it names another part as well.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ OWN, STUDY, PART = "the series' text", "StudyDescription", "BodyPartExamined"
 
 @dataclass(frozen=True)
 class Region:
-    """What the texts say.
+    """The regions that the texts name.
 
     Attributes:
         lumbar: A text names the lumbar spine, and the series' own does not name another part alone.
@@ -51,7 +51,9 @@ class Region:
 
 
 def region_of(facts: SeriesFacts) -> Region:
-    """Return what a series' own text says, else what StudyDescription, BodyPartExamined and the codes say together.
+    """Return the regions that the series' own text, StudyDescription, BodyPartExamined and the codes name.
+
+    The series' own text overrides the others.
 
     StudyDescription that names the spine alone outweighs BodyPartExamined.
     """

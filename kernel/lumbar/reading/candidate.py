@@ -1,4 +1,4 @@
-"""A stack of a study and what it is taken for, until it is read or left out."""
+"""A stack of a study and its inferred description, until it is read or left out."""
 
 from dataclasses import dataclass, replace
 
@@ -8,11 +8,11 @@ from lumbar.reading.stack import Stack
 
 @dataclass
 class Candidate:
-    """A stack and what it is taken for.
+    """A stack and its inferred description.
 
     Attributes:
-        named: ``--series`` says so.
-        doubt: Why it is to be looked at although it is read, "" where there is no doubt.
+        named: ``--series`` names it.
+        doubt: Why it needs a check although it is read, "" where there is no doubt.
     """
 
     stack_id: str

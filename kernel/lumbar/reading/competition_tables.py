@@ -36,10 +36,13 @@ SPELLINGS = {
 def read_descriptions(path: Path) -> pd.DataFrame:
     """Read ``<split>_series_descriptions.csv`` as text, descriptions as in ``sites`` where they match.
 
-    Rows whose ids can not name a folder and repeated (study, series) rows are dropped, and said.
+    Rows with ids that can't name a folder, and repeated (study, series) rows, are dropped and logged.
 
-    :returns: study_id, series_id, series_description in the file's order.
-    :raises DataNotFoundError: it can't be read, lacks a column, or has no usable row.
+    Returns:
+        study_id, series_id, series_description in the file's order.
+
+    Raises:
+        DataNotFoundError: It can't be read, lacks a column, or has no usable row.
     """
     table = read_text_table(path, DESCRIPTION_COLUMNS)
     ids = table[["study_id", "series_id"]]
@@ -60,8 +63,8 @@ def read_descriptions(path: Path) -> pd.DataFrame:
 def match_description(text: str) -> str:
     """Return the one of the three descriptions that a text spells, else the text as it is.
 
-    Case, spaces and punctuation do not count, nor the order of plane and weighting, nor whether T2, STIR or
-    both are said of a sagittal series.
+    Case, spaces and punctuation do not count, nor the order of plane and weighting. A sagittal series may be
+    named T2, STIR or both.
     """
     return SPELLINGS.get(re.sub(r"[^a-z0-9]", "", text.lower()), text)
 
@@ -69,7 +72,8 @@ def match_description(text: str) -> str:
 def read_sample(path: Path) -> tuple[str, ...] | None:
     """Return the sample submission's row ids in its order; None where there is no such file.
 
-    :raises DataNotFoundError: it can't be read or has no column row_id.
+    Raises:
+        DataNotFoundError: It can't be read or has no column row_id.
     """
     return (
         tuple(read_text_table(path, SUBMISSION_COLUMNS[:1])[SUBMISSION_COLUMNS[0]])
@@ -94,7 +98,8 @@ def read_text_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
     A row with more fields than the header loses the rest; an absent field is "".
 
-    :raises DataNotFoundError: it can't be read, or lacks a column.
+    Raises:
+        DataNotFoundError: It can't be read, or lacks a column.
     """
     try:
         with warnings.catch_warnings():

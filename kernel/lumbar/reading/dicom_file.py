@@ -22,8 +22,8 @@ from lumbar.reading.tags import Notes, finite_numbers, frame_geometry, tag_value
 HEADER_BYTES = 2**24  # inflated of a deflated file where only its header is wanted
 MAX_FILE_BYTES = 2**29  # as stored, and as inflated: twice a file of MAX_FILE_SAMPLES at 16 bits
 
-HEAD_BYTES = 1024  # that tell what a file is
-MARK = slice(128, 132)  # where a DICOM file says "DICM"
+HEAD_BYTES = 1024  # of a file, enough to recognise its kind
+MARK = slice(128, 132)  # the place of "DICM" in a DICOM file
 # A file that stands for content which was not fetched: of git-lfs, git-annex, DVC.
 POINTER = re.compile(rb"^version https://git-lfs|annex/objects/|^(?:md5: .*\n)?outs:\s*\n\s*- ", re.MULTILINE)
 
@@ -47,11 +47,11 @@ TAGS = [tag_for_keyword(keyword) for keyword in KEYWORDS]
 class Slice:
     """One image: stored pixel values and where they lie.
 
-    What the file does not say is None, or "" for the UID. Geometry is that of the file's own picture.
+    An absent value is None, or "" for the UID. Geometry is that of the file's own picture.
 
     Attributes:
-        pixels: (row, column), integers or floats as stored, inverted where the file says that less is brighter,
-            padding as dark as the darkest pixel; turned as ``turn`` says.
+        pixels: (row, column), integers or floats as stored, turned by ``turn``. Pictures in which less is
+            brighter are inverted. Padding is as dark as the darkest pixel.
         position: (x, y, z) of the own first pixel's centre in mm, DICOM's LPS frame (+x = the patient's left).
         orientation: (6,) direction cosines of increasing column, then of increasing row.
         spacing: Between rows, between columns, in mm.
@@ -92,11 +92,14 @@ class Slice:
 
 
 def read_file(path: Path, wanted: tuple[int, ...] | None = None) -> tuple[list[Slice], Notes]:
-    """Read one DICOM file into one slice a frame, and notes of what was assumed or ignored.
+    """Read one DICOM file into one slice a frame, and notes of assumed and ignored values.
 
-    wanted: indices of the frames to return; None for all, as are those of a file that lacks one of them.
+    Args:
+        path: The file.
+        wanted: Indices of the frames to return. None returns all, as does an index that the file lacks.
 
-    :raises DicomError: for every fault of the file, with a reason of ``faults.FILE_REASONS``.
+    Raises:
+        DicomError: For every fault of the file, with a reason of ``faults.FILE_REASONS``.
     """
     notes: Notes = []
     dataset = parse(Path(path), TAGS)
@@ -178,7 +181,7 @@ def parse(path: Path, tags: list[int] | None, pixels: bool = True) -> pydicom.Fi
 
 
 def is_data_set(head: bytes) -> bool:
-    """Tell whether bytes begin a DICOM file, or a data set without preamble (PS3.10 7.1).
+    """Return whether bytes begin a DICOM file, or a data set without preamble (PS3.10 7.1).
 
     The latter begins with its first tag: of the file meta, group 0002, or of group 0008, followed by two letters or
     a small length.
@@ -212,9 +215,10 @@ def _with_preamble(data: bytes, path: Path) -> bytes:
 
 
 def _bounded_deflate(data: bytes, path: Path, pixels: bool) -> bytes:
-    """Return a file's bytes; of a deflated one whose pixels are not wanted its head, inflated.
+    """Return a file's bytes, those of a deflated file only if its inflated size is within bounds.
 
-    Otherwise a deflated file is inflated piece by piece, keeping nothing, to know its size before pydicom does.
+    Without pixels only the head of a deflated file is returned, inflated. With pixels the file is inflated piece by
+    piece, keeping nothing, to know its size before pydicom does.
 
     Raises:
         DicomError: It inflates to more than MAX_FILE_BYTES.

@@ -27,7 +27,7 @@ Overrules = dict[tuple[str, str], str]  # descriptions of a --series table by (s
 
 @dataclass(frozen=True)
 class LostSeries:
-    """A series without one usable file: its id, first picture, and what it is not."""
+    """A series without one usable file: its id, first picture, number of files, and why it is lost."""
 
     series_id: str
     first: PictureHeader
@@ -36,15 +36,15 @@ class LostSeries:
 
 
 def scan_folder(root: Path, overrules: Overrules) -> Dataset:
-    """List the studies under a folder; of each series say what it was taken for, and why.
+    """List the studies under a folder, and infer the description of each series.
 
-    A series that is left out is a fault of its study where a description is missing, as it may be the one, or
-    where nobody knows what it is; else the decisions alone tell of it. Series of one description that lie beside
-    one another are joined in the order of their SeriesNumber; of several pictures of one place one is read.
-    Archives in the folder are unpacked, and read as folders at their place.
+    A series that is left out is a fault of its study if a description is missing, because it may be that one, or if
+    its kind is unknown. Otherwise it is in the decisions alone. Series of one description that lie beside one another
+    are joined in the order of their SeriesNumber. Of several pictures of one place one is read. Archives in the
+    folder are unpacked, and read as folders at their place.
 
     Args:
-        overrules: Descriptions by (study id, series id or its folder's name), which no header gainsays.
+        overrules: Descriptions by (study id, series id or its folder's name), which override all headers.
 
     Returns:
         A "plain" data set: studies sorted by id, those without a readable file last. A decision has study_id,
@@ -87,7 +87,7 @@ def scan_folder(root: Path, overrules: Overrules) -> Dataset:
 
 
 def nothing_found(root: Path, scan: Scan) -> str:
-    """Return the message for a folder without a DICOM image, with what it holds instead."""
+    """Return the message for a folder without a DICOM image; it names the other files."""
     message = f"{root}: got no table of series, and no DICOM image under it, expected either"
     if scan.faults:
         message += f"; {len(scan.faults)} files can't be read, the first: {scan.faults[0].message}"
@@ -98,7 +98,7 @@ def nothing_found(root: Path, scan: Scan) -> str:
 
 
 def decide_study(group: StudyGroup, overrules: Overrules) -> tuple[StudyRef, list[dict], set[str]]:
-    """Return a study's series that are read, what was decided of each, and the names ``--series`` may call them."""
+    """Return a study's series that are read, the decisions, and the names that ``--series`` may use for its series."""
     candidates: list[Candidate] = []
     lost: list[LostSeries] = []
     faults: dict[tuple, list[Fault]] = {}
@@ -127,7 +127,7 @@ def decide_study(group: StudyGroup, overrules: Overrules) -> tuple[StudyRef, lis
 def study_ref(
     group: StudyGroup, candidates: list[Candidate], lost: list[LostSeries], faults: dict[tuple, list[Fault]]
 ) -> tuple[StudyRef, list[dict]]:
-    """Return a study's series that are read, with what is to be doubted as faults, and the decisions."""
+    """Return a study's series that are read, with its faults, and the decisions."""
     missing = set(DESCRIPTIONS) - {c.kind.description for c in candidates}
     found, refs, decisions = list(group.faults), [], []
     told: set[tuple] = set()
@@ -165,18 +165,18 @@ def study_ref(
 
 
 def is_doubtful(kind: SeriesKind, missing: set[str]) -> bool:
-    """Tell whether a series that is left out is a fault of its study."""
+    """Return whether a series that is left out is a fault of its study."""
     return bool(missing) or kind.reason in UNKNOWN_SERIES or kind.reason not in HEADER_REASONS
 
 
 def named_kind(study_id: str, names: tuple[str, ...], overrules: Overrules) -> SeriesKind | None:
-    """Return what ``--series`` says of a series, by the first of its names that the table has; None: nothing."""
+    """Return the kind that ``--series`` gives a series by any of its names, the first one first; None for none."""
     told = next((overrules[study_id, name] for name in names if (study_id, name) in overrules), None)
     if told is None:
         return None
     if told in DESCRIPTIONS:
-        return SeriesKind(told, "", "--series says so")
-    return SeriesKind(None, "unknown_description", f"--series says {told!r}")
+        return SeriesKind(told, "", "named by --series")
+    return SeriesKind(None, "unknown_description", f"--series has {told!r}")
 
 
 def why_lost(left_out: list[Fault]) -> SeriesKind:
@@ -216,7 +216,7 @@ def decision_order(told: dict) -> tuple:
 def usable(headers: list[PictureHeader], overruled: bool) -> tuple[list[PictureHeader], list[Fault]]:
     """Part a series' pictures from its localizers, computed pictures, objects without pixels and copies.
 
-    An overruled series keeps its computed pictures: whoever says what it is has seen them.
+    A series named by ``--series`` keeps its computed pictures: the user knows them.
     """
     kept: dict[tuple, PictureHeader] = {}
     faults: dict[str, Fault] = {}

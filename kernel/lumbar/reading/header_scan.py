@@ -23,7 +23,7 @@ ONE_BY_ONE = (
 
 @dataclass
 class Scan:
-    """What a folder holds.
+    """The content of a folder.
 
     Attributes:
         headers: One a picture.
@@ -39,7 +39,9 @@ class Scan:
 def scan_files(roots: Iterable[Path], unpacked: Container[Path] = ()) -> Scan:
     """Read the headers of all DICOM files under folders, and name the files that are lost.
 
-    unpacked: archives that are read as folders.
+    Args:
+        roots: The folders.
+        unpacked: Archives that are read as folders.
     """
     scan = Scan()
     lost: dict[tuple[Path, str], list[Fault]] = defaultdict(list)
@@ -87,7 +89,7 @@ def counted(faults: list[Fault]) -> list[Fault]:
 
 
 def may_be_dicom(path: Path) -> bool:
-    """Tell whether a file is DICOM, should have been, or can't be opened, so that it is said why.
+    """Return whether a file is DICOM, should have been, or can't be opened and so has to be reported.
 
     Data sets without DICOM's preamble count (PS3.10 7.1 lets readers accept them), links that lead nowhere, files
     that stand for content elsewhere (git-annex, git-lfs, DVC), and archives.
@@ -111,7 +113,7 @@ def files_below(root: Path) -> list[Path]:
     found, met = [], set()
 
     def unreadable(error: OSError) -> None:
-        logger.warning("%s: %s; what is in it is not read", error.filename, error.strerror)
+        logger.warning("%s: %s; its content is not read", error.filename, error.strerror)
 
     for folder, subfolders, names in os.walk(root, onerror=unreadable, followlinks=True):
         real = os.path.realpath(folder)
@@ -127,10 +129,10 @@ def files_below(root: Path) -> list[Path]:
 def owners_of_unread(
     roots: Iterable[Path], folders: dict[str, list[Path]], unread: list[Fault], new_id: Callable
 ) -> dict[str, list[Fault]]:
-    """Return the faults of files whose headers could not be read by the study they belong to.
+    """Return the faults of unread files by the study that they belong to.
 
-    That is each study with a file in the same folder; where there is none, each with its series in folders beside
-    this one; else a study of its own, of which nothing is known but the faults.
+    That is each study with a file in the same folder. Without one, it is each study with its series in folders beside
+    this one. Without either, the files are a study of their own, of which nothing is known but the faults.
 
     Args:
         folders: The folders of each study's files, each once a study.

@@ -21,7 +21,7 @@ LOGGERS = ("pydicom", "pydicom.pixels.decoders.base")
 def gathered_warnings(where: object) -> Iterator[None]:
     """Gather pydicom's warnings inside a ``with`` block and log their number and the first one.
 
-    pydicom says every warning twice, as a log record and as a Python warning. It also logs every plugin that
+    pydicom reports every warning twice, as a log record and as a Python warning. It also logs every plugin that
     fails, although its error reaches the caller. Invalid UIDs, which all files of the competition have, are
     not checked. May be nested: the inner block logs its own.
 

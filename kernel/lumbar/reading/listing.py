@@ -1,4 +1,4 @@
-"""What there is to read: the competition's tables, or what DICOM headers say of any folder or .zip."""
+"""Any input -> the studies to read, listed by the competition's tables or by DICOM headers."""
 
 import logging
 import os
@@ -15,20 +15,23 @@ from lumbar.reading.zip_archive import unpack
 logger = logging.getLogger(__name__)
 
 KAGGLE_INPUT = Path("/kaggle/input")
-SEARCH_DEPTH = 4  # /kaggle/input/competitions/<slug>/file, and what a data set's owner may nest
+SEARCH_DEPTH = 4  # /kaggle/input/competitions/<slug>/file, and the folders that a data set's owner may nest
 SPLITS = ("test", "train")
 
 
 def find_dataset(
     root: Path | None = None, split: str | None = None, series_map: Path | None = None
 ) -> Dataset:
-    """Find the competition's files and list its studies; without its tables, what the DICOM headers say.
+    """Find the competition's files and list its studies; without its tables list them by DICOM headers.
 
-    :param root: the folder with ``<split>_series_descriptions.csv`` and ``<split>_images``, or any folder of
-        DICOM files, or a .zip of either; None looks under ``/kaggle/input``, whatever the mount's style.
-    :param split: "test" or "train"; None takes test if it is there (under ``/kaggle/input``: always test).
-    :param series_map: a table like the competition's, whose descriptions overrule all others.
-    :raises DataNotFoundError: nothing found, or a file is not what it should be.
+    Args:
+        root: The folder with ``<split>_series_descriptions.csv`` and ``<split>_images``, or any folder of DICOM
+            files or volumes, or a .zip of either. None searches ``/kaggle/input``, for both styles of mounts.
+        split: "test" or "train"; None takes test if it is there (under ``/kaggle/input``: always test).
+        series_map: A table like the competition's, with descriptions that override all others.
+
+    Raises:
+        DataNotFoundError: Nothing was found, or a file is not as expected.
     """
     if root is None:
         root = search_folder(KAGGLE_INPUT, table_name(split or "test"))
@@ -121,7 +124,8 @@ def table_name(split: str) -> str:
 def search_folder(top: Path, name: str) -> Path:
     """Return the first folder, in sorted order, that holds a file of that name, at most SEARCH_DEPTH down.
 
-    :raises DataNotFoundError: there is none.
+    Raises:
+        DataNotFoundError: There is none.
     """
     found = [folder for folder, files in shallow_folders(top) if name in files]
     if not found:
@@ -148,7 +152,7 @@ def shallow_folders(top: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def _note_unlisted(images: Path, studies: dict) -> None:
-    """Say which studies have images but no row in the table: they are not scored."""
+    """Log the studies that have images but no row in the table: they are not scored."""
     unlisted = [path.name for path in images.iterdir() if path.name not in studies]
     if unlisted:
         logger.info(

@@ -11,11 +11,11 @@ from lumbar.reading.stacks import STATION_SHIFT
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 
 LARGEST_VIEW = 420.0  # mm, of a side; the competition's are up to 340
-BEYOND = 15.0  # mm that an axial slice's centre may lie beyond what the sagittal series show
+BEYOND = 15.0  # mm that an axial slice's centre may lie above or below the sagittal pictures
 
 
 def whole_spines_apart(candidates: list[Candidate]) -> Iterator[Candidate]:
-    """Leave out series whose field of view is a whole spine's or a belly's where there is one of a lumbar spine."""
+    """Leave out series with the field of view of a whole spine or a belly, where there is one of a lumbar spine."""
     views = {
         c.stack_id: float(c.stack.sizes.max()) for c in candidates if c.kind.description and c.stack.placed
     }
@@ -49,7 +49,7 @@ def lumbar_station(candidates: list[Candidate]) -> Iterator[Candidate]:
 
 
 def group_stations(sagittal: list[Candidate]) -> list[list[Candidate]]:
-    """Group sagittal stacks whose middles are nearer than STATION_SHIFT of their field of view."""
+    """Group sagittal stacks with middles that are nearer than STATION_SHIFT of their field of view."""
     stations: list[list[Candidate]] = []
     last = np.inf
     for one in sorted(sagittal, key=lambda c: c.stack.centres[:, 2].mean()):
@@ -75,14 +75,14 @@ def station_rank(station: list[Candidate], axial: list[Candidate]) -> tuple:
 
 
 def within(candidate: Candidate, lowest: float, highest: float) -> Candidate:
-    """Keep the axial slices whose centre is between two heights in mm."""
+    """Keep the axial slices with centres between two heights in mm."""
     inside = (candidate.stack.centres[:, 2] >= lowest) & (candidate.stack.centres[:, 2] <= highest)
     if inside.all():
         return candidate
     if not inside.any():
-        return left_out(candidate, "other_station", "it lies outside of what the sagittal series show")
+        return left_out(candidate, "other_station", "it lies above or below the sagittal pictures")
     pictures = [p for p, kept in zip(candidate.stack.pictures, inside, strict=True) if kept]
-    why = f"{candidate.kind.why}; {(~inside).sum()} slices outside of what the sagittal series show are left out"
+    why = f"{candidate.kind.why}; {(~inside).sum()} slices above or below the sagittal pictures are left out"
     return replace(
         candidate,
         stack=stack_of(candidate.stack.series, pictures),

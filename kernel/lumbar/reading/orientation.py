@@ -27,7 +27,7 @@ def usual_turn(orientation: tuple[float, ...] | None, description: str) -> Turn:
 
     Args:
         orientation: (6,) direction cosines of increasing column, then of increasing row; None: as stored.
-        description: One of the three; it says the plane, not the slice, which may be nearer to another one.
+        description: One of the three. It decides the plane: a tilted slice may be nearer to another one.
             A slice that lies across it, MAX_TILT or more, stays as it is.
     """
     plane, usual = ("axial", USUAL_AXIAL) if description == AXIAL_T2 else ("sagittal", USUAL_SAGITTAL)

@@ -21,7 +21,7 @@ ECHO_STEP = 25.0  # ms: a smaller difference decides nothing
 COMPLETE_COUNT, COMPLETE_DEPTH = 0.6, 0.8  # of the largest stack's slices and depth: below it was broken off
 SAME_ANGLE = 15.0  # degrees between slices that show one place
 SLAB = (1.25, 1.7)  # of the slice thickness: the most that a slice stands for, with its gap
-THICKNESS = (1.0, 6.0)  # mm, for slices that don't say it: their distance, within these
+THICKNESS = (1.0, 6.0)  # mm, limits for slices without SliceThickness, which take their distance
 SAME_SHARE = 0.5  # of a stack's slices that another one shows as well
 
 
@@ -71,7 +71,7 @@ def one_of_a_place(candidates: list[Candidate]) -> list[Candidate]:
 
 
 def is_rival(one: Candidate, other: Candidate) -> bool:
-    """Tell whether two stacks show one place; two series that ``--series`` names are both wanted."""
+    """Return whether two stacks show one place; two series named by ``--series`` are both wanted."""
     if one.named and other.named and one.stack.series != other.stack.series:
         return False
     return max(shown_share(one.stack, other.stack), shown_share(other.stack, one.stack)) >= SAME_SHARE
@@ -115,7 +115,7 @@ class Reversed:
 
 
 def preference(better: Candidate, worse: Candidate) -> str:
-    """Say why one of two stacks of a place is read."""
+    """Return why one of two stacks of a place is read, in words."""
     a, b = better.stack, worse.stack
     if better.named and not worse.named:
         return "and --series names it"
@@ -132,7 +132,7 @@ def preference(better: Candidate, worse: Candidate) -> str:
 
 
 def shown_share(stack: Stack, other: Stack) -> float:
-    """Return the share of a stack's slices whose middle another stack shows in a slice of about their direction."""
+    """Return the share of a stack's slices with a middle that another stack shows in a slice about parallel to it."""
     if not stack.placed or not other.placed:
         return 0.0
     distance = min(max(other.step, THICKNESS[0]), THICKNESS[1])

@@ -42,7 +42,7 @@ CODED = ("AnatomicRegionSequence", "ProcedureCodeSequence", "RequestedProcedureC
 
 @dataclass(frozen=True)
 class Patient:
-    """Who was examined when, as far as a file says: ids that one StudyInstanceUID must not mix."""
+    """Who was examined when, "" where a file lacks it: ids that one StudyInstanceUID must not mix."""
 
     patient_id: str
     name: str
@@ -52,13 +52,14 @@ class Patient:
 
 @dataclass(frozen=True)
 class PictureHeader:
-    """What a scan keeps of one picture; ids are "" and ``number`` (SeriesNumber) is LAST where it has none.
+    """The header of one picture, as far as a scan needs it; absent ids are "", an absent ``number`` is LAST.
 
     Attributes:
         frame: Index of the frame in an enhanced file, None of a file's only picture.
-        text: SeriesDescription, which tells series without a UID apart.
+        number: SeriesNumber.
+        text: SeriesDescription, which separates series without a UID.
         instance: InstanceNumber, or 0.
-        passes: Numbers that tell repetitions apart: acquisition, temporal position, echo number.
+        passes: Numbers that separate repetitions: acquisition, temporal position, echo number.
         when: Date and time of the acquisition or the series as text that sorts, "" where unknown.
         thickness: mm, None where unknown.
         identity: Equal for copies of one picture.
@@ -113,7 +114,7 @@ def read_headers_of(path: Path) -> list[PictureHeader]:
 
 
 def file_header(dataset: Dataset, path: Path, notes: Notes) -> PictureHeader:
-    """Return what the top level of a file says, without a place."""
+    """Return the header of the top level of a file, without a place."""
 
     def text(keyword: str) -> str:
         return " ".join(texts(dataset, keyword))
@@ -171,7 +172,7 @@ def file_header(dataset: Dataset, path: Path, notes: Notes) -> PictureHeader:
 def frame_header(
     dataset: Dataset, header: PictureHeader, frame: int, count: int, notes: Notes
 ) -> PictureHeader:
-    """Return a file's header with what a frame's functional groups say (PS3.3 C.7.6.16)."""
+    """Return a file's header with the values of a frame's functional groups (PS3.3 C.7.6.16)."""
 
     def inside(group: str, keyword: str) -> tuple[str, ...]:
         item = functional_group(dataset, frame, group, keyword, notes)

@@ -45,11 +45,11 @@ VALUES = {
 }
 KIND_OF_VALUE = {value: kind for kind, values in VALUES.items() for value in values}
 PLAIN_VALUES = ("M", "MAGNITUDE", "M_SE", "M_IR", "M_FFE", "MODULUS")
-# GE's raw data type, (0043,102F), and Philips' image type, (2005,1011): private tags that say it alone.
+# GE's raw data type, (0043,102F), and Philips' image type, (2005,1011): private tags that may be the only ones.
 RAW_TYPE, PHILIPS_TYPE = 0x0043102F, 0x20051011
 KIND_OF_RAW = {"0": PLAIN, "1": PHASE, "2": REAL, "3": IMAGINARY}
 
-# Of a series' text, where no tag says it. A Dixon series ends in what it is: "t2_tse_dixon_sag_W".
+# Of a series' text, where no tag has it. A Dixon series ends in its kind: "t2_tse_dixon_sag_W".
 DIXON = r"dixon|ideal|lava.?flex|\bflex\b|\bdix\b"
 TEXTS = (
     (OPPOSED, r"(?:opp(?:osed)?|out|op)(?: ?-?of)?[ _-]?(?:ph|phase)\b|outphase"),
@@ -67,7 +67,7 @@ DIXON_ENDS = (
 
 
 def picture_kind(types: tuple[str, ...], component: str, raw: str, text: str) -> str:
-    """Return which picture it is; PLAIN where nothing says otherwise.
+    """Return which picture it is; PLAIN where nothing names another one.
 
     Args:
         types: ImageType's values, or the frame's FrameType's.

@@ -1,4 +1,4 @@
-"""What a DICOM header declares of its pixels, with every bound checked before anything is decoded."""
+"""A DICOM header -> the declared properties of its pixels, with every bound checked before decoding."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ PIXEL_KEYWORDS = {"PixelData": (8, 16, 32), "FloatPixelData": (32,), "DoubleFloa
 
 @dataclass(frozen=True)
 class Declared:
-    """What a header declares of its pixels; a frame has one sample a pixel.
+    """The declared properties of a file's pixels; a frame has one sample per pixel.
 
     A sample is the ``bits_stored`` bits of its word up to ``high_bit`` (PS3.5 8.1.1); the bits below may hold
     anything, in older files an overlay.
@@ -44,7 +44,7 @@ class Declared:
 
 
 def read_declared(dataset: FileDataset, where: str, notes: Notes) -> Declared:
-    """Read and check what a header declares of its pixels; raise DicomError as ``pixels.decode_frames``."""
+    """Read and check the declared properties of the pixels; raise DicomError as ``pixels.decode_frames``."""
     keyword = pixel_keyword(dataset, where)
     rows, columns = (whole_number(dataset, side, notes) for side in ("Rows", "Columns"))
     if not rows or not columns or min(rows, columns) < 0:
@@ -114,7 +114,7 @@ def _read_bits(dataset: FileDataset, keyword: str, where: str, notes: Notes) -> 
 
 
 def _transfer_syntax(dataset: FileDataset, where: str) -> UID:
-    """Return the transfer syntax; one that the file does not name is told from how it was parsed."""
+    """Return the transfer syntax; one that the file does not name is inferred from how it was parsed."""
     syntax = tag_value(dataset.file_meta, "TransferSyntaxUID", [])
     if syntax is None:
         implicit, little = dataset.original_encoding

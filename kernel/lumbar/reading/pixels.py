@@ -19,14 +19,19 @@ MAX_ENCODED_RATIO, ENCODED_SLACK_BYTES = 2, 2**20
 def decode_frames(dataset: FileDataset, where: str, notes: Notes) -> np.ndarray:
     """Decode all frames of a parsed file to their stored values.
 
-    :param where: the file, for messages.
-    :param notes: gets what was assumed or ignored.
-    :returns: (frame, row, column), integers or floats as stored, native byte order; frames that are
-        MONOCHROME1 or have a negative RescaleSlope, but not both, inverted so that more is brighter
-        (integers within the range of their samples, floats negated). Padding is as dark
-        as the darkest other pixel of its frame.
-    :raises DicomError: reasons "truncated", "not_an_image", "bad_header", "colour", "too_large",
-        "no_decoder", "undecodable".
+    Args:
+        dataset: The file.
+        where: The file's path, for messages.
+        notes: Gets a note for each assumed or ignored value.
+
+    Returns:
+        (frame, row, column), integers or floats as stored, native byte order. Frames that are MONOCHROME1 or have a
+        negative RescaleSlope, but not both, are inverted so that more is brighter: integers within the range of their
+        samples, floats negated. Padding is as dark as the darkest other pixel of its frame.
+
+    Raises:
+        DicomError: Reasons "truncated", "not_an_image", "bad_header", "colour", "too_large", "no_decoder",
+            "undecodable".
     """
     declared = read_declared(dataset, where, notes)
     data, representation = _pixel_bytes(dataset, declared.keyword, where)
@@ -43,7 +48,7 @@ def _pixel_bytes(dataset: FileDataset, keyword: str, where: str) -> tuple[bytes,
     try:
         element = dataset[keyword]
         data = element.value if element.value is not None else b""
-    except Exception as error:  # pydicom converts on access; what it raises depends on the bytes
+    except Exception as error:  # pydicom converts on access; its errors depend on the bytes
         raise DicomError(
             "malformed", f"{where}: got {keyword} with {error}, expected bytes; copy the file anew"
         ) from error
@@ -55,7 +60,7 @@ def _pixel_bytes(dataset: FileDataset, keyword: str, where: str) -> tuple[bytes,
 
 
 def _check_length(length: int, declared: Declared, where: str, notes: Notes) -> None:
-    """Compare the pixel data's length in bytes with what the header declares."""
+    """Compare the pixel data's length in bytes with the declared length."""
     if declared.syntax.is_encapsulated:
         bound = MAX_ENCODED_RATIO * declared.length + ENCODED_SLACK_BYTES
         if not length:
@@ -101,9 +106,7 @@ def _decode(
         raise DicomError("truncated", message) from error
     except (KeyboardInterrupt, SystemExit):
         raise
-    except (
-        BaseException
-    ) as error:  # what a decoder raises depends on the bytes; a panic in Rust is no Exception
+    except BaseException as error:  # a decoder's errors depend on the bytes; a panic in Rust is no Exception
         cause = " ".join(str(error).split())[:300]
         raise DicomError(
             "undecodable", f"{where}: got {declared.syntax.name}: {cause}; copy the file anew"
@@ -113,14 +116,14 @@ def _decode(
 
 
 def _in_words(declared: Declared) -> bool:
-    """Tell whether the syntax keeps whole words, unused bits with them; the others encode the samples alone."""
+    """Return whether the syntax keeps whole words with their unused bits; the others encode the samples alone."""
     return not declared.syntax.is_encapsulated or declared.syntax == RLELossless
 
 
 def _stored_bits(frames: np.ndarray, declared: Declared, notes: Notes) -> np.ndarray:
     """Shift the samples of words that HighBit aligns to the left; what lies below them goes.
 
-    Files that say so although no pixel has a bit that high are taken for aligned to the right.
+    Files in which no pixel reaches HighBit are taken as aligned to the right.
     """
     unused = declared.high_bit + 1 - declared.bits_stored
     if not unused or frames.dtype.kind not in "iu" or not _in_words(declared):
@@ -183,7 +186,7 @@ def _check_rle(data: bytes, declared: Declared) -> None:
 def _more_is_brighter(
     dataset: FileDataset, declared: Declared, frames: np.ndarray, notes: Notes
 ) -> np.ndarray:
-    """Invert, in place, the frames whose photometric interpretation xor slope says that less is brighter."""
+    """Invert, in place, the frames in which less is brighter by photometric interpretation xor slope."""
     for index, frame in enumerate(frames):
         slope = frame_numbers(dataset, index, "RescaleSlope", 1, notes)
         negative = slope is not None and slope[0] < 0

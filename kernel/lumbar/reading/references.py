@@ -46,12 +46,12 @@ class Dataset:
     """The studies of one input: the competition's folder, or any folder or .zip of DICOM.
 
     Attributes:
-        root: What was given, or found under ``/kaggle/input``.
+        root: The given path, or the folder found under ``/kaggle/input``.
         split: "test" or "train"; "plain" for an input without the competition's tables.
         images: The competition's folder of images; the whole input where it has no tables.
         studies: In the order of the table, those that only the sample submission names last.
         sample_ids: Row ids of ``sample_submission.csv`` in its order; None where there is no such file.
-        decisions: JSON for ``run.json``: what each series of a plain input was taken for, and why.
+        decisions: JSON for ``run.json``: the inferred description of each series of a plain input, and why.
         other_files: How many files of each suffix of a plain input are no DICOM.
     """
 
@@ -77,7 +77,7 @@ def shown_faults(faults: Iterable[Fault], names: Names) -> list[Fault]:
 
 
 def with_shown_paths(dataset: Dataset, names: Names) -> Dataset:
-    """Return a data set whose faults and decisions, and those of its reading, name the paths that the user knows."""
+    """Return a data set with faults and decisions, also those of its reading, that name the paths the user knows."""
     if not names:
         return dataset
     studies = tuple(

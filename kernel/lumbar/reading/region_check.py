@@ -1,7 +1,7 @@
 """Series that a text places in another part of the body -> those that are read all the same, as their pictures fit.
 
-A text alone never loses a description that the study lacks: it is copied, or a protocol's default. A series whose own
-text and whose study agree on another part stays left out.
+A text alone never costs a description that the study lacks: it may be copied, or a protocol's default. A series stays
+left out if its own text and one of its study agree on another part.
 """
 
 from dataclasses import replace
@@ -20,7 +20,7 @@ LEAST_HEIGHT, LEAST_WIDTH, LEAST_AXIAL_HEIGHT = 180.0, 40.0, 70.0
 
 
 def placed_elsewhere(candidates: list[Candidate]) -> list[Candidate]:
-    """Take series of another part of the body for what they are otherwise, where a description is missing without.
+    """Read series that a text places elsewhere, for a description that is missing without them.
 
     Beside series that are read they must lie where those lie. A study without any must show, in all three
     descriptions, as much as series of a lumbar spine do.
@@ -28,7 +28,7 @@ def placed_elsewhere(candidates: list[Candidate]) -> list[Candidate]:
     read = [c for c in candidates if c.kind.description]
     missing = set(DESCRIPTIONS) - {c.kind.description for c in read}
     doubtful = {
-        c.stack_id: replace(c, kind=kind, doubt=f"{region.why()}; read, as its pictures fit; look at them")
+        c.stack_id: replace(c, kind=kind, doubt=f"{region.why()}; read, because its pictures fit")
         for c in candidates
         if c.kind.reason == "other_body_part"
         and not c.named
@@ -43,7 +43,7 @@ def placed_elsewhere(candidates: list[Candidate]) -> list[Candidate]:
 
 
 def lies_beside(one: Candidate, others: list[Candidate]) -> bool:
-    """Tell whether a series lies where others of its study lie."""
+    """Return whether a series lies where others of its study lie."""
     placed = [c.stack for c in others if c.stack.placed]
     if not one.stack.placed or not placed:
         return False
@@ -55,7 +55,7 @@ def lies_beside(one: Candidate, others: list[Candidate]) -> bool:
 
 
 def is_whole(candidates: list[Candidate]) -> bool:
-    """Tell whether series show, in all three descriptions, as much as those of a lumbar spine."""
+    """Return whether series show, in all three descriptions, as much as those of a lumbar spine."""
     stacks = {d: [c.stack for c in candidates if c.kind.description == d] for d in DESCRIPTIONS}
     if not all(stacks.values()) or not all(stack.placed for of in stacks.values() for stack in of):
         return False

@@ -27,7 +27,7 @@ MAX_SERIES_BYTES = 2**30  # of decoded pixels: 512 slices of 1024 x 1024 at 16 b
 
 @dataclass
 class Series:
-    """The usable slices of one series in instance order; what was left out, and what is odd, in ``faults``."""
+    """The usable slices of one series in instance order; ``faults`` has the files left out, and oddities."""
 
     series_id: str
     description: str
@@ -41,15 +41,23 @@ def read_series(
     files: Mapping[Path, tuple[int, ...] | None] | None = None,
     series_id: str = "",
 ) -> Series:
-    """Read every file of a series' folder (hidden files apart), or just the files given, wherever they lie.
+    """Read every file of a series' folder (hidden files apart), or the given files, wherever they lie.
 
-    The series is named by its folder unless an id is given. files: with the frames to take of each, None for all.
+    A file that can't be used is in ``faults`` and the others go on. So are a localizer, and a slice in another plane
+    than most.
 
-    :returns: slices by instance number, then SOP instance UID, then file name; by file name where any slice
-        has no instance number. A file that can not be used is in ``faults``, and the others go on; so is a
-        localizer, and a slice whose plane is not that of most.
-    :raises DicomError: where no slice is usable (reason: the files' own where they all share one; ``faults``
-        has them all), the folder is missing or empty, or the whole series is over the bounds ("too_large").
+    Args:
+        folder: The series' folder.
+        description: One of the three, or any text.
+        files: Files to read, each with the indices of its frames, None for all frames.
+        series_id: Name of the series, the folder's by default.
+
+    Returns:
+        Slices by instance number, then SOP instance UID, then file name; by file name if any slice has no number.
+
+    Raises:
+        DicomError: No slice is usable, the folder is missing or empty, or the series is over the bounds
+            ("too_large"). The reason is that of the files where they share one. ``faults`` has all of them.
     """
     folder = Path(folder)
     slices: list[Slice] = []
@@ -92,7 +100,7 @@ def read_series(
 
 
 def _same_numbers(numbers: list[int | None]) -> Notes:
-    """Say how many files share an instance number with another; frames of one file may."""
+    """Return how many files share an instance number with another; frames of one file may."""
     files = Counter(number for number in numbers if number is not None)
     shared = sum(count for count in files.values() if count > 1)
     text = f"{shared} of {len(numbers)} files with another's InstanceNumber; UID or name orders them"
@@ -100,7 +108,7 @@ def _same_numbers(numbers: list[int | None]) -> Notes:
 
 
 def _odd_slices(slices: list[Slice]) -> Notes:
-    """Say how many slices, given in instance order, differ from the first in size or lack what places them."""
+    """Return how many slices, given in instance order, differ from the first in size or lack a place."""
     first, lost = slices[0].shape, "their points have no place in the patient"
     odd = (
         ("mixed_sizes", [s.shape != first for s in slices], f"not of size {first}; resized to it"),
@@ -116,7 +124,7 @@ def _odd_slices(slices: list[Slice]) -> Notes:
 
 
 def _log_faults(folder: Path, faults: list[Fault]) -> None:
-    """Say each reason once a series, with the first file's message."""
+    """Log each reason once per series, with the first file's message."""
     first = {fault.reason: fault.message for fault in reversed(faults)}
     for reason, count in Counter(fault.reason for fault in faults).items():
         logger.warning("%s: %d files left out as %s; first: %s", folder, count, reason, first[reason])
@@ -140,9 +148,9 @@ def _natural(name: str) -> tuple:
 
 
 def _split_by_plane(slices: list[Slice], description: str, folder: Path) -> tuple[list[Slice], list[Fault]]:
-    """Part the slices whose plane is not that of most; among equals the described plane wins.
+    """Part the slices that lie in another plane than most; among equals the described plane wins.
 
-    A block through L5/S1 may be tilted beyond 45 degrees and be nearest to another plane: it stays up to MAX_TILT,
+    A block through L5/S1 may be tilted beyond 45 degrees and be nearest to another plane. It stays up to MAX_TILT,
     which a slice that is nearest to its series' plane never reaches.
     """
     planes = [plane_of(s.orientation) for s in slices]

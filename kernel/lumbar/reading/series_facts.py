@@ -1,11 +1,11 @@
-"""What the headers of a series say of it, as far as that tells what the series is."""
+"""The facts in the headers of a series that its description is inferred from."""
 
 from collections import Counter
 from dataclasses import dataclass
 
 from lumbar.reading.picture_kind import PLAIN
 
-# Computed pictures that are no view of the patient, or none with slices: never used unless --series says so.
+# Computed pictures that are no view of the patient, or none with slices: used only if --series names them.
 COMPUTED_TYPES = {
     *("MIP", "MINIP", "PROJECTION IMAGE", "ADC", "SUBTRACT", "SUBTRACTION", "COMPOSED", "SCREEN SAVE"),
     *("CSA REPORT", "FA", "TRACEW", "T1 MAP", "T2 MAP", "CPR", "CURVED"),
@@ -14,7 +14,7 @@ COMPUTED_TYPES = {
 
 @dataclass(frozen=True)
 class SeriesFacts:
-    """What the headers of a series say; None or "" where they don't. Times in ms.
+    """Facts of a series or a picture; None or "" where the headers lack them. Times in ms.
 
     Attributes:
         plane: "sagittal", "coronal" or "axial"; "mixed" where no plane has most of a few slices.
@@ -42,21 +42,21 @@ class SeriesFacts:
 
 
 def is_computed(image_type: tuple[str, ...]) -> bool:
-    """Tell whether ImageType (PS3.3 C.7.6.1.1.2) names a projection, a map, a screenshot or the like."""
+    """Return whether ImageType (PS3.3 C.7.6.1.1.2) names a projection, a map, a screenshot or the like."""
     return bool(COMPUTED_TYPES & {value.strip().upper() for value in image_type[2:]})
 
 
 def is_secondary(image_type: tuple[str, ...]) -> bool:
-    """Tell whether ImageType names a picture made after the examination: reformatted, converted, exported.
+    """Return whether ImageType names a picture made after the examination: reformatted, converted, exported.
 
-    DERIVED alone does not: scanners say it of filtered and distortion-corrected originals.
+    DERIVED alone does not: scanners write it for filtered and distortion-corrected originals.
     """
     values = [value.strip().upper() for value in image_type]
     return "SECONDARY" in values[:2] or bool({"MPR", "REFORMATTED"} & set(values[2:]))
 
 
 def most_common_facts(facts: list[SeriesFacts]) -> SeriesFacts:
-    """Return a series' facts: of each what most pictures say, the first where it is a tie."""
+    """Return a series' facts: of each the commonest value, the first one of a tie."""
     return SeriesFacts(
         **{
             name: Counter(getattr(one, name) for one in facts).most_common(1)[0][0]

@@ -1,9 +1,16 @@
 """Header facts of a series -> which of the three descriptions it is, or why it is none.
 
-Physics comes before text: echo, repetition and inversion time tell the weighting where they are there and
-clear; names of protocols are copied and edited by hand. Times in ms. The bounds are those of spin echo at 1.5
-and 3 T: T1 TE 7-20, TR 400-900; T2 TE 80-120, TR above 2000 (3D: 1000-1500); STIR TI 130-240; T1 FLAIR
-TI 700-1000; FLAIR TI above 1800.
+Physics comes before text: echo, repetition and inversion time decide the weighting where they are there and
+clear, because names of protocols are copied and edited by hand. Times in ms.
+The bounds are those of spin echo at 1.5 and 3 T:
+
+| weighting | times in ms |
+|---|---|
+| T1 | TE 7-20, TR 400-900 |
+| T2 | TE 80-120, TR above 2000 (3D: 1000-1500) |
+| STIR | TI 130-240 |
+| T1 FLAIR | TI 700-1000 |
+| FLAIR | TI above 1800 |
 """
 
 import re
@@ -44,7 +51,7 @@ WEIGHTING_TEXT = {
     "PD": START + r"(?:pd|proton)",
 }
 FAT_SUPPRESSED = r"fat.?sat|fat.?sup|(?<![a-z])fs(?![a-z])|\bspair\b|\bspir\b|\bwater\b|(?<![a-z])chess"
-DIXON = r"ideal|dixon"  # water, unless a picture says that it is another one
+DIXON = r"ideal|dixon"  # water, unless the picture is another one
 CONTRAST = r"\bpost\b|\+ ?c\b|\bgad|gadolin|\bgd\b|contrast|with c\b|\bkm\b"
 NO_CONTRAST = r"without|\bpre\b|no contrast|w/o|non.?contrast|\bnative?\b"
 
@@ -53,8 +60,9 @@ NO_CONTRAST = r"without|\bpre\b|no contrast|w/o|non.?contrast|\bnative?\b"
 class SeriesKind:
     """A decision: one of the three descriptions, or None and the reason's slug; ``why`` in words.
 
-    second_choice: fat-suppressed, STIR or contrast-enhanced: for use where the study has no plain series.
-    names_lumbar: a text of its own names the lumbar spine.
+    Attributes:
+        second_choice: Fat-suppressed, STIR or contrast-enhanced, for use where the study has no plain series.
+        names_lumbar: Whether a text of its own names the lumbar spine.
     """
 
     description: str | None
@@ -65,14 +73,14 @@ class SeriesKind:
 
 
 def kind_of(facts: SeriesFacts, anywhere: bool = False) -> SeriesKind:
-    """Return what a series is, or why it is left out.
+    """Return the kind of a series, or why it is left out.
 
     Args:
-        facts: What its headers say.
+        facts: Of its headers.
         anywhere: Whether texts that name another part of the body do not count.
 
     Returns:
-        A kind whose reason is one of ``faults.HEADER_REASONS``.
+        A kind with a reason of ``faults.HEADER_REASONS``, "" for a series that is read.
     """
     text, region = plain_letters(facts.text), region_of(facts)
     if (left_out := not_diagnostic(facts, text, region, anywhere)) is not None:
@@ -124,7 +132,7 @@ def not_diagnostic(facts: SeriesFacts, text: str, region: Region, anywhere: bool
 
 
 def plane_and_source(facts: SeriesFacts, text: str) -> tuple[str | None, str]:
-    """Return the plane by geometry, by text where there is none, and which of the two said so."""
+    """Return the plane by geometry, by text where there is none, and which of the two it came from."""
     if facts.plane is not None:
         return facts.plane, f"{facts.plane} by ImageOrientationPatient"
     named = named_planes(text)
@@ -132,7 +140,7 @@ def plane_and_source(facts: SeriesFacts, text: str) -> tuple[str | None, str]:
 
 
 def weighting_of(facts: SeriesFacts, text: str) -> tuple[str | None, str]:
-    """Return "T1", "T2", "STIR", "PD", "FLAIR" or "gradient echo", and why; None where nothing tells."""
+    """Return "T1", "T2", "STIR", "PD", "FLAIR" or "gradient echo", and why; None where it is unknown."""
     measured, times = weighting_by_times(facts, text)
     named = [weighting for weighting, pattern in WEIGHTING_TEXT.items() if re.search(pattern, text)]
     if "STIR" in named:
@@ -142,7 +150,7 @@ def weighting_of(facts: SeriesFacts, text: str) -> tuple[str | None, str]:
         return measured, f"{measured} by {times}{doubt}"
     if len(named) == 1:
         return named[0], f"{named[0]} by the text {facts.text!r}"
-    return None, f"got {times}, the text {facts.text!r}; neither tells the weighting, pass it with --series"
+    return None, f"got {times}, the text {facts.text!r}; neither is clear, pass the weighting with --series"
 
 
 def weighting_by_times(facts: SeriesFacts, text: str) -> tuple[str | None, str]:
@@ -171,7 +179,7 @@ def weighting_by_times(facts: SeriesFacts, text: str) -> tuple[str | None, str]:
 
 
 def second_choice(facts: SeriesFacts, text: str, weighting: str) -> str:
-    """Say why a plain series of the same description is to be preferred; "" where this one is plain."""
+    """Return why a plain series of the same description is preferred; "" where this one is plain."""
     if weighting == "STIR":
         return "STIR, for use where there is no plain T2"
     dixon = facts.picture == WATER or (re.search(DIXON, text) and facts.picture != IN_PHASE)

@@ -26,7 +26,7 @@ class Stack:
 
     @cached_property
     def placed(self) -> bool:
-        """Whether every picture says where it lies."""
+        """Whether every picture has its geometry."""
         return all(
             None not in (p.place.position, p.place.orientation, p.place.spacing) for p in self.pictures
         )
@@ -83,7 +83,7 @@ class Stack:
 
 
 def stack_of(series: tuple, pictures: list[PictureHeader]) -> Stack:
-    """Return pictures as a stack whose facts name the plane."""
+    """Return pictures as a stack with facts that name the plane."""
     stack = Stack(series, tuple(pictures), most_common_facts([p.facts for p in pictures]))
     return replace(stack, facts=replace(stack.facts, plane=plane_of_stack(stack)))
 

@@ -62,7 +62,7 @@ def by_echo(pictures: list[PictureHeader]) -> list[list[PictureHeader]]:
 
 
 def by_contrast(pictures: list[PictureHeader]) -> list[list[PictureHeader]]:
-    """Part by the kind of picture, and originals from what was made of them later."""
+    """Part by the kind of picture, and originals from pictures made of them later."""
     return parted(pictures, lambda p: (p.facts.picture, is_secondary(p.facts.image_type)))
 
 
@@ -93,13 +93,13 @@ def by_plane(pictures: list[PictureHeader]) -> list[list[PictureHeader]]:
         return [pictures]
     found = {plane: list(group) for plane, group in wholes.items()}
     for plane, group in ((group[0].place.plane, group) for group in groups):
-        if plane not in wholes:  # what lies in no stack's plane is left out when the series is read
+        if plane not in wholes:  # a picture in no stack's plane is left out when the series is read
             found[nearest_plane(group[0], list(found))].extend(group)
     return list(found.values())
 
 
 def nearest_plane(picture: PictureHeader, planes: list[str]) -> str:
-    """Return the plane that a picture is tilted least out of; the first one where it does not say how it lies."""
+    """Return the plane that a picture is tilted least out of; the first one where it has no orientation."""
     orientation = picture.place.orientation
     return planes[0] if orientation is None else min(planes, key=lambda plane: tilt(orientation, plane))
 
@@ -133,7 +133,7 @@ def by_pass(pictures: list[PictureHeader]) -> list[list[PictureHeader]]:
 
 
 def shares_places(pictures: list[PictureHeader]) -> bool:
-    """Tell whether two pictures lie at one place."""
+    """Return whether two pictures lie at one place."""
     places = [place_of(p) for p in pictures if p.place.position is not None]
     return len(set(places)) < len(places)
 

@@ -25,7 +25,7 @@ class Study:
 def read_study(ref: StudyRef) -> Study:
     """Read a study's series and join them by description.
 
-    Nothing in the files raises: what can't be used, or is odd, is in ``faults``.
+    Nothing in the files raises: files that can't be used, and oddities, are in ``faults``.
     """
     study = Study(ref.study_id, faults=list(ref.faults))
     if not ref.series and not ref.faults:
@@ -48,7 +48,7 @@ def read_study(ref: StudyRef) -> Study:
         if volume.order_key != "ImagePositionPatient":
             message = (
                 f"study {ref.study_id}, {description}: got slices without ImagePositionPatient; ordered by"
-                f" {volume.order_key}, which does not tell left from right or head from feet"
+                f" {volume.order_key}, which does not separate left from right or head from feet"
             )
             study.faults.append(Fault(f"study {ref.study_id}", "no_position", message))
             logger.warning("%s", message)

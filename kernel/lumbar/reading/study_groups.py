@@ -1,4 +1,4 @@
-"""Headers of pictures -> studies, and the stacks of each: by UIDs, and by what the pictures share besides."""
+"""Headers of pictures -> studies and their series: by UIDs, and by patient, date, number and text."""
 
 import logging
 from collections import Counter, defaultdict
@@ -17,7 +17,7 @@ LEAST_PICTURES = 3  # of a patient under a shared UID: with fewer it is the Pati
 
 @dataclass
 class StudyGroup:
-    """The pictures of one study by series; ``faults`` say where a UID was not enough to tell studies apart."""
+    """The pictures of one study by series; ``faults`` name a UID that was not enough to separate studies."""
 
     study_id: str
     series: dict[tuple, list[PictureHeader]] = field(default_factory=dict)
@@ -85,7 +85,7 @@ def series_of(pictures: list[PictureHeader]) -> dict[tuple, list[PictureHeader]]
 
 
 def by_patient(pictures: list[PictureHeader]) -> list[list[PictureHeader]]:
-    """Part the pictures under one study UID by patient and date, as far as files say it.
+    """Part the pictures under one study UID by patient and date, as far as files have them.
 
     A value that is absent agrees with all others. Values that differ from picture to picture are no patients.
     """
@@ -108,13 +108,13 @@ def by_patient(pictures: list[PictureHeader]) -> list[list[PictureHeader]]:
 
 
 def same_person(one: Patient, other: Patient) -> bool:
-    """Tell whether nothing that both say differs."""
+    """Return whether no value that both have differs."""
     pairs = zip(vars(one).values(), vars(other).values(), strict=True)
     return all(a == b or not a or not b for a, b in pairs)
 
 
 def shared_uid(study_id: str, uid: str, parts: list[list[PictureHeader]]) -> Fault:
-    """Return the fault of a study whose UID others have as well."""
+    """Return the fault of a study with a UID that others have as well."""
     patients = [part[0].patient for part in parts]
     names = ", ".join(f"{p.patient_id or '(none)'} of {p.study_date or 'no date'}" for p in patients)
     message = f"study {study_id}: StudyInstanceUID {uid} covers {len(parts)} patients or dates by PatientID,"

@@ -1,4 +1,4 @@
-"""DICOM tags -> plain texts and times: what is absent or malformed is "" or None."""
+"""DICOM tags -> plain texts and times: an absent or malformed tag is "" or None."""
 
 import math
 
@@ -27,11 +27,11 @@ def meanings(dataset: Dataset, keyword: str) -> str:
 
 
 def private_type(dataset: Dataset) -> str:
-    """Return what GE's or Philips' private tag says of the picture, "" where it says nothing."""
+    """Return the kind of picture in GE's or Philips' private tag, "" where there is none."""
     for tag in (RAW_TYPE, PHILIPS_TYPE):
         element = tag_value(dataset, tag, [])
         value = element.value if element is not None else None
-        if isinstance(value, bytes):  # implicit files don't say that it is a number or a text
+        if isinstance(value, bytes):  # implicit files don't have the type of a private tag
             value = int.from_bytes(value, "little") if tag == RAW_TYPE else value.decode("ascii", "replace")
         if value not in (None, ""):
             return str(value).strip(" \0")

@@ -1,4 +1,4 @@
-"""DICOM tags -> plain numbers: what is absent or malformed is None, the latter said in a note.
+"""DICOM tags -> plain numbers: an absent or malformed tag is None, the latter with a note.
 
 A note is (reason, text), the reason one of ``faults.ODDITIES``.
 
@@ -26,8 +26,13 @@ PLANES = ("sagittal", "coronal", "axial")  # by the axis (x, y, z) that the slic
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where a slice lies: position (x, y, z) of the first pixel's centre in mm, LPS; direction cosines of
-    increasing column, then of increasing row; spacing (between rows, between columns) in mm."""
+    """Where a slice lies.
+
+    Attributes:
+        position: (x, y, z) of the first pixel's centre in mm, LPS.
+        orientation: (6,) direction cosines of increasing column, then of increasing row.
+        spacing: Between rows, between columns, in mm.
+    """
 
     position: tuple[float, float, float] | None
     orientation: tuple[float, ...] | None
@@ -58,7 +63,7 @@ def tag_value(dataset: Dataset, keyword: str | int, notes: Notes):
     be converted (then noted)."""
     try:
         value = dataset.get(keyword)
-    except Exception:  # pydicom converts on access; what it raises depends on the bytes
+    except Exception:  # pydicom converts on access; its errors depend on the bytes
         notes.append(("malformed_tag", f"{keyword} is malformed: treated as missing"))
         return None
     return None if value is None or value == "" or value == b"" else value
@@ -145,7 +150,7 @@ def _cross(a, b) -> tuple[float, float, float]:
 
 
 def _is_plane(orientation: tuple[float, ...]) -> bool:
-    """Tell whether two vectors are about unit length and about perpendicular (rounded cosines pass)."""
+    """Return whether two vectors are about unit length and about perpendicular (rounded cosines pass)."""
     row, column = orientation[:3], orientation[3:]
     lengths_fit = all(0.9 < math.hypot(*v) < 1.1 for v in (row, column))
     return lengths_fit and math.hypot(*_cross(row, column)) > 0.9

@@ -14,7 +14,7 @@ TABLE_RANGE = 2**16  # integer slices that span at most this many values go thro
 
 @dataclass(frozen=True)
 class SliceHeader:
-    """What is kept of a slice beside its pixels, as in ``dicom_file.Slice``; geometry is the file's own.
+    """A slice without its pixels, as in ``dicom_file.Slice``; geometry is the file's own.
 
     Attributes:
         shape: Own (rows, columns).
@@ -108,7 +108,7 @@ class Volume:
         self, slice_index: int, row: float, column: float
     ) -> tuple[float, float, float] | None:
         """Return (x, y, z) in mm, LPS, of a coordinate on the 256 grid (PS3.3 C.7.6.2.1.1); None where the
-        slice does not say its position, orientation and spacing."""
+        slice lacks position, orientation or spacing."""
         header = self.headers[slice_index]
         if header.position is None or header.orientation is None or header.spacing is None:
             return None
@@ -125,7 +125,7 @@ class Volume:
         self, slice_index: int, point: tuple[float, float, float]
     ) -> tuple[float, float] | None:
         """Return (row, column) on the 256 grid of a patient point (x, y, z) in mm, projected on the slice's
-        plane; None where the slice does not say where it lies. Inverse of ``grid_to_patient``."""
+        plane; None where the slice has no geometry. Inverse of ``grid_to_patient``."""
         header = self.headers[slice_index]
         if header.position is None or header.orientation is None or header.spacing is None:
             return None
@@ -139,9 +139,11 @@ class Volume:
 def normalize_slice(pixels: np.ndarray) -> np.ndarray:
     """Clip a slice to its 1st and 99th percentile, stretch to 0..255, truncate (solution, section 2).
 
-    :param pixels: (row, column), integers or floats of any range.
-    :returns: (row, column) uint8. A constant slice is zero. NaN and infinities count as the smallest finite
-        value.
+    Args:
+        pixels: (row, column), integers or floats of any range.
+
+    Returns:
+        (row, column) uint8. A constant slice is zero. NaN and infinities count as the smallest finite value.
     """
     if pixels.dtype.kind in "iu":
         smallest, largest = int(pixels.min()), int(pixels.max())
@@ -166,7 +168,7 @@ def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _normalize_by_table(pixels: np.ndarray, smallest: int, largest: int) -> np.ndarray:
-    """Give what the plain formula gives, bit for bit, from the histogram: each value is mapped once."""
+    """Return the plain formula's result, bit for bit, from the histogram: each value is mapped once."""
     # Differences are taken in unsigned arithmetic modulo the type's range, where none overflows.
     unsigned = np.dtype(f"u{pixels.dtype.itemsize}")
     start = np.array(smallest, pixels.dtype).view(unsigned)
@@ -191,11 +193,15 @@ def _percentile(cumulative: np.ndarray, smallest: int, percentile: float) -> flo
 def build_volume(series: list[Series], description: str) -> Volume:
     """Join the series of one description, in the order given, into one volume in patient order.
 
-    Within a series a slice whose size is not the first one's is resized to it before the grids. Bilinear, on
+    Within a series a slice of another size than the first one's is resized to that before the grids. Bilinear, on
     uint8, without antialiasing, the aspect ratio ignored (solution, section 2).
 
-    :param series: at least one, each with at least one slice.
-    :returns: a Volume, ordered as ``patient_order`` says.
+    Args:
+        series: At least one, each with at least one slice.
+        description: One of the three.
+
+    Returns:
+        A Volume in the order of ``patient_order``.
     """
     order_key, order = patient_order([one.slices for one in series], description)
     joined = [(one, s) for one in series for s in one.slices]
@@ -212,7 +218,7 @@ def build_volume(series: list[Series], description: str) -> Volume:
 
 
 def slice_header(series_id: str, one: Slice) -> SliceHeader:
-    """Keep what says where a slice's pixels are, without the pixels."""
+    """Return a slice's header, without the pixels."""
     where = (one.position, one.orientation, one.spacing)
     what = (one.shape, one.frame, one.turn, one.slice_axis)
     return SliceHeader(series_id, one.instance_number, one.sop_instance_uid, *where, *what)
@@ -226,8 +232,12 @@ def patient_order(series: list[list[Slice]], description: str) -> tuple[str, np.
     an order has no direction of its own: the positions that are there, if two are, give it theirs. Equals
     keep the order given.
 
-    :param series: slices of each series in instance order.
-    :returns: the key's name; the indices of the joined slices in order.
+    Args:
+        series: Slices of each series in instance order.
+        description: One of the three, which decides the axis.
+
+    Returns:
+        The key's name; the indices of the joined slices in order.
     """
     axis = 2 if description == AXIAL_T2 else 0
     slices = [s for one in series for s in one]

@@ -1,7 +1,7 @@
 """Researchers' volumes, NIfTI and MetaImage -> the headers and slices that DICOM files give.
 
-A file is a series. It is cut along the axis with the thickest voxels, in its own order of voxels; the affine says
-where they lie (NIfTI: RAS, turned to DICOM's LPS). What the sequence was says the JSON beside it (BIDS) or its name.
+A file is a series. It is cut along the axis with the thickest voxels, in its own order of voxels; the affine places
+them (NIfTI: RAS, turned to DICOM's LPS). The sequence is inferred from the JSON beside it (BIDS) or its name.
 Needs nibabel for NIfTI, SimpleITK for MetaImage; neither is a requirement of inference.
 """
 
@@ -93,7 +93,7 @@ def read_volume_headers(path: Path) -> list[PictureHeader]:
 
 
 def facts_beside(path: Path, stem: str) -> tuple[SeriesFacts, int, Patient]:
-    """Return what a file's name and the JSON beside it say: facts, series number, patient."""
+    """Return the facts, series number and patient in a file's name and in the JSON beside it."""
     try:
         told = json.loads((path.parent / f"{stem}.json").read_text("utf-8"))
     except (OSError, ValueError):  # none, or not readable
@@ -106,7 +106,7 @@ def facts_beside(path: Path, stem: str) -> tuple[SeriesFacts, int, Patient]:
 
     times = {name: plain_number(text(key)) for name, key in TIMES.items()}
     types = tuple(map(str, told["ImageType"])) if isinstance(told.get("ImageType"), list) else ()
-    name = re.sub(r"^(?:(?:sub|ses)-[a-zA-Z0-9]+_?)+", "", stem)  # whose it is, not what
+    name = re.sub(r"^(?:(?:sub|ses)-[a-zA-Z0-9]+_?)+", "", stem)  # the patient, not the sequence
     words = " ".join(filter(None, (text("SeriesDescription"), text("ProtocolName"), name)))
     facts = SeriesFacts(
         modality=text("Modality"),
@@ -149,7 +149,7 @@ def read_grid(path: Path, pixels: bool) -> tuple[Grid, np.ndarray | None]:
         raise DicomError("no_decoder", message) from error
     except DicomError:
         raise
-    except Exception as error:  # what the libraries raise depends on the bytes
+    except Exception as error:  # the libraries' errors depend on the bytes
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise DicomError("malformed", f"{path}: got {cause}, expected a volume; copy it anew") from error
 

@@ -85,7 +85,7 @@ def unpack_inner(folder: Path, outer: Path, left: int, depth: int = 1) -> int:
 
 
 def is_archive(path: Path) -> bool:
-    """Tell whether a file calls itself a .zip."""
+    """Return whether a file calls itself a .zip."""
     return path.suffix.lower() == ".zip" and path.is_file()
 
 
@@ -108,7 +108,7 @@ def unpack_into(path: Path, folder: Path, limit: int) -> int:
                     shutil.copyfileobj(source, file, PIECE)
     except DAMAGE as error:
         message = (
-            f"{path}: {error}; expected a folder, or a whole .zip without a password; unpack it yourself"
+            f"{path}: {error}; expected a folder, or a whole .zip without a password. Unpack it yourself"
         )
         raise DataNotFoundError(message) from error
     logger.info("%s: %d files unpacked to %s", path, len(members), folder)
@@ -116,7 +116,7 @@ def unpack_into(path: Path, folder: Path, limit: int) -> int:
 
 
 def is_wanted(member: zipfile.ZipInfo) -> bool:
-    """Tell whether a member is a file that may hold data: no folder, link, hidden file or macOS's shadow."""
+    """Return whether a member is a file that may hold data: no folder, link, hidden file or macOS's shadow."""
     mode = member.external_attr >> 16
     parts = PurePosixPath(member.filename.replace("\\", "/")).parts
     hidden = not parts or parts[0] == "__MACOSX" or (parts[-1].startswith(".") and parts[-1] != "..")
@@ -144,7 +144,7 @@ def inside(path: Path, name: str) -> PurePosixPath:
 
 
 def short_name(name: str) -> str:
-    """Return a name that a file system takes: the start of a long one, and a hash that tells it from others."""
+    """Return a name that a file system takes: the start of a long one, and a hash that separates it from others."""
     encoded = name.encode()
     if len(encoded) <= LONGEST_NAME:
         return name
@@ -153,7 +153,7 @@ def short_name(name: str) -> str:
 
 
 def free_name(path: Path) -> Path:
-    """Return a path for a member; one whose name was there before gets a number, as archives may repeat names."""
+    """Return a path for a member; a repeated name gets a number, because archives may repeat names."""
     number, free = 1, path
     while free.exists():
         number += 1
