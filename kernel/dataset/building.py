@@ -24,7 +24,7 @@ from lumbar.run.options import CHECKOUT
 
 logger = logging.getLogger(__name__)
 
-# No .csv or .json: those are what a run leaves behind.
+# No .csv or .json: a run writes such files.
 KERNEL_SUFFIXES = (".py", ".typed", ".css", ".html", ".js", ".toml", ".md")
 # Weights come as the manifest names them; building a wheel leaves the egg-info behind.
 KERNEL_LEFT_OUT = ("__pycache__", "weights", "lumbar.egg-info")
@@ -72,10 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def build(args: argparse.Namespace) -> str:
-    """Build ``args.out``; return what was made and the commands that upload, push and submit.
+    """Build ``args.out``; return its folders and the commands that upload, push and submit.
 
-    Raises BundleError for whatever Kaggle would refuse, a bundle that does not load or can't grade every site, a link
-    or an unknown file in what would be copied, and an ``--out`` that is not an earlier build's.
+    Raises:
+        BundleError: Kaggle would refuse the metadata, or the bundle does not load or can't grade every site. Also for
+            a link or an unknown file in the kernel's folder, and an ``args.out`` that is not an earlier build's.
     """
     licence = args.licence or (metadata.LICENCE if args.bundle is None else metadata.UNTOLD_LICENCE)
     described = metadata.dataset_metadata(args.owner, args.slug, args.title, args.subtitle, licence, "")
@@ -164,8 +165,8 @@ def kernel_files(checkout: Path) -> list[str]:
 def check_name(name: str, where: Path) -> None:
     if not all(NAME.fullmatch(part) for part in name.split("/")):
         raise BundleError(
-            f"{where}: got the path {name!r}, expected letters, digits, '_', '-', '+', '.' and spaces in each "
-            "part and no leading dot; Kaggle may drop others; rename it"
+            f"{where}: got the path {name!r}, expected letters, digits, '_', '-', '+', '.' and spaces in each part and "
+            "no leading dot, as Kaggle may drop others; rename it"
         )
 
 
@@ -188,7 +189,7 @@ def write_text(path: Path, text: str) -> None:
 
 def settle(folder: Path) -> None:
     """Give every file and folder the same mode and time in every build."""
-    for path in sorted(folder.rglob("*"), reverse=True):  # a folder after what is in it
+    for path in sorted(folder.rglob("*"), reverse=True):  # a folder after its content
         path.chmod(0o755 if path.is_dir() else 0o644)
         os.utime(path, (BUILD_TIME, BUILD_TIME))
     folder.chmod(0o755)

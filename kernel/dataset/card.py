@@ -8,8 +8,10 @@ from lumbar.bundle.writing import INTENDED_USE
 def card_text(described: dict, manifest: Manifest, wheels: list[str]) -> str:
     """Return the card (Markdown).
 
-    described: the data set's metadata, without its description. manifest: of a bundle that loads. wheels: file
-    names, maybe none.
+    Args:
+        described: The data set's metadata, without its description.
+        manifest: Of a bundle that loads.
+        wheels: File names, maybe none.
     """
     identifier, licence = described["id"], described["licenses"][0]["name"]
     weights = "the weights keep the licence of whoever made them" if licence == UNTOLD_LICENCE else licence
@@ -21,8 +23,8 @@ def card_text(described: dict, manifest: Manifest, wheels: list[str]) -> str:
         "",
         f"* Trained on: {manifest.trained_on}",
         f"* Intended use: {INTENDED_USE}",
-        "* Not validated for any clinical purpose. Probabilities of an ensemble say nothing of a case it has "
-        "never seen the like of.",
+        "* Not validated for any clinical purpose. The probabilities do not warn of a study that is unlike the "
+        "training studies.",
         f"* Licence: {'code Apache License 2.0; ' if weights != licence else ''}{weights}",
         "",
         "## Use",
@@ -36,7 +38,7 @@ def card_text(described: dict, manifest: Manifest, wheels: list[str]) -> str:
         "",
         "or take the notebook that `build_dataset.py build` writes beside the data set: it finds the mount by "
         "itself (some sessions have the older `/kaggle/input/<slug>`), and installs the wheels. "
-        "`submission.csv` and `run.json` (what was run, how long, every fallback with its reason) come out.",
+        "It writes `submission.csv` and `run.json` (versions, seconds, every fallback with its reason).",
         "",
         "## Members",
         "",
@@ -46,8 +48,8 @@ def card_text(described: dict, manifest: Manifest, wheels: list[str]) -> str:
         "",
         "## Files",
         "",
-        "* `kernel/infer.py`, `kernel/lumbar/`: inference; `kernel/phantom/`: synthetic studies; "
-        "`kernel/training/`: training; `kernel/dataset/`: what builds this data set",
+        "* `kernel/`: inference (`infer.py`, `lumbar/`), synthetic studies (`phantom/`), training (`training/`), the "
+        "builder of this data set (`dataset/`)",
         "* `weights_manifest.json`: every member with its architecture, file and SHA-256; weights are "
         "safetensors, nothing is unpickled",
         "* `requirements.txt`: the ranges of packages, all of which the Kaggle image has",

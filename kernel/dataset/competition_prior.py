@@ -1,4 +1,4 @@
-"""The prior of imported bundles: what is submitted for a site that no classifier grades."""
+"""The prior of imported bundles, submitted for a site that no classifier grades."""
 
 # The share of each severity by site over the 1,975 training studies, weighted 1, 2, 4 as the metric does
 # and scaled to sum to 1: the best constant prediction.

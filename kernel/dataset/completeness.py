@@ -1,4 +1,4 @@
-"""A bundle that loads and can grade every site, or the message that says what it lacks."""
+"""Check that a bundle loads and can grade every site."""
 
 from pathlib import Path
 
@@ -13,8 +13,11 @@ from lumbar.sites import DESCRIPTIONS
 def check_bundle(folder: Path, partial: bool) -> Manifest:
     """Load every member of a bundle, one network in memory at a time, and return its manifest.
 
-    partial: Accept a bundle that can't grade every site. Raises BundleError for a member that can't be built and for
-    a bundle that lacks something.
+    Args:
+        partial: Accept a bundle that can't grade every site.
+
+    Raises:
+        BundleError: A member can't be built, or the bundle lacks a classifier or a description.
     """
     load_bundle(folder, prepare=forget)
     manifest = read_manifest(folder)
@@ -23,14 +26,21 @@ def check_bundle(folder: Path, partial: bool) -> Manifest:
 
 
 def forget(network: nn.Module) -> nn.Module:
-    """Let go of a network's weights: loading has checked them."""
+    """Drop a network's weights, which loading has checked."""
     return network.to("meta")
 
 
 def refuse_incomplete(described: set[str], classifiers: int, where: str, partial: bool) -> None:
-    """Refuse a bundle without a classifier or with a description that no detector reads, unless it is meant.
+    """Refuse a bundle without a classifier or with a description that no detector reads.
 
-    described: descriptions that a detector reads. Raises BundleError.
+    Args:
+        described: Descriptions that a detector reads.
+        classifiers: Number of classifiers.
+        where: Folder or command, for the message.
+        partial: Accept the bundle.
+
+    Raises:
+        BundleError: Some sites would get the prior.
     """
     lacking = [f"a detector of {description}" for description in DESCRIPTIONS if description not in described]
     if not classifiers:

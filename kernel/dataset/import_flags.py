@@ -17,10 +17,14 @@ TRAINED_ON = "not stated by whoever imported the checkpoints"
 
 @dataclass(frozen=True)
 class ImportFlags:
-    """What the command line says.
+    """The command line of ``import``, checked.
 
-    detectors: name, description and file. classifiers: name, if one is given, and file. lengths: slices by
-    detector's name, None for all, and description. xy: kind by detector's name, None for all.
+    Attributes:
+        detectors: Name, description and file of each.
+        classifiers: Name, if one is given, and file of each.
+        family: Family for all files, or None to recognise it file by file.
+        lengths: Slices by description and detector's name, None for all detectors.
+        xy: Kind of points by detector's name, None for all detectors.
     """
 
     out: Path
@@ -50,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="folder",
         type=Path,
         metavar="FOLDER",
-        help="import every checkpoint (.bin, .pth, .pt, .safetensors) under FOLDER; what each is comes from its keys, "
-        "shapes and path, and is printed",
+        help="import every checkpoint (.bin, .pth, .pt, .safetensors) under FOLDER. Keys, shapes and path decide the "
+        "member that it becomes. A table lists the result",
     )
     add(
         "--skip",
@@ -72,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--family",
         choices=FAMILIES,
-        help="the family whose values fill what keys do not say; default: recognised for each file",
+        help="family with the values that a checkpoint does not hold; default: recognised for each file",
     )
     add(
         "--max-length",
@@ -93,8 +97,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="[PATTERN=]AXIS",
-        help=f"sequence axis of classifiers whose path does not tell it, once for all or once for each --classifier; "
-        f"PATTERN= for the paths that fit, whatever they tell; one of {', '.join(SEQUENCES)}",
+        help=f"sequence axis, one of {', '.join(SEQUENCES)}. Once for all classifiers without an axis in their path, "
+        "or once for each --classifier. PATTERN= overrides the axis in the paths that fit",
     )
     add(
         "--border",
@@ -182,7 +186,12 @@ def one_of(value: str, allowed: tuple[str, ...], flag: str) -> str:
 def answers(
     texts: list[str], allowed: tuple[str, ...], flag: str, given: int, folder: Path | None
 ) -> Answers:
-    """Read ``[PATTERN=]VALUE`` flags; given: how many classifiers flags name."""
+    """Read ``[PATTERN=]VALUE`` flags.
+
+    Args:
+        given: Number of classifiers that flags name.
+        folder: Folder of ``--from``, or None.
+    """
     by_pattern, plain = [], []
     for text in texts:
         pattern, separator, value = text.rpartition("=")

@@ -1,4 +1,4 @@
-"""Which file became which member: the table that an import prints, and the figures in the manifest."""
+"""The table of an import, file by file, and its sources in the manifest."""
 
 from collections import defaultdict
 
@@ -14,9 +14,12 @@ from lumbar.sites import DESCRIPTION_KEYS
 def table(
     groups: list[DetectorGroup], files: list[ClassifierFile], bundle: Bundle, left_out: dict[str, str]
 ) -> str:
-    """Return a line for each file: its path, what it was taken for, the members that it serves.
+    """Return a line per file: its path, the network that it was taken for, and the members that it serves.
 
-    groups, files: of the bundle's detectors and classifiers, in its order. left_out: the reason by path.
+    Args:
+        groups: Files of the bundle's detectors, in its order.
+        files: Files of the bundle's classifiers, in its order.
+        left_out: Reason by path.
     """
     taken: dict[str, str] = {}
     members: dict[str, list[str]] = defaultdict(list)
@@ -46,7 +49,7 @@ def classifier_words(config: ClassifierConfig) -> str:
 
 
 def size_line(bundle: Bundle, half: bool) -> str:
-    """Return the size of the weights' files beside what it would be with or without ``--half``."""
+    """Return the size of the weights' files, and their size with the other choice of ``--half``."""
     networks = {id(n): n for detector in bundle.detectors for n in detector.networks.values()}
     networks |= {id(member.network): member.network for member in bundle.classifiers}
     kept, rounded = (
@@ -60,7 +63,7 @@ def size_line(bundle: Bundle, half: bool) -> str:
 
 
 def sources(groups: list[DetectorGroup], named: dict[str, ClassifierFile]) -> dict[str, dict]:
-    """Return what the manifest keeps of each member by name: the checkpoints that it was made of."""
+    """Return the checkpoints of each member by its name, for the manifest."""
     figures = {
         group.name: {DESCRIPTION_KEYS[description]: source(file) for description, file in group.files.items()}
         for group in groups

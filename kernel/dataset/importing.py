@@ -23,10 +23,11 @@ from lumbar.networks.parked_weights import Scratch
 
 
 def import_bundle(args: argparse.Namespace) -> str:
-    """Import the checkpoints that the flags name, write the bundle, load it back; return what was made of which file.
+    """Import the checkpoints that the flags name, write the bundle and load it back; return the report.
 
-    Raises BundleError for a checkpoint or a flag that does not fit, a question that neither answers, a bundle that
-    can't grade every site, unless ``--partial`` is given, and a weight that ``--half`` can't round.
+    Raises:
+        BundleError: A checkpoint or a flag does not fit, both leave a question open, ``--half`` can't round a weight,
+            or the bundle can't grade every site and ``--partial`` is not given.
     """
     flags = read_flags(args)
     groups, taken, left_out = find_members(flags)
@@ -55,7 +56,7 @@ def import_bundle(args: argparse.Namespace) -> str:
 
 
 def find_members(flags: ImportFlags) -> tuple[list[DetectorGroup], list[ClassifierFile], dict[str, str]]:
-    """Return the files of every member in the manifest's order, and by path why others were left out.
+    """Return the files of every detector and classifier in the manifest's order, and the reason by path left out.
 
     Files that flags name come first, in the order given. Those of ``--from`` follow, most valuable first, see
     ``dataset.published.order``.
@@ -105,10 +106,16 @@ def import_detectors(groups: list[DetectorGroup], flags: ImportFlags, parked: Sc
 
 
 def borders_of(taken: list[ClassifierFile], detectors: set[Family], family: Family | None) -> list[str]:
-    """Return each classifier's border rule: a flag's, that of the family that published its backbone, the detectors'.
+    """Return each classifier's border rule: a flag's, or that of its family.
 
-    detectors: their families. family: as ``--family`` gives it. Raises a BundleError that lists the files for which
-    none of these decides.
+    A family that published the backbone overrides that of the detectors.
+
+    Args:
+        detectors: Families of the detectors.
+        family: As ``--family`` gives it.
+
+    Raises:
+        BundleError: Nothing decides the rule of the files that it lists.
     """
     usual = family or (next(iter(detectors)) if len(detectors) == 1 else None)
     families = [family or file.shape.family or usual for file in taken]
@@ -116,9 +123,8 @@ def borders_of(taken: list[ClassifierFile], detectors: set[Family], family: Fami
     if unknown:
         raise BundleError(
             "\n".join(
-                f"{file.file}: {file.shape.backbone} is of neither family and the detectors are of both, so the "
-                "border rule of its crops is not known; give --border RULE for all such files, or --border "
-                f"'{file.shown}=RULE'"
+                f"{file.file}: {file.shape.backbone} is of neither family and the detectors are of both. Its border "
+                f"rule is not known; give --border RULE for all such files, or --border '{file.shown}=RULE'"
                 for file in unknown
             )
         )

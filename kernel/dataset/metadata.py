@@ -1,8 +1,7 @@
 """``dataset-metadata.json`` and ``kernel-metadata.json``, and everything that Kaggle would refuse in them.
 
-The rules are those of the Kaggle command line (2.2) and its documents; what it passes in silence and the
-server then refuses, or takes for something else, is refused here as well. A rule that is broken is a line of
-text: what was got, what is expected.
+The rules are those of the Kaggle command line (2.2) and its documents. Fields that it passes and the server then
+refuses or misreads are refused here as well. Each broken rule is a line of text: the value got and the value expected.
 """
 
 import re
@@ -25,8 +24,8 @@ LICENCES = (
     *("CDLA-Permissive-1.0", "CDLA-Sharing-1.0", "US-Government-Works", "EU-ODP-Legal-Notice"),
     *("copyright-authors", "other", "unknown"),
 )
-LICENCE = "apache-2.0"  # of the code, and of weights that have seen phantoms alone
-UNTOLD_LICENCE = "other"  # which Kaggle shows as "specified in description": the card says whose it is
+LICENCE = "apache-2.0"  # of the code, and of weights trained on phantoms alone
+UNTOLD_LICENCE = "other"  # shown on Kaggle as "specified in description": the card names the owner
 DATASET_FIELDS = ("title", "id", "licenses", "subtitle", "description", "keywords")
 NOTEBOOK_FIELDS = {
     "language": "python",
@@ -44,7 +43,7 @@ NOTEBOOK_NAMES = ("id", "title", "code_file", "dataset_sources", "docker_image")
 
 
 def title_of(slug: str) -> str:
-    """Return the title whose slug is this one: "lumbar-t1-t2" -> "Lumbar T1 T2"."""
+    """Return a title with this slug: "lumbar-t1-t2" -> "Lumbar T1 T2"."""
     return " ".join(word.capitalize() for word in slug.split("-"))
 
 
@@ -70,7 +69,8 @@ def dataset_metadata(
 def notebook_metadata(owner: str, slug: str, image: str | None = None) -> dict:
     """Return the metadata of the notebook that runs the data set of this owner and slug, under the same slug.
 
-    image: a Docker image of Kaggle's by its digest. None: the one that is current at the first push.
+    Args:
+        image: Docker image of Kaggle's, by its digest. None takes the one that is current at the first push.
     """
     named = {"id": f"{owner}/{slug}", "title": title_of(slug), "code_file": NOTEBOOK}
     named |= {"dataset_sources": [f"{owner}/{slug}"]} | NOTEBOOK_FIELDS
@@ -111,7 +111,7 @@ def notebook_faults(metadata: object) -> list[str]:
     slug = str(metadata.get("id")).partition("/")[2]
     if isinstance(title, str) and slug_of(title) != slug:
         faults.append(
-            f"title: got {title!r}, whose slug is {slug_of(title)!r}, expected that of the id, {slug!r}"
+            f"title: got {title!r} with the slug {slug_of(title)!r}, expected that of the id, {slug!r}"
         )
     if metadata.get("code_file") != NOTEBOOK:
         faults.append(f"code_file: got {metadata.get('code_file')!r}, expected {NOTEBOOK!r}")
@@ -137,7 +137,7 @@ def notebook_faults(metadata: object) -> list[str]:
 
 
 def id_faults(identifier: object) -> list[str]:
-    """Return what is wrong with an ``owner/slug``."""
+    """Return the rules that an ``owner/slug`` breaks."""
     owner, slash, slug = identifier.partition("/") if isinstance(identifier, str) else ("", "", "")
     if not slash:
         return [f"id: got {identifier!r}, expected owner/slug"]

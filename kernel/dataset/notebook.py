@@ -1,4 +1,4 @@
-"""The notebook that grades on Kaggle: a few cells, each of which says what it found or did.
+"""The notebook that grades on Kaggle: a few cells, each of which prints its result.
 
 It knows no mount: Kaggle moved them in 2026 and may again. Written as plain JSON of notebook format 4.5 with
 fixed cell ids, so that the same build gives the same bytes.
@@ -39,7 +39,7 @@ import subprocess
 import sys
 import tempfile
 
-# Into a scratch folder that only the kernel's process sees; the image's own packages stay as they are.
+# Into a scratch folder for the kernel's process alone; the image's own packages stay as they are.
 environment = dict(os.environ)
 if (bundle / "wheels").is_dir():
     scratch = tempfile.mkdtemp(prefix="wheels-")
@@ -71,8 +71,8 @@ kernel = subprocess.Popen(
 for line in kernel.stdout:
     print(line, end="", flush=True)
 status = kernel.wait()
-# 3: the file is written, but too many studies could not be read. Seen in the run that is made before
-# submitting, that is an error to be looked at; in the scored rerun the file is better than none.
+# 3: the file is written, but too many studies could not be read. In the run before submitting this is an error that
+# somebody must look at. In the scored rerun the file is better than none.
 if status == 3 and os.environ.get("KAGGLE_IS_COMPETITION_RERUN"):
     print("many studies got a fallback; the submission is complete")
 elif status != 0:

@@ -1,7 +1,7 @@
 """The trial run of ``verify``: three phantoms through a built data set, offline, from a read-only copy.
 
-It is what Kaggle does with the data set, on this machine: the copy's own kernel grades, in a process that reaches no
-network and finds no weights in a cache.
+The run repeats on this machine the steps of Kaggle's rerun. The copy's own kernel grades, in a process without a
+network and with empty caches of weights.
 """
 
 import json
@@ -43,10 +43,14 @@ CACHES = ("HF_HOME", "TORCH_HOME", "XDG_CACHE_HOME")
 
 
 def trial_run(folder: Path, partial: bool) -> str:
-    """Grade three phantoms with a data set's own kernel and bundle; return how long it took.
+    """Grade three phantoms with a data set's own kernel and bundle; return a line with the seconds.
 
-    partial: Accept sites that get the prior. Raises BundleError, with the kernel's last words, for any other end than
-    a whole submission in which every study was graded by the networks.
+    Args:
+        partial: Accept sites and studies that get the prior.
+
+    Raises:
+        BundleError: The kernel did not write a whole submission, or a study got a fallback. The message has the last
+            lines of the kernel.
     """
     with tempfile.TemporaryDirectory(prefix="trial-") as scratch:
         copy, studies, work = (Path(scratch) / name for name in ("dataset", "studies", "work"))

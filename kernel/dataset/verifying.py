@@ -1,7 +1,7 @@
 """Is a folder fit for upload: ``SHA256SUMS``, the metadata's rules, Kaggle's limits, a bundle that grades.
 
-``dataset-metadata.json`` is not in ``SHA256SUMS``: the Kaggle command line reads it and does not upload it, so
-that ``sha256sum -c SHA256SUMS`` passes in the mounted data set too, and it may be edited before the upload.
+``dataset-metadata.json`` is not in ``SHA256SUMS``. The Kaggle command line reads it and does not upload it, and it may
+be edited before the upload. So ``sha256sum -c SHA256SUMS`` passes in the mounted data set too.
 """
 
 import argparse
@@ -44,10 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def verify(args: argparse.Namespace) -> str:
-    """Check the folders, load the bundle of a data set and try it; return a line on each.
+    """Check the folders, load the bundle of a data set and try it; return a line or two for each.
 
-    Raises BundleError with everything that is wrong with a folder, for a member that can't be built, a bundle that
-    can't grade every site (unless ``--partial``) and a trial run that fails.
+    Raises:
+        BundleError: A folder breaks rules, all of which the message lists. Or a member can't be built, the bundle
+            can't grade every site and ``--partial`` is not given, or the trial run fails.
     """
     lines = []
     for folder in args.folder:
@@ -60,7 +61,7 @@ def verify(args: argparse.Namespace) -> str:
 
 
 def verify_folder(folder: Path) -> str:
-    """Check a data set's or a notebook's folder, whichever metadata it has; return what it is."""
+    """Check a data set's or a notebook's folder, whichever metadata it has; return its size."""
     if (folder / NOTEBOOK_METADATA).is_file():
         faults = notebook_faults(read_json(folder / NOTEBOOK_METADATA))
         if not (folder / NOTEBOOK).is_file():
@@ -88,7 +89,7 @@ def content_faults(folder: Path) -> list[str]:
         return [f"{SUMS}: missing; build again"]
     expected = read_sums(folder / SUMS)
     found = {name for name in listed_files(folder) if name not in (SUMS, DATASET_METADATA)}
-    faults = [f"{name}: missing, expected as {SUMS} says" for name in sorted(expected.keys() - found)]
+    faults = [f"{name}: missing, listed in {SUMS}" for name in sorted(expected.keys() - found)]
     faults += [f"{name}: surplus, {SUMS} does not know it" for name in sorted(found - expected.keys())]
     for name in sorted(found & expected.keys()):
         digest = sha256_of(folder / name)

@@ -1,4 +1,4 @@
-"""The offline wheels of the data set: what the Kaggle image lacks and inference uses, by name and SHA-256.
+"""The offline wheels of the data set, by name and SHA-256: packages for inference that the Kaggle image lacks.
 
 pylibjpeg with pylibjpeg-rle decodes RLE Lossless, which the competition's files are, in 1 ms a slice where
 pydicom's own decoder takes 7. One wheel for each CPython that the image has or may soon have; the kernel runs
@@ -18,7 +18,11 @@ PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64")
 
 @dataclass(frozen=True)
 class Wheel:
-    """One file of a package; python: the version to ask pip for, any for a pure one."""
+    """One file of a package.
+
+    Attributes:
+        python: Version that pip is called with; any for a pure package.
+    """
 
     package: str
     version: str
@@ -61,9 +65,10 @@ PACKAGES = tuple(dict.fromkeys(wheel.package for wheel in WHEELS))
 
 
 def download_wheels(folder: Path) -> None:
-    """Bring every wheel of ``WHEELS`` into ``folder`` with pip, and check it.
+    """Download every wheel of ``WHEELS`` into ``folder`` with pip, and check it.
 
-    Raises BundleError where pip can't bring one (its last words are in the message) and for a wrong hash.
+    Raises:
+        BundleError: pip failed, with its last line in the message, or a hash is wrong.
     """
     for wheel in WHEELS:
         platforms = [part for platform in PLATFORMS for part in ("--platform", platform)]
@@ -81,7 +86,11 @@ def download_wheels(folder: Path) -> None:
 
 
 def check_wheels(folder: Path) -> None:
-    """Check that every wheel of ``WHEELS`` lies in ``folder`` with its SHA-256; BundleError says which does not."""
+    """Check that every wheel of ``WHEELS`` lies in ``folder`` with its SHA-256.
+
+    Raises:
+        BundleError: A wheel is missing or another file.
+    """
     for wheel in WHEELS:
         path = folder / wheel.file
         if not path.is_file():

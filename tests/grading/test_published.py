@@ -175,7 +175,7 @@ def test_flags_that_would_drop_or_guess_something_are_refused(tmp_path, capsys):
     both = ["--detector", f"a:sagittal_t1={a}", "--detector", f"b:sagittal_t1={b}", "--partial"]
     for flags, message in (
         (["--detector", f"sagittal_t1={a}", "--detector", f"sagittal_t1={b}"], "two checkpoints"),
-        ([*both, "--classifier", classifier], "does not say the sequence axis"),
+        ([*both, "--classifier", classifier], "no sequence axis in its path"),
         ([*both, "--classifier", classifier, "--sequence", "level"], "of neither family"),
         (["--detector", f"sagittal_t1={classifier}"], "got a classifier's checkpoint"),
         ([*both, "--classifier", a, "--sequence", "level"], "got a detector's checkpoint"),

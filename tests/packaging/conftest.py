@@ -1,4 +1,4 @@
-"""What the tests of a build share: a tiny bundle, a checkout that nobody changes, a build of both."""
+"""Shared by the tests of a build: a tiny bundle, a checkout that nobody changes, a build of both."""
 
 from pathlib import Path
 

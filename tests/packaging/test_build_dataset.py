@@ -1,4 +1,4 @@
-"""A build is what was asked for, the same every time, whole or not there."""
+"""A build has the given content, is the same every time, and is whole or absent."""
 
 import json
 import os

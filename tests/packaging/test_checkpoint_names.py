@@ -1,4 +1,4 @@
-"""What a path says of a checkpoint: the published names, other spellings, and names that say nothing."""
+"""The facts in a checkpoint's path: the published names, other spellings, and names without any."""
 
 from pathlib import PurePosixPath
 
@@ -36,7 +36,7 @@ PATHS = {
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_path_says_what_it_says_and_no_more(path):
+def test_a_path_gives_its_facts_and_no_more(path):
     assert read_name(PurePosixPath(path)) == PATHS[path]
 
 

@@ -1,4 +1,4 @@
-"""``import --from``: all of the authors' files at once, each taken for what it is, or asked for."""
+"""``import --from``: all of the authors' files at once; each becomes a member, or the error names the missing flag."""
 
 import json
 import logging
@@ -77,10 +77,8 @@ def test_family_b_shares_the_first_folds_axial_network_and_takes_turns(family_b,
     assert axial.endswith("family_b-fold1, family_b-fold2")
 
 
-def test_both_families_take_turns_and_a_border_that_nothing_says_is_asked_for(
-    family_a, family_b, tmp_path, capsys
-):
-    """The test's backbone is of neither family; published ones say which border they learnt with."""
+def test_both_families_take_turns_and_an_open_border_rule_is_refused(family_a, family_b, tmp_path, capsys):
+    """The test's backbone is of neither family; a published one implies the border rule of its training."""
     both = tmp_path / "both"
     linked_copy(family_a, both / "a"), linked_copy(family_b, both / "b")
     assert import_from(both, tmp_path / "out") == 4
@@ -116,11 +114,11 @@ def test_only_the_best_epoch_and_the_last_step_are_taken(family_a, tmp_path, cap
     ]
     one.with_name("another.bin").hardlink_to(one)
     assert import_from(folder, tmp_path / "out") == 4
-    assert "names do not tell apart" in capsys.readouterr().err
+    assert "checkpoints of one member" in capsys.readouterr().err
     assert import_from(folder, tmp_path / "out", "--skip", "*/another.bin") == 0
 
 
-def test_what_a_path_does_not_say_is_asked_for_by_file_and_flag(family_a, tmp_path, capsys):
+def test_an_open_question_names_the_file_and_the_flag(family_a, tmp_path, capsys):
     folder = tmp_path / "files"
     axial = folder / "stage1/first.bin"
     sagittal = folder / "stage1/second.bin"
@@ -128,14 +126,14 @@ def test_what_a_path_does_not_say_is_asked_for_by_file_and_flag(family_a, tmp_pa
     for target, source in (
         (axial, "axial_t2/fold1"),
         (sagittal, "sagittal_t1/fold1"),
-        (folder / "stage1/third.bin", "sagittal_t2/fold1"),  # its five classes say what it is
+        (folder / "stage1/third.bin", "sagittal_t2/fold1"),  # its five classes imply the description
         *((target, "convnext_level/fold1") for target in classifiers),
     ):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.hardlink_to(next((family_a / source).iterdir()))
     assert import_from(folder, tmp_path / "out") == 4
     asked = capsys.readouterr().err
-    assert asked.count("does not say the description") == asked.count("does not say the sequence axis") == 2
+    assert asked.count("no description in its path") == asked.count("no sequence axis in its path") == 2
     assert f"--detector family_a:axial_t2={axial}" in asked and "third.bin" not in asked
     assert not (tmp_path / "out").exists()
     given = ["--detector", f"family_a:axial_t2={axial}", "--detector", f"family_a:sagittal_t1={sagittal}"]
@@ -157,7 +155,7 @@ def test_an_axial_file_given_as_t1_and_the_reverse_are_warned_of(family_b, tmp_p
         message for message in warned if "its pointer is a transformer" in message and "Axial T2" in message
     ]
     assert [message for message in warned if "its encoder has 4 feature levels" in message]
-    assert sum("but its path says" in message for message in warned) == 2
+    assert sum("but its path has" in message for message in warned) == 2
     caplog.clear()
     folder = tmp_path / "files/sagittal_t1/fold1"
     folder.mkdir(parents=True)

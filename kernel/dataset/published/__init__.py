@@ -1,1 +1,1 @@
-"""The authors' published checkpoints -> what each is -> networks and the order of an ensemble's members."""
+"""The authors' published checkpoints -> networks, and the order of an ensemble's members."""

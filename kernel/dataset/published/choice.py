@@ -1,4 +1,4 @@
-"""Which files of a folder go into the bundle where several are the same member at different times of its training."""
+"""The choice between files of one member, saved at different times of its training."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
@@ -29,7 +29,7 @@ def choose(
 
     Args:
         files: Of one folder that is imported.
-        key: Of what is one member.
+        key: Of a member.
         apart: Whether files of one key and step in different folders are different members.
 
     Returns:
@@ -71,6 +71,6 @@ def best_score(files: list[Checkpoint]) -> Checkpoint:
 
 def which_one(files: list[Checkpoint]) -> str:
     return (
-        f"{', '.join(str(file.file) for file in files)}: got {len(files)} checkpoints that their names do not tell "
-        "apart, expected one, or a fold or seed in the name; leave the others out with --skip PATTERN"
+        f"{', '.join(str(file.file) for file in files)}: got {len(files)} checkpoints of one member, expected one, "
+        "or a fold or seed in the path; leave the others out with --skip PATTERN"
     )

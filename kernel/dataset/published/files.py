@@ -1,7 +1,7 @@
-"""Files and flags of an import -> what each checkpoint is taken for.
+"""Files and flags of an import -> the description or the sequence axis of each checkpoint.
 
-A flag overrides the path. Where flags, path, keys and shapes leave a question open, the error names the file and the
-flag that answers it; nothing is guessed.
+A flag overrides the path. Flags, path, keys and shapes may leave a question open. Then the error names the file and
+the flag that answers it; nothing is guessed.
 """
 
 import fnmatch
@@ -25,13 +25,19 @@ from lumbar.sites import AXIAL_T2, DESCRIPTION_KEYS, SAGITTAL_T1
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".bin", ".pth", ".pt", ".safetensors")
+PUBLISHED_DEPTH = 3  # parts of a published path, such as stage2_finetuned_42_1/fold1/epoch008.bin
 # Their networks have the same shapes in family A.
 ALIKE = [DESCRIPTION_KEYS[description] for description in (SAGITTAL_T1, AXIAL_T2)]
 
 
 @dataclass(frozen=True)
 class DetectorFile:
-    """A stage-1 checkpoint. shown: its path for people. detector: the name of the detector that it belongs to."""
+    """A stage-1 checkpoint.
+
+    Attributes:
+        shown: Path for people.
+        detector: Name of the detector that it belongs to.
+    """
 
     file: Path
     shown: str
@@ -43,7 +49,13 @@ class DetectorFile:
 
 @dataclass(frozen=True)
 class ClassifierFile:
-    """A stage-2 checkpoint. shown: its path for people. border: None takes the family's. name: as a flag gives it."""
+    """A stage-2 checkpoint.
+
+    Attributes:
+        shown: Path for people.
+        border: None takes the family's.
+        name: As a flag gives it.
+    """
 
     file: Path
     shown: str
@@ -56,21 +68,22 @@ class ClassifierFile:
 
 @dataclass(frozen=True)
 class Answers:
-    """What flags say of a classifier's property, the sequence axis or the border rule.
+    """The flags of a classifier's property, the sequence axis or the border rule.
 
-    by_pattern: pattern and value, which overrides a fitting path's own. plain: one value for all, or one for each
-    file that a flag names.
+    Attributes:
+        by_pattern: Pattern and value. The value overrides that in a path that fits.
+        plain: One value for all, or one for each file that a flag names.
     """
 
     by_pattern: tuple[tuple[str, str], ...] = ()
     plain: tuple[str, ...] = ()
 
     def of_given(self, file: Path, number: int, from_path: str | None) -> str | None:
-        """Answer for the file that the flag of this number names; from_path: what its path says."""
+        """Return the value for the file of the flag with this number; ``from_path`` is the one in its path."""
         return self.fitting(file) or (self.plain[number % len(self.plain)] if self.plain else from_path)
 
     def of_found(self, relative: Path, from_path: str | None) -> str | None:
-        """Answer for a file of a folder: its path overrides the value for all."""
+        """Return the value for a file of a folder; the one in its path overrides the one for all."""
         return self.fitting(relative) or from_path or (self.plain[0] if self.plain else None)
 
     def fitting(self, path: Path) -> str | None:
@@ -78,9 +91,13 @@ class Answers:
 
 
 def find_checkpoints(folder: Path, skip: list[str]) -> list[Path]:
-    """Return the checkpoints under a folder, sorted by path; skip: patterns of paths relative to it.
+    """Return the checkpoints under a folder, sorted by path.
 
-    Raises BundleError for a folder that is not there or holds none.
+    Args:
+        skip: Patterns of paths relative to the folder.
+
+    Raises:
+        BundleError: The folder is missing or holds none.
     """
     if not folder.is_dir():
         raise BundleError(f"--from: {folder}: no such folder; check the path")
@@ -101,9 +118,14 @@ def fits(path: Path, patterns: list[str]) -> bool:
 def take_folder(
     folder: Path, files: list[Path], sequences: Answers, borders: Answers, family: Family | None
 ) -> tuple[list[DetectorFile], list[ClassifierFile]]:
-    """Infer what each file of a folder is; family: as a flag gives it.
+    """Infer the member of each file of a folder.
 
-    Raises a BundleError that lists every file whose path, keys and flags leave a question open.
+    Args:
+        files: Paths under the folder.
+        family: As ``--family`` gives it.
+
+    Raises:
+        BundleError: A question is open. The message lists every such file.
     """
     detectors, classifiers, questions = [], [], []
     for file in tqdm(files, "reading", unit="file", disable=None):
@@ -114,7 +136,7 @@ def take_folder(
             detector = facts.member_name(f"family_{of_family.name}")
             if description is None:
                 flags = " or ".join(f"--detector {detector}:{key}={file}" for key in ALIKE)
-                questions.append(f"{file}: its path does not say the description; give {flags}")
+                questions.append(f"{file}: no description in its path; give {flags}")
                 continue
             warn_of_another(str(relative), description, shape)
             detectors.append(DetectorFile(file, str(relative), facts, of_family, description, detector))
@@ -122,7 +144,7 @@ def take_folder(
             sequence = sequences.of_found(relative, facts.sequence)
             if sequence is None:
                 questions.append(
-                    f"{file}: its path does not say the sequence axis; give --sequence AXIS for all such files, or "
+                    f"{file}: no sequence axis in its path; give --sequence AXIS for all such files, or "
                     f"--sequence '{relative.as_posix()}=AXIS', one of {', '.join(SEQUENCES)}"
                 )
                 continue
@@ -134,16 +156,14 @@ def take_folder(
 
 
 def take_detector(file: Path, description: str, detector: str, family: Family | None) -> DetectorFile:
-    """Take a file for what a flag says; warn where its keys, shapes or path say otherwise."""
-    facts, shape = read_name(file), shape_of(read_checkpoint(file), file)
+    """Take a file for the description that a flag gives; warn where keys, shapes or path contradict it."""
+    facts, shape = read_name(own_path(file)), shape_of(read_checkpoint(file), file)
     if shape.backbone is not None:
         raise BundleError(
             f"{file}: got a classifier's checkpoint, expected a detector's; give it with --classifier"
         )
     if facts.description not in (None, description):
-        logger.warning(
-            "%s: given as %s, but its path says %s; check it", file, description, facts.description
-        )
+        logger.warning("%s: given as %s, but its path has %s; check it", file, description, facts.description)
     warn_of_another(str(file), description, shape)
     return DetectorFile(file, str(file), facts, family or shape.family, description, detector)
 
@@ -152,7 +172,7 @@ def take_classifier(
     file: Path, name: str | None, number: int, sequences: Answers, borders: Answers
 ) -> ClassifierFile:
     """Take the file that the ``--classifier`` flag of this number names; BundleError without a sequence axis."""
-    facts, shape = read_name(file), shape_of(read_checkpoint(file), file)
+    facts, shape = read_name(own_path(file)), shape_of(read_checkpoint(file), file)
     if shape.backbone is None:
         raise BundleError(
             f"{file}: got a detector's checkpoint, expected a classifier's; give it with --detector"
@@ -160,16 +180,21 @@ def take_classifier(
     sequence = sequences.of_given(file, number, facts.sequence)
     if sequence is None:
         raise BundleError(
-            f"{file}: its path does not say the sequence axis; give --sequence, one of {', '.join(SEQUENCES)}"
+            f"{file}: no sequence axis in its path; give --sequence, one of {', '.join(SEQUENCES)}"
         )
     if facts.sequence not in (None, sequence):
-        logger.warning("%s: read along %s, but its path says %s; check it", file, sequence, facts.sequence)
+        logger.warning("%s: read along %s, but its path has %s; check it", file, sequence, facts.sequence)
     border = borders.of_given(file, number, None)
     return ClassifierFile(file, str(file), facts, shape, sequence, border, name)
 
 
+def own_path(file: Path) -> Path:
+    """Return the end of a path as deep as the published ones: folders further up belong to the user."""
+    return Path(*file.parts[-PUBLISHED_DEPTH:])
+
+
 def warn_of_another(shown: str, description: str, shape: CheckpointShape) -> None:
-    """Warn of a network whose pointer, decoder or class count belongs to another description."""
+    """Warn of a network with the pointer, decoder or class count of another description."""
     if shape.description not in (None, description):
         logger.warning(
             "%s: taken as %s, but %s, as %s alone has in family %s; check the description",

@@ -1,4 +1,4 @@
-"""What the path of a published checkpoint says: description, sequence axis, fold, seed, step, score.
+"""The path of a published checkpoint -> description, sequence axis, fold, seed, step of training, score.
 
 The published files lie in folders such as ``sagittal_t1/fold2`` and ``stage2_finetuned_2024_3/fold5``, and end in
 ``epoch040-trainloss0.1779-testloss0.1900-testscore1.0469.bin``.
@@ -25,10 +25,12 @@ STEPS = {2: r"fine[ _-]*tun|step[ _-]*2", 1: r"pre[ _-]*train|step[ _-]*1"}
 
 @dataclass(frozen=True)
 class NameFacts:
-    """What a checkpoint's path says; None where it says nothing.
+    """The facts in a checkpoint's path; None where the path has none.
 
-    sequence: a classifier's, one of ``SEQUENCES``. step: of stage 2's training, 1 for AUC or 2 for the metric.
-    score: the ``testscore``, lower is better: mean error of the points in stage 1, the metric in stage 2.
+    Attributes:
+        sequence: Of a classifier, one of ``SEQUENCES``.
+        step: Of stage 2's training, 1 for AUC or 2 for the metric.
+        score: The ``testscore``, lower is better: mean error of the points in stage 1, the metric in stage 2.
     """
 
     description: str | None

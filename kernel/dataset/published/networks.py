@@ -1,6 +1,6 @@
 """The authors' published checkpoints -> networks: architecture recognised by keys and shapes, keys renamed.
 
-What the keys do not say, such as the maximum length, comes from the family's values or the caller.
+A checkpoint does not hold the maximum length: it comes from the family or the caller.
 """
 
 import logging
@@ -24,8 +24,12 @@ def import_detector_network(
 ) -> tuple[DetectorNetwork, Family]:
     """Turn a stage-1 checkpoint into a network; return it with its family.
 
-    max_length: None takes the family's. family: None tells it from the architecture. Raises BundleError for keys
-    it does not know, a class count that is not the description's, and tensors that do not fit.
+    Args:
+        max_length: Slices of the network's input; None takes the family's.
+        family: None infers it from the architecture.
+
+    Raises:
+        BundleError: A key is unknown, the class count is another description's, or a tensor does not fit.
     """
     published = read_checkpoint(file)
     tensors = dict(renamed(published, DETECTOR_KEYS, file))
@@ -71,7 +75,8 @@ def import_detector_network(
 def import_classifier_network(file: Path, sequence: str, border: str) -> ClassifierNetwork:
     """Turn a stage-2 checkpoint into a network that reads along ``sequence`` with border rule ``border``.
 
-    Raises BundleError for keys it does not know and tensors that do not fit.
+    Raises:
+        BundleError: A key is unknown, or a tensor does not fit.
     """
     tensors = dict(renamed(read_checkpoint(file), CLASSIFIER_KEYS, file))
     backbone = recognise(strip(tensors, "backbone."), file, num_classes=0, in_chans=1)

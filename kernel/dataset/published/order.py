@@ -1,7 +1,7 @@
 """Checkpoints of a folder -> detectors and classifiers in the order of the manifest, most valuable first.
 
-A run whose time limit is short takes the first members alone. Two members that differ in kind add more to a mean
-than two folds of one kind, hence the rule:
+A run with a short time limit takes the first members alone. Two members that differ in kind add more to a mean than
+two folds of one kind. Hence the rule:
 
 * detectors: the families by turns, each family's folds from the best score to the worst;
 * classifiers: the kinds (backbone and sequence axis) by turns, each kind's members from the best score to the worst.
@@ -55,8 +55,8 @@ def given_detectors(files: Iterable[DetectorFile]) -> list[DetectorGroup]:
 def folds_of_detectors(files: Iterable[DetectorFile]) -> list[DetectorGroup]:
     """Group a folder's files by family, seed and fold; return the detectors, most valuable first.
 
-    A fold that lacks a description which its family has takes the family's best file of it, as the authors'
-    family B did, whose axial network is the first fold's.
+    A fold without a description that its family has takes the family's best file of it. The authors' family B has
+    an axial network of the first fold alone.
     """
     families: dict[str, dict[str, dict[str, DetectorFile]]] = defaultdict(lambda: defaultdict(dict))
     for file in files:

@@ -1,4 +1,4 @@
-"""What a published checkpoint is: read safely, recognised by keys and shapes before any network is built.
+"""A published checkpoint -> its stage, family and architecture, by keys and shapes; nothing is unpickled.
 
 Both families of notebooks are known (5th-place write-up; their public data sets).
 """
@@ -44,7 +44,8 @@ PREFERRED = ("regnety_002", "regnetx_002", "tf_efficientnet_b5", *BACKBONE_FAMIL
 def read_checkpoint(file: Path) -> dict[str, Tensor]:
     """Read a state dict from ``.safetensors``, or from a pickle with ``weights_only=True``.
 
-    Raises BundleError for a missing or oversized file, for pickled code, and for anything but tensors.
+    Raises:
+        BundleError: The file is missing or too large, or holds code or anything but tensors.
     """
     if not file.is_file():
         raise BundleError(f"{file}: no such file; check the path")
@@ -66,11 +67,13 @@ def read_checkpoint(file: Path) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class CheckpointShape:
-    """What a checkpoint's keys and shapes say of it, before any network is built.
+    """The stage, family and description that a checkpoint's keys and shapes imply.
 
-    backbone: of a classifier, timm's name; None for a detector. family: that has such networks, where one has.
-    description: of a detector's network, where its class count, pointer or decoder belongs to one alone.
-    reason: why it is this description, for messages.
+    Attributes:
+        backbone: timm's name of a classifier's backbone; None for a detector.
+        family: Family with such networks; None where there is none.
+        description: Of a detector's network with the class count, pointer or decoder of one description alone.
+        reason: Why it is this description, for messages.
     """
 
     backbone: str | None
@@ -80,7 +83,11 @@ class CheckpointShape:
 
 
 def shape_of(tensors: dict[str, Tensor], file: Path) -> CheckpointShape:
-    """Return what a state dict's keys and shapes say; BundleError for one of neither stage."""
+    """Return the facts that a state dict's keys and shapes imply.
+
+    Raises:
+        BundleError: The checkpoint is of neither stage.
+    """
     if backbone := strip(tensors, "cnn.backbone."):
         name = recognise(backbone, file, num_classes=0, in_chans=1)
         return CheckpointShape(name, BACKBONE_FAMILIES.get(name))
@@ -108,7 +115,14 @@ def strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def recognise(tensors: dict[str, Tensor], file: Path, **options: object) -> str:
-    """Return the timm name whose state dict has exactly these keys and shapes; options: of ``create_model``."""
+    """Return the timm name of the network with exactly these keys and shapes.
+
+    Args:
+        options: Of ``timm.create_model``.
+
+    Raises:
+        BundleError: No architecture of this kind fits.
+    """
     shapes = tuple(sorted((key, tuple(tensor.shape)) for key, tensor in tensors.items()))
     name, tried = fitting_architecture(shapes, tuple(options.items()))
     if name is None:
