@@ -120,8 +120,8 @@ def save(path: Path, tensors: dict[str, Tensor]) -> Path:
     return path
 
 
-# Networks of the published kinds with encoders that are quick to build: regnets for family A and the axial networks,
-# an efficientnet of four feature levels for the sagittal networks of family B.
+# Networks of the published kinds with encoders that are quick to build. Family A and the axial networks have regnets,
+# the sagittal networks of family B an efficientnet of four feature levels.
 SMALL_A = {
     "encoder": "regnetx_002",
     "feature_levels": 5,

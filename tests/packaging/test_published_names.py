@@ -12,6 +12,7 @@ from dataset.published.files import ClassifierFile
 from dataset.published.names import read_name
 from dataset.published.networks import import_classifier_network, import_detector_network
 from dataset.published.shapes import CheckpointShape, shape_of
+from dataset.published.timm_shapes import WeightsOnMeta
 from lumbar.bundle.weights import BundleError
 from lumbar.networks.detector import DetectorConfig
 from lumbar.networks.families import FAMILY_A, FAMILY_B
@@ -71,7 +72,7 @@ def test_a_classifier_comes_back(tmp_path, sequence):
 )
 def test_a_published_backbone_says_its_family_s_border(backbone, border):
     """Whichever families the detectors are of; another backbone takes theirs, if they are of one."""
-    with torch.device("meta"):
+    with WeightsOnMeta():
         network = timm.create_model(backbone, num_classes=0, in_chans=1)
     tensors = {f"cnn.backbone.{key}": tensor for key, tensor in network.state_dict().items()}
     shape, facts = shape_of(tensors, Path("file")), read_name(Path("file"))
