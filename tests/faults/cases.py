@@ -12,7 +12,7 @@ from tests.faults.kernels import Outcome
 from tests.faults.study_runs import Stage
 from tests.faults.study_set import HEALTHY
 
-EXIT_FALLBACKS, EXIT_DATA, EXIT_INTERRUPT, EXIT_TERMINATED = 3, 5, 130, 143
+EXIT_USAGE, EXIT_FALLBACKS, EXIT_DATA, EXIT_INTERRUPT, EXIT_TERMINATED = 2, 3, 5, 130, 143
 ANY_SHARE = ("--max-fallback-share", 1)
 Check = Callable[[Stage, np.random.Generator], None]
 

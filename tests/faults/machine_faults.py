@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.faults.cases import ANY_SHARE, EXIT_DATA, EXIT_FALLBACKS, Case, Check
+from tests.faults.cases import ANY_SHARE, EXIT_DATA, EXIT_FALLBACKS, EXIT_USAGE, Case, Check
 from tests.faults.checks import fallback_of, reasons_of, study_lines
 from tests.faults.kernels import run_command
 from tests.faults.study_runs import PRIOR_LINE, Stage
@@ -49,7 +49,7 @@ def no_folder_to_write(stage: Stage, rng: np.random.Generator) -> None:
     case = Case(stage)
     case.out.mkdir()
     (case.out / "submission.csv").mkdir()
-    case.run(EXIT_DATA)
+    case.run(EXIT_USAGE)
     assert not list(case.out.glob(".submission*")), "something was left beside it"
 
 

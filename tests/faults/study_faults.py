@@ -174,7 +174,7 @@ STUDY_FAULTS = {
     "truncated anywhere": StudyFault(cut(0, 1), ANY, GRADED),
     "truncated in the header": StudyFault(cut(0.02, 0.05), ANY, GRADED),
     "truncated in the pixels": StudyFault(cut(0.2, 0.98), ("truncated",), GRADED),
-    "no preamble": StudyFault(on_bytes(lambda data, rng: data[132:]), ("not_dicom",), GRADED),
+    "no preamble": StudyFault(on_bytes(lambda data, rng: data[132:]), (), SAME),
     "4 GB claimed": StudyFault(on_bytes(harms.huge_length), (), SAME),
     "zeros in the middle": StudyFault(on_bytes(lambda d, r: d[:200] + bytes(200) + d[400:]), ANY, GRADED),
     "no pixel data": StudyFault(tags(PixelData=b""), ("truncated",), GRADED),
