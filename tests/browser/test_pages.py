@@ -18,6 +18,7 @@ from tests.making.report_studies import (
     graded_study,
     unreadable,
     without_axial,
+    without_doubt,
 )
 
 # Text against what lies behind it: colours as the browser computed them, mixed where it is translucent.
@@ -73,17 +74,19 @@ def chromium(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory):
-    """A report of four studies, one of a folder without tables: their ids by what became of them."""
-    fine, fine_graded = graded_study(0)
+    """A report of five studies, one of a folder without tables: their ids by what became of them."""
+    fine, fine_graded = without_doubt(*graded_study(0))
+    doubtful, doubtful_graded = graded_study(3)
     flagged, flagged_graded = graded_study(1)
     series = decisions_of(flagged.study_id)
     partial, partial_graded = without_axial(*graded_study(2))
-    order = [fine.study_id, flagged.study_id, partial.study_id, HOSTILE]
+    order = [fine.study_id, flagged.study_id, partial.study_id, HOSTILE, doubtful.study_id]
     report = Report(tmp_path_factory.mktemp("report"), ABOUT | {"series": series}, order)
     add_page(report, fine, fine_graded)
     found = [Flag("side_swapped", "left lies right", -20.0, "mm", "fixed", (SITE_NAMES[5], SITE_NAMES[10]))]
     add_page(report, flagged, flagged_graded, found)
     add_page(report, partial, partial_graded)
+    add_page(report, doubtful, doubtful_graded)
     add_page(report, *unreadable(HOSTILE))
     report.finish({"seconds": {"total": 8.0}, "fewer_members": {}})
     ids = {
@@ -91,6 +94,7 @@ def studies(tmp_path_factory):
         "flagged": flagged.study_id,
         "partial": partial.study_id,
         "hostile": HOSTILE,
+        "doubtful": doubtful.study_id,
     }
     return report, ids
 
@@ -145,7 +149,7 @@ def page_address(studies, which: str) -> str:
 
 def test_fallbacks_come_first_and_heads_sort(index, studies):
     ids = studies[1]
-    assert listed(index) == [ids["hostile"], ids["partial"], ids["flagged"], ids["fine"]]
+    assert listed(index) == [ids["hostile"], ids["partial"], ids["flagged"], ids["doubtful"], ids["fine"]]
     heads = select(index, "#studies th[aria-sort]")
     for number, head in enumerate(heads):
         select(head, "button")[0].click()
@@ -167,7 +171,7 @@ def test_search_and_status_narrow_the_list(index, studies):
     search.send_keys("SIDE swap")
     assert listed(index) == [ids["flagged"]] and select(index, "#shown")[0].text == "1 study"
     press(index, "\ue00c")  # Escape
-    assert len(listed(index)) == 4
+    assert len(listed(index)) == 5
     search.send_keys("onerror")
     assert listed(index) == [HOSTILE]
     search.clear()
@@ -202,7 +206,7 @@ def test_search_filter_and_order_stay_in_the_address(index, studies):
     select(index, "nav a")[0].click()
     assert as_before()
     index.get((studies[0].folder / "index.html").as_uri())
-    assert len(listed(index)) == 4 and select(index, "#search")[0].get_attribute("value") == ""
+    assert len(listed(index)) == 5 and select(index, "#search")[0].get_attribute("value") == ""
 
 
 def test_arrows_lead_from_study_to_study(index, studies):
@@ -232,7 +236,7 @@ def test_the_sentences_are_copied_as_text(index, studies):
 
 
 @pytest.mark.parametrize("paper", [(8.27, 11.69), (8.5, 11)], ids=["A4", "Letter"])
-@pytest.mark.parametrize("which", ["fine", "flagged", "partial", "hostile"])
+@pytest.mark.parametrize("which", ["fine", "flagged", "partial", "hostile", "doubtful"])
 def test_a_study_prints_on_one_page(index, studies, which, paper):
     index.get(page_address(studies, which))
     assert printed_pages(index, *paper) == 1
@@ -262,7 +266,7 @@ def test_the_keyboard_alone_reaches_a_site(index, studies):
     assert index.execute_script("return document.activeElement.closest('.site').id") == SITE_NAMES[12]
 
 
-@pytest.mark.parametrize("which", ["fine", "flagged", "partial", "hostile"])
+@pytest.mark.parametrize("which", ["fine", "flagged", "partial", "hostile", "doubtful"])
 def test_a_study_opens_whole(index, studies, which):
     link = next(a for a in select(index, "#studies tbody a") if a.text == studies[1][which])
     link.click()
@@ -274,7 +278,7 @@ def test_a_study_opens_whole(index, studies, which):
     twice = "const ids = [...document.querySelectorAll('[id]')].map(e => e.id); return ids.length - new Set(ids).size"
     assert index.execute_script(twice) == 0
     select(index, "nav a")[0].click()
-    assert len(listed(index)) == 4
+    assert len(listed(index)) == 5
 
 
 @pytest.mark.parametrize("width", [360, 390, 768, 1280])

@@ -22,6 +22,7 @@ from tests.making.report_studies import (
     graded_study,
     unreadable,
     without_axial,
+    without_doubt,
 )
 
 
@@ -72,29 +73,53 @@ def test_page_names_are_plain_and_never_shared():
 
 
 def test_the_index_has_fallbacks_first_and_counts(report):
-    fine, fine_graded = graded_study(0)
+    fine, fine_graded = without_doubt(*graded_study(0))
     add_page(report, fine, fine_graded)
-    flagged, flagged_graded = graded_study(1)
+    doubtful, doubtful_graded = graded_study(4)
+    add_page(report, doubtful, doubtful_graded)
+    flagged, flagged_graded = without_doubt(*graded_study(1))
     add_page(report, flagged, flagged_graded, [Flag("black_place", "in the air", 3.0, "of 255", "fixed", ())])
     partial, partial_graded = without_axial(*graded_study(2))
     add_page(report, partial, partial_graded)
     add_page(report, *unreadable("77"))
-    fewer, fewer_graded = graded_study(3)
+    fewer, fewer_graded = without_doubt(*graded_study(3))
     fewer_graded.members.popitem()
     add_page(report, fewer, fewer_graded)
     assert "The run is not finished" in Page(report.folder / "index.html").text
     report.finish(SUMMARY)
     index = Page(report.folder / "index.html")
     order = [a["href"] for tag, a in index.tags if tag == "a"]
-    assert order[:3] == [f"studies/study-{i}.html" for i in ("77", partial.study_id, flagged.study_id)]
-    assert order[-1] == f"studies/study-{fine.study_id}.html" and len(order) == 5
+    expected = ("77", *(s.study_id for s in (partial, flagged, fewer, doubtful, fine)))
+    assert order == [f"studies/study-{study_id}.html" for study_id in expected]
     kinds = [a["data-kind"] for tag, a in index.tags if tag == "tr" and "data-kind" in a]
-    assert kinds == ["fallback", "fallback", "warning", "warning", "fine"]
+    assert kinds == ["fallback", "fallback", "warning", "warning", "doubt", "fine"]
     assert (
         "12 s" in index.text and "no Axial T2, folder missing" in index.text and "black place" in index.text
     )
     assert "an empty crop" in page_of(report, partial.study_id).text
     assert "3 of 4 graded the study" in page_of(report, fewer.study_id).text
+
+
+def test_doubtful_sites_are_marked_and_linked(report):
+    study, graded = without_doubt(*graded_study(0))
+    undecided, apart, flagged = 3, 17, 24
+    graded.probabilities[undecided] = (0.45, 0.35, 0.2)
+    graded.members = {name: rows.copy() for name, rows in graded.members.items()}
+    for number, rows in enumerate(graded.members.values()):
+        rows[apart] = (0.0, 0.1, 0.9) if number == 0 else (0.1, 0.8, 0.1)
+    graded.probabilities[apart] = (0.1, 0.6, 0.3)
+    add_page(report, study, graded, [Flag("black_place", "in the air", 3.0, "", "", (SITE_NAMES[flagged],))])
+    page = page_of(report, study.study_id)
+    signs = re.findall(
+        r'data-site="(\w+)"(?:(?!data-site).)*?<span class="doubt" title="([^"]+)"', page.source, re.S
+    )
+    marked = {site: html.unescape(title) for site, title in signs}
+    assert set(marked) == {SITE_NAMES[undecided], SITE_NAMES[apart], SITE_NAMES[flagged]}
+    assert len(signs) == 2 * len(marked)  # in the grid and on the card
+    assert "50%" in marked[SITE_NAMES[undecided]] and "deviate" in marked[SITE_NAMES[apart]]
+    assert "To check: spinal canal." in page.text and "To check: left subarticular." in page.text
+    assert f'<a href="#{SITE_NAMES[undecided]}">L4/L5</a>' in page.source.split('id="concerns"')[1]
+    assert report.entries[study.study_id]["doubtful"] == 3
 
 
 def read_back(record: StudyRecord) -> StudyRecord:

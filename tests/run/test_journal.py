@@ -5,7 +5,7 @@ import errno
 import numpy as np
 import pytest
 
-from lumbar.grading.study_record import StudyRecord
+from lumbar.grading.study_record import VERSION, StudyRecord
 from lumbar.run.journal import Journal, JournalError, decode, encode
 
 RUN = {"bundle": "b", "device": "cpu"}
@@ -87,7 +87,7 @@ def test_another_versions_journal_is_refused_by_name(tmp_path, version):
     (tmp_path / "s.journal").write_bytes(raw)
     for run in (RUN, {"bundle": "c"}):
         with pytest.raises(
-            JournalError, match=f"got a record of version {version}, expected version 2; delete it"
+            JournalError, match=f"got a record of version {version}, expected version {VERSION}; delete it"
         ):
             Journal(tmp_path / "s.journal", run, STUDIES)
     assert (tmp_path / "s.journal").read_bytes() == raw

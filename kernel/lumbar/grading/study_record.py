@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lumbar.faults import Fault
+from lumbar.grading.doubt import doubtful_sites
 from lumbar.grading.patient_points import volume_slices
 from lumbar.grading.plausibility import Flag
 from lumbar.grading.study_grading import PRIOR, ZERO_CROPS, GradedStudy
@@ -16,7 +17,7 @@ from lumbar.grids import CROP_OFFSETS, MIDDLE
 from lumbar.reading.study import Study
 from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, SEVERITIES, SITE_NAMES, class_count
 
-VERSION = 2  # of a record's JSON; records without a version, from before there was one, count as 1
+VERSION = 3  # of a record's JSON; records without a version, from before there was one, count as 1
 
 
 SOME_PRIOR = "prior at some sites"
@@ -56,6 +57,7 @@ class StudyRecord:
         faults: Of the study's files, and of members that failed.
         fallbacks: By description without grades of its own crops, what its sites got: ``PRIOR`` or ``ZERO_CROPS``.
         flags: Doubts about the detectors' points.
+        doubts: By site, why its grade is doubtful (``DOUBT_REASONS``).
         plan: The detectors and classifiers that were run.
         members_run: How many members, pairs of a detector and a classifier, graded the study.
         seconds: By stage.
@@ -69,6 +71,7 @@ class StudyRecord:
     faults: tuple[Fault, ...] = ()
     fallbacks: dict[str, str] = field(default_factory=dict)
     flags: tuple[Flag, ...] = ()
+    doubts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     plan: Plan = NO_MEMBERS
     members_run: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
@@ -104,6 +107,7 @@ class StudyRecord:
             "faults": [fault._asdict() for fault in self.faults],
             "fallbacks": self.fallbacks,
             "flags": [flag._asdict() for flag in self.flags],
+            "doubts": {site: list(reasons) for site, reasons in self.doubts.items()},
             "plan": asdict(self.plan),
             "members_run": self.members_run,
             "seconds": self.seconds,
@@ -132,6 +136,7 @@ class StudyRecord:
                 faults=tuple(Fault(**fault) for fault in content["faults"]),
                 fallbacks=dict(content["fallbacks"]),
                 flags=tuple(Flag(**flag | {"sites": tuple(flag["sites"])}) for flag in content["flags"]),
+                doubts={site: tuple(reasons) for site, reasons in content["doubts"].items()},
                 plan=Plan(**content["plan"]),
                 members_run=content["members_run"],
                 seconds=content["seconds"],
@@ -165,6 +170,7 @@ def record_graded(study: Study, graded: GradedStudy, flags: list[Flag], findings
         faults=tuple(graded.faults),
         fallbacks=graded.fallbacks,
         flags=tuple(flags),
+        doubts=doubtful_sites(graded.probabilities, graded.members),
         plan=graded.plan,
         members_run=len(graded.members),
         seconds=graded.seconds,

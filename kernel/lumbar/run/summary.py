@@ -53,6 +53,7 @@ class Summary:
         self.fallback_sites: Counter[str] = Counter()
         self.faults: list[dict] = []
         self.flags: list[dict] = []
+        self.doubts: dict[str, dict[str, tuple[str, ...]]] = {}
         self.fewer_members: dict[str, dict] = {}
         self.report_failures: list[str] = []
         self.seconds: Counter[str] = Counter()
@@ -64,6 +65,8 @@ class Summary:
         self.studies += 1
         self.faults += [study | fault._asdict() for fault in record.faults]
         self.flags += [study | flag._asdict() for flag in record.flags]
+        if record.doubts:
+            self.doubts[record.study_id] = record.doubts
         self.seconds.update(record.seconds)
         if record.plan != self.members and record.plan.detectors:
             self.fewer_members[record.study_id] = asdict(record.plan)
@@ -98,6 +101,7 @@ class Summary:
             "faults": self.faults,
             "flags": self.flags,
             "flag_counts": dict(Counter(flag["reason"] for flag in self.flags)),
+            "doubtful_sites": self.doubts,
             "report_failures": self.report_failures,
             "exit_status": self.exit_status,
         }
@@ -136,6 +140,13 @@ class Summary:
             reasons = Counter(flag["reason"] for flag in self.flags).most_common()
             told = ", ".join(f"{number} x {reason}" for reason, number in reasons)
             lines.append(f"implausible: {studies} studies ({told}), see run.json")
+        if self.doubts:
+            sites = [reasons for study in self.doubts.values() for reasons in study.values()]
+            reasons = Counter(reason for site in sites for reason in site).most_common()
+            counts = ", ".join(f"{number} x {reason}" for reason, number in reasons)
+            lines.append(
+                f"doubtful: {len(sites)} sites of {len(self.doubts)} studies ({counts}), see run.json"
+            )
         lines += [f"{key}: {path}" for key, path in self.about["files"].items()]
         return "\n".join(lines)
 

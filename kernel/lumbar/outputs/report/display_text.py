@@ -3,6 +3,7 @@
 import numpy as np
 
 from lumbar.faults import FILE_REASONS, HEADER_REASONS, ODDITIES, SERIES_REASONS
+from lumbar.grading.doubt import DOUBT_REASONS
 from lumbar.grading.plausibility import FLAG_REASONS
 from lumbar.sites import GROUP_WORDS, Site, site_words
 
@@ -21,6 +22,7 @@ REASON_WORDS = {
     **HEADER_REASONS,
     **ODDITIES,
     **FLAG_REASONS,
+    **DOUBT_REASONS,
     "no_description": "the study has no usable series of a description",
     "no_detector": "no detector reads a description that the study has",
     "no_classifier": "the bundle has no classifier",

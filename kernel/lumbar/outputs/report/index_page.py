@@ -2,7 +2,7 @@
 
 from lumbar.grading.study_grading import PRIOR, ZERO_CROPS
 from lumbar.grading.study_record import SOME_PRIOR
-from lumbar.outputs.report.display_text import GROUP_ORDER
+from lumbar.outputs.report.display_text import GROUP_ORDER, count
 from lumbar.outputs.report.document import render
 from lumbar.outputs.report.result import FALLBACKS, STATUSES
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SITES
@@ -22,15 +22,22 @@ STATUS_SHORT = {
     SOME_PRIOR: "some prior",
     ZERO_CROPS: "empty crops",
     "warning": "warning",
+    "doubt": "doubtful",
     "fine": "no warning",
 }
 ABBREVIATIONS = {SAGITTAL_T2: "T2", SAGITTAL_T1: "T1", AXIAL_T2: "Ax"}
-FILTERS = (("all", "All"), ("fallback", "Fallbacks"), ("warning", "Warnings"), ("fine", "No warning"))
+FILTERS = (
+    ("all", "All"),
+    ("fallback", "Fallbacks"),
+    ("warning", "Warnings"),
+    ("doubt", "Doubtful"),
+    ("fine", "No warning"),
+)
 
 
 def index_page(entries: list[dict], about: dict, summary: dict | None) -> str:
     """Return the index of the studies. entries: of ``Result.entry``; summary: run.json, None while it runs."""
-    entries = sorted(entries, key=lambda e: (STATUSES.index(e["status"]), -len(e["reasons"]), e["study_id"]))
+    entries = sorted(entries, key=lambda e: (rank(e), e["study_id"]))
     kinds = [status_kind(entry["status"]) for entry in entries]
     return render(
         "index.html",
@@ -42,6 +49,12 @@ def index_page(entries: list[dict], about: dict, summary: dict | None) -> str:
         filters=[(key, words, len(kinds) if key == "all" else kinds.count(key)) for key, words in FILTERS],
         rows=[row(entry) for entry in entries],
     )
+
+
+def rank(entry: dict) -> int:
+    """Return a study's place in the index: the worst status first, then the most doubtful sites and reasons."""
+    doubt = min(99, entry["doubtful"]) * 100 + min(99, len(entry["reasons"]))
+    return STATUSES.index(entry["status"]) * 10_000 + 9_999 - doubt
 
 
 def run_facts(about: dict) -> list[tuple[str, str]]:
@@ -68,12 +81,13 @@ def row(entry: dict) -> dict:
     """Return what a study's row shows and what its cells are sorted by."""
     status, worst = entry["status"], entry["worst"]
     reasons = [reason.replace("_", " ") for reason in entry["reasons"]]
+    doubtful = [count(entry["doubtful"], "site") + " to check"] if entry["doubtful"] else []
     slices = [f"{ABBREVIATIONS[d]} {entry['slices'][d]}" for d in DESCRIPTIONS if d in entry["slices"]]
     return entry | {
         "kind": status_kind(status),
         "status_short": STATUS_SHORT[status],
-        "rank": f"{STATUSES.index(status)}{1000 - min(999, len(entry['reasons']))}",
-        "said": ", ".join([*(f"no {d}" for d in entry["missing"]), *reasons]),
+        "rank": rank(entry),
+        "said": ", ".join([*(f"no {d}" for d in entry["missing"]), *reasons, *doubtful]),
         "worst_site": None if worst is None else SITES[worst],
         "shades": None if worst is None else thumbnail(entry["badness"]),
         "slices_words": " · ".join(slices),

@@ -13,7 +13,7 @@ from lumbar.grading.study_grading import PRIOR, ZERO_CROPS
 from lumbar.grading.study_record import SOME_PRIOR, StudyRecord, grade_rows
 
 FALLBACKS = (PRIOR, SOME_PRIOR, ZERO_CROPS)
-STATUSES = (*FALLBACKS, "warning", "fine")  # the worst first
+STATUSES = (*FALLBACKS, "warning", "doubt", "fine")  # the worst first
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Result:
     detections: dict[str, Detection]
     faults: tuple[Fault, ...]
     flags: tuple[Flag, ...]
+    doubts: dict[str, tuple[str, ...]]
     fallbacks: dict[str, str]
     fallback: str | None
     seconds: dict[str, float]
@@ -34,10 +35,21 @@ class Result:
 
     @property
     def status(self) -> str:
-        """The record's fallback, or ``"warning"`` for faults, flags and fewer members, or ``"fine"``."""
+        """The record's fallback, or ``"warning"`` for faults, flags and fewer members, ``"doubt"`` or ``"fine"``."""
         if self.fallback:
             return self.fallback
-        return "warning" if self.faults or self.flags or self.members_run < self.planned else "fine"
+        if self.faults or self.flags or self.members_run < self.planned:
+            return "warning"
+        return "doubt" if self.doubts else "fine"
+
+    @property
+    def marked_sites(self) -> dict[str, tuple[str, ...]]:
+        """The sites to look at twice, by name: the reasons of their doubts and flags."""
+        marked = dict(self.doubts)
+        for flag in self.flags:
+            for site in flag.sites:
+                marked[site] = tuple(dict.fromkeys((*marked.get(site, ()), flag.reason)))
+        return marked
 
     @property
     def disagreement(self) -> np.ndarray | None:
@@ -78,6 +90,7 @@ class Result:
             ),
             "faults": len(self.faults),
             "flags": len(self.flags),
+            "doubtful": len(self.marked_sites),
             "badness": None if worst is None else [round(float(b), 3) for b in self.badness],
             "worst": None if worst is None else worst,
             "worst_probabilities": None if worst is None else self.probabilities[worst].tolist(),
@@ -102,6 +115,7 @@ def read_result(record: StudyRecord, detections: dict[str, Detection], planned: 
         detections=detections,
         faults=record.faults,
         flags=record.flags,
+        doubts=record.doubts,
         fallbacks=record.fallbacks,
         fallback=record.fallback,
         seconds=record.seconds,

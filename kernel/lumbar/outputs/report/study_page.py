@@ -15,7 +15,7 @@ from lumbar.outputs.report.level_sentences import level_sentences
 from lumbar.outputs.report.pictures import crop_strips
 from lumbar.outputs.report.result import Result
 from lumbar.outputs.report.site_cards import site_cards
-from lumbar.outputs.report.warnings import fallbacks, fault_groups
+from lumbar.outputs.report.warnings import doubts_by_reason, fallbacks, fault_groups
 from lumbar.reading.study import Study
 from lumbar.sites import DESCRIPTIONS, SITES, Site
 
@@ -27,6 +27,7 @@ STATUS_WORDS = {
     SOME_PRIOR: "Fallback: the prior at some sites",
     ZERO_CROPS: "Fallback: empty crops",
     "warning": "Warnings",
+    "doubt": "Doubtful sites",
     "fine": "No warning",
 }
 
@@ -75,7 +76,7 @@ def assemble(
     strips: dict[str, list[str]],
 ) -> str:
     """Return the whole page with the crops given."""
-    graded = result.probabilities is not None
+    graded, marked = result.probabilities is not None, result.marked_sites
     return render(
         "study.html",
         "study.js",
@@ -86,7 +87,9 @@ def assemble(
         status_words=STATUS_WORDS[result.status],
         facts=study_facts(study, result),
         neighbours=neighbours,
-        sentences=[] if result.probabilities is None else level_sentences(result.probabilities),
+        sentences=[] if result.probabilities is None else level_sentences(result.probabilities, marked),
+        marked=marked,
+        doubts=doubts_by_reason(result),
         fallbacks=fallbacks(result),
         fault_groups=fault_groups(result),
         films=films,

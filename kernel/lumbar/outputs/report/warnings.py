@@ -40,6 +40,15 @@ def fallbacks(result: Result) -> list[tuple[str, str]]:
     return said
 
 
+def doubts_by_reason(result: Result) -> dict[str, list[str]]:
+    """Return the names of the doubtful sites by reason."""
+    sites: dict[str, list[str]] = {}
+    for site, reasons in result.doubts.items():
+        for reason in reasons:
+            sites.setdefault(reason, []).append(site)
+    return sites
+
+
 def fault_groups(result: Result) -> list[FaultGroup]:
     """Return the faults by reason, in the order of each reason's first fault."""
     groups = []
