@@ -1,4 +1,4 @@
-"""A graded study -> ``findings/<study>.json``: what was found where, for another program to mark."""
+"""A graded study -> ``findings/<study>.json``: grades and points, for another program to mark."""
 
 import json
 import logging
@@ -18,9 +18,9 @@ from lumbar.sites import DESCRIPTION_SITES, SEVERITIES, SITES
 logger = logging.getLogger(__name__)
 
 FRAME = (
-    "row and column count native pixels, 0 at the centre of the first one; patient_mm is x, y, z in mm of that "
-    "pixel in DICOM's patient frame (LPS: +x the patient's left), null where the file does not say; frame_number "
-    "counts from 1 in a file of several frames; voxel is i, j, k from 0 of a NIfTI or MetaImage file, null of DICOM"
+    "row and column count native pixels, 0 at the centre of the first one. patient_mm is x, y, z in mm of that pixel "
+    "in DICOM's patient frame (LPS: +x the patient's left), null without geometry. frame_number counts from 1 in a "
+    "file of several frames. voxel is i, j, k from 0 of a NIfTI or MetaImage file, null of DICOM."
 )
 NOTE = "Research use only: not a medical device."
 
@@ -33,7 +33,7 @@ def study_findings(study: Study, graded: GradedStudy) -> list[dict]:
     try:
         return site_findings(study, graded)
     except Exception as error:
-        logger.exception("study %s: its findings could not be told", study.study_id)
+        logger.exception("study %s: its findings could not be computed", study.study_id)
         message = f"{type(error).__name__}: {error}"
         graded.faults.append(Fault(f"study {study.study_id}", "no_findings", message))
         return []

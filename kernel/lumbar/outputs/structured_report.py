@@ -1,8 +1,8 @@
 """Findings of a run -> a DICOM Structured Report a study, for a viewer or an archive to show.
 
-A Comprehensive SR by the template TID 1500 "Measurement Report" (PS3.16): one group a site (TID 1410, or 1501
-where no point is known) with the severity, the three probabilities and the first detector's point on its slice.
-Needs highdicom, which is no requirement of inference. Codes that the standard lacks are of our own scheme.
+A Comprehensive SR by the template TID 1500 "Measurement Report" (PS3.16) with one group per site: TID 1410, or 1501
+where no point is known. A group has the severity, the three probabilities and the first detector's point on its slice.
+Needs highdicom, which is no requirement of inference. Codes that the standard lacks are of a private scheme.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ PLACES = dict(
 
 
 def is_installed() -> bool:
-    """Tell whether highdicom can be imported."""
+    """Return whether highdicom can be imported."""
     try:
         import highdicom  # noqa: F401
     except ImportError:
@@ -52,7 +52,7 @@ def is_installed() -> bool:
 
 
 def write_structured_reports(studies: tuple[StudyRef, ...], folder: Path) -> list[str]:
-    """Write ``<study>.dcm`` beside each graded ``<study>.json`` of a findings folder; return what failed, a line each.
+    """Write ``<study>.dcm`` beside each graded ``<study>.json`` of a findings folder; return a line per failure.
 
     A study that was not graded, or has no image that the points name, has no report.
     """
@@ -69,7 +69,7 @@ def write_structured_reports(studies: tuple[StudyRef, ...], folder: Path) -> lis
                 with atomic_path(file.with_suffix(".dcm")) as beside, quiet_highdicom():
                     structured_report(findings, images).save_as(beside, enforce_file_format=True)
                 written += 1
-        except Exception as error:  # highdicom is strict about what an image must say of itself
+        except Exception as error:  # highdicom requires many attributes of an image
             logger.exception("study %s: no structured report", study.study_id)
             failures.append(f"{file.with_suffix('.dcm').name}: {type(error).__name__}: {error}")
     logger.info("structured reports: %d written to %s, %d failed", written, folder, len(failures))
@@ -108,8 +108,8 @@ def referenced_images(study: StudyRef, findings: dict) -> dict[str, Dataset]:
 
 
 def completed(header: Dataset) -> Dataset:
-    """Return an image's header with what a report must repeat of it and an anonymised one lacks, empty."""
-    if "SOPClassUID" not in header:  # the competition's files say it in their meta information alone
+    """Return an image's header with an empty value of every repeated attribute that it lacks."""
+    if "SOPClassUID" not in header:  # the competition's files have it in their meta information alone
         header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID
     for keyword in REPEATED:
         if keyword not in header:
@@ -118,7 +118,12 @@ def completed(header: Dataset) -> Dataset:
 
 
 def structured_report(findings: dict, images: dict[str, Dataset]) -> Dataset:
-    """Return the report of one study. findings: as in its JSON; images: not empty, by SOP Instance UID."""
+    """Return the report of one study.
+
+    Args:
+        findings: Content of the study's JSON file.
+        images: Headers by SOP Instance UID, at least one.
+    """
     from highdicom import sr
     from pydicom.sr.codedict import codes
 

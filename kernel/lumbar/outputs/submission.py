@@ -66,14 +66,14 @@ class Submission:
         """
         if probabilities.shape != (len(SITE_NAMES), len(SEVERITIES)):
             raise SubmissionError(f"study {study_id}: got shape {probabilities.shape}, expected 25 x 3")
-        graded = ~np.isnan(probabilities).all(axis=1)
+        graded = np.asarray(~np.isnan(probabilities).all(axis=1))
         check_probabilities(probabilities[graded], f"study {study_id}")
-        for row_id, row, told in zip(study_rows(study_id), probabilities, graded, strict=True):
-            if told and row_id in self.position:
+        for row_id, row, has_grade in zip(study_rows(study_id), probabilities, graded.tolist(), strict=True):
+            if has_grade and row_id in self.position:
                 self.rows[self.position[row_id]] = row
 
     def write(self, path: Path) -> None:
-        """Check all rows, write the file atomically, read it back and check that it says the same."""
+        """Check all rows, write the file atomically, read it back and compare."""
         check_probabilities(self.rows, str(path))
         lines = [",".join(SUBMISSION_COLUMNS)]
         lines += [
@@ -83,7 +83,7 @@ class Submission:
         write_atomically(path, "\n".join(lines) + "\n")
         row_ids, rows = read_submission(path)
         if row_ids != self.row_ids or not np.allclose(rows, self.rows, atol=1e-8):
-            raise SubmissionError(f"{path}: reads back differently from what was written; check the disk")
+            raise SubmissionError(f"{path}: reads back differently from the rows written; check the disk")
 
 
 def study_rows(study_id: str) -> list[str]:

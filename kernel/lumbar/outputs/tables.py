@@ -42,7 +42,7 @@ def member_rows(study_id: str, detector: str, classifier: str, probabilities: np
 
 @contextmanager
 def open_table(file: Path, columns: tuple[str, ...]) -> Iterator:
-    """Yield a CSV writer whose header is written; the file is in place when the block ends."""
+    """Yield a CSV writer after the header is written; the file is in place when the block ends."""
     with atomic_path(file) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)

@@ -57,7 +57,7 @@ def reason_words(reason: str) -> str:
 
 
 def is_ungraded(row: np.ndarray) -> bool:
-    """Tell whether a site's probabilities (3,) are NaN: no member graded it."""
+    """Return whether a site's probabilities (3,) are NaN: no member graded it."""
     return bool(np.isnan(row).any())
 
 

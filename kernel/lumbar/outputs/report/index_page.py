@@ -7,7 +7,7 @@ from lumbar.outputs.report.document import render
 from lumbar.outputs.report.result import FALLBACKS, STATUSES
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SITES
 
-COLUMNS = (  # title, class, what its cells are sorted by first
+COLUMNS = (  # title, class, first order of its cells
     ("Study", "", "ascending"),
     ("Status", "", "ascending"),
     ("Sites", "", "descending"),
@@ -36,7 +36,13 @@ FILTERS = (
 
 
 def index_page(entries: list[dict], about: dict, summary: dict | None) -> str:
-    """Return the index of the studies. entries: of ``Result.entry``; summary: run.json, None while it runs."""
+    """Return the index of the studies.
+
+    Args:
+        entries: Rows as of ``Result.entry``.
+        about: Facts of the run, as in run.json.
+        summary: The content of run.json; None while the run is not finished.
+    """
     entries = sorted(entries, key=lambda e: (rank(e), e["study_id"]))
     kinds = [status_kind(entry["status"]) for entry in entries]
     return render(
@@ -58,7 +64,7 @@ def rank(entry: dict) -> int:
 
 
 def run_facts(about: dict) -> list[tuple[str, str]]:
-    """Return what the run is; an empty text is not shown."""
+    """Return the facts of the run; an empty text is not shown."""
     facts = [
         ("Weights", str(about.get("bundle", ""))),
         ("Trained on", str(about.get("trained_on", ""))),
@@ -78,7 +84,7 @@ def status_kind(status: str) -> str:
 
 
 def row(entry: dict) -> dict:
-    """Return what a study's row shows and what its cells are sorted by."""
+    """Return the texts of a study's row and the values for sorting."""
     status, worst = entry["status"], entry["worst"]
     reasons = [reason.replace("_", " ") for reason in entry["reasons"]]
     doubtful = [count(entry["doubtful"], "site") + " to check"] if entry["doubtful"] else []

@@ -1,4 +1,4 @@
-"""What each member said of a site: a dot each, and the numbers."""
+"""The members' probabilities of a site: a plot with a dot per member, and the numbers."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,18 @@ from lumbar.sites import SEVERITY_LABELS, Site
 WIDTH, LEFT, STEP = 240, 52, 18  # pixels of the plot: its width, where its lines begin, from line to line
 HEIGHT = STEP * len(SEVERITY_LABELS) + 4
 SPAN = WIDTH - LEFT - 10  # of a line, 0 to 100 %
-TABLE_MEMBERS = 40  # above that many a table a site is neither read nor small
+TABLE_MEMBERS = 40  # with more members a table per site would be long and large
 
 
 @dataclass(frozen=True)
 class Line:
     """One severity's line of the plot, as SVG paths.
 
-    y: of the text's foot. dots: of each detector, its colour's number and a dot a member.
-    mean: a tick where the ensemble stands.
+    Attributes:
+        y: Of the text's foot.
+        axis: The line from 0 to 100%.
+        dots: Of each detector, the number of its colour and a dot per member.
+        mean: A tick at the ensemble's probability.
     """
 
     y: str
@@ -31,7 +34,7 @@ class Line:
 
 @dataclass(frozen=True)
 class SiteMembers:
-    """What the members said of a site: the plot, and for few members a row of probabilities each."""
+    """The members of a site: the plot, and for few members a row of probabilities each."""
 
     lines: tuple[Line, ...]
     ranges: str
@@ -41,33 +44,33 @@ class SiteMembers:
 
 
 def site_members(site: Site, result: Result) -> SiteMembers | None:
-    """Return what the members said of a site; None without two members that graded it."""
+    """Return the members' probabilities of a site; None without two members that graded it."""
     rows = {member: probabilities[site.index] for member, probabilities in result.members.items()}
     graded = {member: row for member, row in rows.items() if not is_ungraded(row)}
-    if len(graded) < 2:
+    if len(graded) < 2 or result.probabilities is None or result.disagreement is None:
         return None
-    said = np.stack(list(graded.values()))  # (member, severity)
-    ends = zip(SEVERITY_LABELS, said.min(axis=0), said.max(axis=0), strict=True)
+    shares = np.stack(list(graded.values()))  # (member, severity)
+    ends = zip(SEVERITY_LABELS, shares.min(axis=0), shares.max(axis=0), strict=True)
     names = [f"{detector} · {classifier}" for detector, classifier in graded]
     detectors = [detector for detector, _ in graded]
     mean = result.probabilities[site.index]
     return SiteMembers(
         lines=tuple(
-            plot_line(severity, said[:, severity], detectors, mean[severity])
+            plot_line(severity, shares[:, severity], detectors, mean[severity])
             for severity in range(len(SEVERITY_LABELS))
         ),
         ranges="; ".join(f"{label} {percent(low)} to {percent(high)} %" for label, low, high in ends),
         apart=float(result.disagreement[site.index]),
         number=len(names),
-        rows=tuple(zip(names, said, strict=True)) if len(names) <= TABLE_MEMBERS else (),
+        rows=tuple(zip(names, shares, strict=True)) if len(names) <= TABLE_MEMBERS else (),
     )
 
 
-def plot_line(severity: int, said: np.ndarray, names: list[str], mean: float) -> Line:
+def plot_line(severity: int, shares: np.ndarray, names: list[str], mean: float) -> Line:
     """Return one severity's line.
 
     Args:
-        said: The members' probabilities of the severity.
+        shares: The members' probabilities of the severity.
         names: The members' detectors.
         mean: The ensemble's probability.
     """
@@ -78,7 +81,7 @@ def plot_line(severity: int, said: np.ndarray, names: list[str], mean: float) ->
             number % len(SHAPES),
             "".join(
                 f"M{LEFT + SPAN * p:.1f} {y:.1f}h0"
-                for p, name in zip(said, names, strict=True)
+                for p, name in zip(shares, names, strict=True)
                 if name == detector
             ),
         )

@@ -1,4 +1,4 @@
-"""What a run knows of a study, whether just graded or read back from the journal, as the pages show it."""
+"""A study's outcome as the pages show it, just graded or read back from the journal."""
 
 import hashlib
 import json
@@ -71,16 +71,29 @@ class Result:
         return None if self.probabilities is None else np.nan_to_num(self.probabilities) @ [0, 0.5, 1]
 
     def digest(self, bundle: str) -> str:
-        """Return a hash of what was submitted and why: equal when a page of an earlier run still tells it."""
+        """Return a hash of the submitted rows and faults: an earlier page with the same hash still holds."""
         rows = None if self.probabilities is None else grade_rows(self.probabilities)
         said = [self.study_id, rows, self.fallbacks, [list(f) for f in self.faults], bundle]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
     def entry(self, page: str, bundle: str, slices: dict[str, int]) -> dict:
-        """Return the study's row of the index as JSON. page: its file; slices: by description."""
-        worst = None if self.badness is None else int(self.badness.argmax())
+        """Return the study's row of the index as JSON.
+
+        Args:
+            page: File of the study's page.
+            bundle: SHA-256 of the bundle.
+            slices: Number of slices by description.
+        """
         disagreement = self.disagreement
-        return {
+        worst = {"badness": None, "worst": None, "worst_probabilities": None}
+        if self.probabilities is not None and self.badness is not None:
+            site = int(self.badness.argmax())
+            worst = {
+                "badness": [round(float(b), 3) for b in self.badness],
+                "worst": site,
+                "worst_probabilities": self.probabilities[site].tolist(),
+            }
+        return worst | {
             "study_id": self.study_id,
             "page": page,
             "status": self.status,
@@ -91,9 +104,6 @@ class Result:
             "faults": len(self.faults),
             "flags": len(self.flags),
             "doubtful": len(self.marked_sites),
-            "badness": None if worst is None else [round(float(b), 3) for b in self.badness],
-            "worst": None if worst is None else worst,
-            "worst_probabilities": None if worst is None else self.probabilities[worst].tolist(),
             "disagreement": None if disagreement is None else round(float(disagreement.max()), 3),
             "slices": slices,
             "seconds": round(sum(self.seconds.values()), 1),
@@ -102,7 +112,7 @@ class Result:
 
 
 def read_result(record: StudyRecord, detections: dict[str, Detection], planned: int) -> Result:
-    """Return what the pages show of a study.
+    """Return a study's outcome as the pages show it.
 
     Args:
         detections: By detector; empty where the record comes from a journal.

@@ -1,4 +1,4 @@
-"""Each site on its own: its probabilities, what stage 2 was shown of it, and what every member said."""
+"""A card per site: its probabilities, its crops and the members' probabilities."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,13 @@ from lumbar.sites import DESCRIPTION_SITES, SITES, Site
 
 @dataclass(frozen=True)
 class Crop:
-    """One detector's crop of a site: a strip of five slices, "" if it is left out, and where its point lies.
+    """One detector's crop of a site.
 
-    where: None if the detector lacks the site's description. value: of the heatmap at the point.
+    Attributes:
+        detector: The detector's name.
+        picture: A strip of five slices as a data: URI; "" if it is left out.
+        where: The point's place in words; None if the detector lacks the site's description.
+        value: Of the heatmap at the point.
     """
 
     detector: str
@@ -40,7 +44,7 @@ def site_cards(
     """Return the cards of each group, in the order of the pages.
 
     Args:
-        strips: 25 pictures by detector; a detector whose crops are left out is not in it.
+        strips: 25 pictures by detector; without the detectors that are left out.
     """
 
     def card(site: Site) -> SiteCard:
@@ -53,7 +57,7 @@ def site_cards(
 
 
 def site_crop(site: Site, detector: str, seen: dict[str, Places], strip: list[str] | None) -> Crop:
-    """Return a detector's crop of a site and where its point lies in the patient, if the slices say it."""
+    """Return a detector's crop of a site and where its point lies in the patient, if the slices have a geometry."""
     if site.description not in seen:
         return Crop(detector, "", None, 0.0)
     found, row = seen[site.description], site.index - DESCRIPTION_SITES[site.description].start

@@ -49,8 +49,8 @@ def study_page(
 
     Args:
         study: None where its pictures are no longer at hand, in a run that was resumed.
-        result: What the run knows of the study.
-        about: What the run is, as in run.json.
+        result: The study's outcome.
+        about: Facts of the run, as in run.json.
         neighbours: The studies before and after it.
     """
     places = study_places(study, result) if study else {}
@@ -104,13 +104,13 @@ def assemble(
 
 
 def prior(about: dict) -> np.ndarray | None:
-    """Return what is submitted for a study that was not graded, (25, 3), if the run knows it."""
+    """Return the prior (25, 3) that is submitted for a study without grades, if the run has it."""
     rows = about.get("prior")
     return None if rows is None else np.asarray(rows)
 
 
 def study_facts(study: Study | None, result: Result) -> list[tuple[str, str]]:
-    """Return what was read and graded, by what, in which time; an empty text is not shown."""
+    """Return the study's slices, the members and the seconds; an empty text is not shown."""
     volumes = study.volumes if study else {}
     slices = [
         f"{d}: {count(len(volumes[d]), 'slice')}" if d in volumes else f"{d}: none"
@@ -144,14 +144,16 @@ def most_apart(result: Result) -> list[tuple[Site, float]]:
 
 
 def series_of(study_id: str, about: dict) -> list[dict]:
-    """Return what each series of a study was taken for, used ones first, as the films stand.
+    """Return the inferred type of each series of a study, used ones first, in the order of the films.
 
-    about: as in run.json, whose ``series`` are the decisions of a folder's scan; none of a folder with tables.
+    Args:
+        study_id: The study.
+        about: As in run.json. ``series`` holds the decisions of a folder's scan; a folder with tables has none.
     """
     decisions = [told for told in about.get("series", ()) if told["study_id"] == study_id]
     return sorted(decisions, key=place_in_table)
 
 
 def place_in_table(told: dict) -> int:
-    """Return where a series stands among a study's: the order of the films, then what is left out."""
+    """Return a series' place in the table: the order of the films, then the ones left out."""
     return DESCRIPTIONS.index(told["description"]) if told["description"] else len(DESCRIPTIONS)

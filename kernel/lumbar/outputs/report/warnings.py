@@ -29,7 +29,7 @@ class FaultGroup:
 
 
 def fallbacks(result: Result) -> list[tuple[str, str]]:
-    """Return what was done instead of a full grading, as a heading and its sentence."""
+    """Return each departure from a full grading, as a heading and its sentence."""
     if result.probabilities is None:
         return [("Not graded.", "The prior is submitted instead. It is the same for every study.")]
     said = [(f"No {description}.", GIVEN[given]) for description, given in result.fallbacks.items()]
