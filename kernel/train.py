@@ -102,7 +102,6 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     add("--pretraining", type=Path, metavar="FOLDER", help="folder of coords_pretrain.csv")
     add(
         "--extra-studies",
-        "--more",
         type=Path,
         metavar="DIR",
         help="further studies, as in --data, for the networks of the recipe that take them",

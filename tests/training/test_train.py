@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import evaluate
+import infer
 import train
 from lumbar.networks import device
 from tests.making.labelled_competition import tiny_recipe, write_competition
@@ -180,3 +182,18 @@ def test_phantoms_say_where_they_are(tmp_path, capsys):
     assert first == f"1 studies in {out}: train_images/, their labels and truth.json"
     assert second.startswith("Phantom score over 2000 drawn studies: best possible 0.288")
     assert (out / "train_images").is_dir() and (out / "truth.json").is_file()
+
+
+@pytest.mark.long
+def test_the_tiny_recipe_goes_the_whole_path(tmp_path, monkeypatch):
+    """The shipped recipe, for one epoch on three phantoms: train, export, infer and evaluate."""
+    monkeypatch.chdir(tmp_path)
+    assert train.main(["phantoms", "--studies", "3", "--seed", "1", "--out", "runs/phantoms"]) == 0
+    assert (
+        train.main(["recipe", "tiny", "--epochs", "1", "--data", "runs/phantoms", "--out", "runs/tiny"]) == 0
+    )
+    assert train.main(["export", "runs/tiny", "--out", "bundles/tiny", "--trained-on", "3 phantoms"]) == 0
+    found = "--out runs/submission.csv --dump runs/seen"
+    assert infer.main(f"--data runs/phantoms --bundle bundles/tiny {found}".split()) == 0
+    judged = "--submission runs/submission.csv --points runs/seen/points.csv --members runs/seen/members.csv"
+    assert evaluate.main(f"--data runs/phantoms {judged}".split()) == 0
