@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from lumbar.sites import AXIAL_T2, SAGITTAL_T2
-from tests.benchmarks import training
+from lumbar.outputs.tables import MEMBER_COLUMNS
+from lumbar.sites import AXIAL_T2, SAGITTAL_T2, SITE_NAMES
+from lumbar.table_columns import GRADE_COLUMNS
+from tests.benchmarks import disagreement, training
 from tests.benchmarks import training_cost as price
 from tests.benchmarks import unseen_studies as held_out
 from tests.benchmarks.amp_agreement import same_places
@@ -169,3 +171,32 @@ def test_points_agree_on_one_slice_and_within_a_pixel():
     others[1:, 2] = [(0, 1, -1), (0, 2, 0), (1, 0, 0), (0, 0, -2)]
     others[:, 0] = 9  # the crop's other slices do not count
     assert same_places(points, others).tolist() == [True, True, False, False, False]
+
+
+def test_disagreement_counts_wrong_grades_by_the_members_deviation(tmp_path):
+    """Three sites: members agree and are right, differ and are wrong, and one has a single member."""
+    names = SITE_NAMES[:3]
+    rows = [
+        ("1", "d", "a", names[0], 0.9, 0.05, 0.05),
+        ("1", "d", "b", names[0], 0.9, 0.05, 0.05),
+        ("1", "d", "a", names[1], 0.7, 0.2, 0.1),
+        ("1", "d", "b", names[1], 0.3, 0.4, 0.3),
+        ("1", "d", "a", names[2], 0.1, 0.1, 0.8),
+    ]
+    with (tmp_path / "members.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([MEMBER_COLUMNS, *rows])
+    labels = dict.fromkeys(SITE_NAMES, "") | dict(
+        zip(names, ("Normal/Mild", "Severe", "Severe"), strict=True)
+    )
+    with (tmp_path / "train.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([GRADE_COLUMNS, ["1", *labels.values()]])
+    judged = disagreement.judge(tmp_path / "members.csv", tmp_path / "train.csv")
+    assert judged.studies == 1 and judged.wrong.tolist() == [False, True]
+    assert judged.probability == pytest.approx([0.9, 0.5])
+    assert judged.deviation == pytest.approx([0, np.std([0.7, 0.3], ddof=1)])
+    lines = disagreement.text(judged).splitlines()
+    assert lines[0] == "1 studies, 2 sites, 50.0% wrong"
+    assert [line.split()[-1] for line in lines if line.split()[:1] in (["0.0%"], ["25.0%"])] == [
+        "50.0%",
+        "100.0%",
+    ]
