@@ -203,7 +203,9 @@ def load_network(folder: Path, member: dict, config_type: type, network_type: ty
         network = network_type(config_type(**values))
     except Exception as error:  # timm and torch raise anything
         cause = f"{type(error).__name__}: {error}"
-        raise MemberError(f"{where}, config: can't be built ({cause}); correct the manifest") from error
+        raise MemberError(
+            f"{where}, config: can't be built ({cause}); correct the manifest, or install the timm it needs"
+        ) from error
     load_strictly(network, tensors, where)
     try_out(network.eval(), where)
     return network

@@ -1,8 +1,8 @@
 """A volume and points on it -> the crops that stage 2 reads: 5 slices x 64 x 64, enlarged to 128 x 128.
 
-The window of a site is its point's slice -2..+2 and +-32 pixels on the 512 grid. What happens at the
-volume's borders is the classifier's border rule (it was trained with it): ``"stretch"`` cuts the window
-off and stretches what is left, ``"shift"`` moves it inside and repeats the end slice.
+The window of a site is its point's slice -2..+2 and +-32 pixels on the 512 grid. The classifier was trained with
+one rule for the volume's borders. ``"stretch"`` cuts the window off and stretches the rest, ``"shift"`` moves it
+inside and repeats the end slice.
 Source: write-up, crops; both families.
 """
 
@@ -20,9 +20,14 @@ from lumbar.networks.classifier import Border
 def extract_windows(grid512: np.ndarray, points: np.ndarray, border: str) -> np.ndarray:
     """Cut the windows around points.
 
-    grid512: (S, 512, 512), uint8 0..255 or float32 0..1. points: (n, 5, 3) int, slice, row, column on the
-    256 grid, one for each slice offset -2..2; the slice of the middle one is the site's, rows and columns
-    may differ from slice to slice. Returns (n, 5, 64, 64) float32, 0..1.
+    Args:
+        grid512: (S, 512, 512), uint8 0..255 or float32 0..1.
+        points: (n, 5, 3) int, slice, row, column on the 256 grid, one for each slice offset -2..2. The slice of
+            the middle one is the site's. Rows and columns may differ from slice to slice.
+        border: The rule at the volume's borders, a ``Border``.
+
+    Returns:
+        (n, 5, 64, 64) float32, 0..1.
     """
     match Border(border):  # ValueError for any other name
         case Border.SHIFT:

@@ -11,11 +11,13 @@ from lumbar.reading.volume import Volume
 
 @dataclass(frozen=True)
 class Places:
-    """Where one detector saw the n sites of one description, in the order of the sites.
+    """Where one detector found the n sites of one description, in the order of the sites.
 
-    grid256: (n, 3) float slice, row, column; the slice counts the volume's own ones and falls between two
-    where the detector saw a squeezed volume. patient: (n, 3) x, y, z in mm, LPS; NaN where a slice does not
-    say where it lies. values: (n,) the heatmap's value there, 0..1.
+    Attributes:
+        grid256: (n, 3) float slice, row, column. The slice counts the volume's own ones and falls between two where
+            the detector read a squeezed volume.
+        patient: (n, 3) x, y, z in mm, LPS; NaN where a slice has no geometry.
+        values: (n,) the heatmap's value there, 0..1.
     """
 
     grid256: np.ndarray
@@ -31,7 +33,7 @@ class Places:
 def volume_slices(found: Points, length: int) -> np.ndarray:
     """Return the slices (class, 5) of a detector's points in the volume as it was read: the inverse of a squeeze.
 
-    A slice beyond the ends is the end slice, whose place a dynamic detector takes there.
+    A slice beyond the ends is the end slice: a dynamic detector takes the place there.
 
     Args:
         length: Slices of the volume.

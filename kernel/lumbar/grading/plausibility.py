@@ -1,8 +1,8 @@
 """Do a study's points make sense as places in one spine? Flags with figures, never corrections.
 
-A pure function of points and geometry. Limits are such that the labelled sites of the one complete real
-study at hand raise no flag, nor those of 250 real sagittal T1 series (without geometry) ``black_place``; what
-they catch is in the tests.
+A pure function of points and geometry. The limits are so wide that the labelled sites of the one complete real
+study at hand raise no flag. Those of 250 real sagittal T1 series, which have no geometry, raise no ``black_place``.
+The tests show which errors the limits catch.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ BLANK = 4  # of 255: nothing brighter within BLANK_REACH; labelled foramina: fro
 CROP_REACH, BLANK_REACH = WINDOW // 2 * DETECTOR_GRID // CROP_GRID, 4
 
 FLAG_REASONS = {
-    "no_geometry": "slices do not say where in the patient they lie: left and right rest on their order alone,"
+    "no_geometry": "slices have no place in the patient: left and right rest on their order alone,"
     " and no distance can be checked",
     "level_order": "a level does not lie below the one above it",
     "level_distance": f"neighbouring levels are nearer than {NEAREST_LEVELS:g} or farther than {FARTHEST_LEVELS:g} mm",
@@ -37,8 +37,8 @@ FLAG_REASONS = {
     "midline_off": f"the middle of left and right is more than {MIDLINE:g} mm from the canal: a mirrored series,"
     " or the patient moved",
     "shifted_level": "one series has all levels about one level off the others: a disc counted wrongly?",
-    "transitional_vertebra": "the axial levels are those of the sagittal series but for one: six discs are seen, of a"
-    " transitional vertebra or of a disc counted wrongly",
+    "transitional_vertebra": "the axial levels are those of the sagittal series but for one: six discs were found,"
+    " because of a transitional vertebra or a disc counted wrongly",
     "levels_disagree": f"a level's height differs by more than {LEVEL_HEIGHT:g} mm between series",
     "detectors_disagree": f"detectors place the same site more than {DETECTORS_APART:g} mm apart",
     "black_place": "the point lies in air or in padding",
@@ -46,7 +46,7 @@ FLAG_REASONS = {
 
 
 class Flag(NamedTuple):
-    """One doubt: ``reason`` of FLAG_REASONS, what was found, and the worst figure in ``unit``."""
+    """One doubt: ``reason`` of FLAG_REASONS, the finding in words, and the worst figure in ``unit``."""
 
     reason: str
     message: str
@@ -57,7 +57,7 @@ class Flag(NamedTuple):
 
 
 def flags(volumes: dict[str, Volume], detections: dict[str, Detection]) -> list[Flag]:
-    """Return what is implausible about the detectors' points in a study; no flag says that they are right.
+    """Return the doubts about the detectors' points in a study; points without a flag may still be wrong.
 
     Geometry that is missing is a flag itself. A description that is missing is none: that is a fallback.
     """
@@ -80,7 +80,7 @@ def flags(volumes: dict[str, Volume], detections: dict[str, Detection]) -> list[
 
 
 def check_geometry(volumes: dict[str, Volume]) -> Iterator[Flag]:
-    """Flag a volume whose slices do not all say where they lie."""
+    """Flag a volume with slices that have no place in the patient."""
     for description, volume in volumes.items():
         lost = sum(volume.grid_to_patient(index, 0, 0) is None for index in range(len(volume)))
         if lost or volume.order_key != "ImagePositionPatient":
@@ -148,7 +148,7 @@ def brightness(image: np.ndarray, row: int, column: int) -> float:
 
 
 def check_heights(detector: str, seen: dict[str, Places]) -> Iterator[Flag]:
-    """Flag a series whose levels are all about one off the others', and single levels that disagree."""
+    """Flag a series if all of its levels are about one off the others', and single levels that disagree."""
     heights = {description: level_heights(found) for description, found in seen.items()}
     gaps = {(a, b): heights[a] - heights[b] for a, b in combinations(heights, 2)}
     shifted = [pair for pair in gaps if level_shift(heights[pair[0]], heights[pair[1]])]
@@ -187,7 +187,7 @@ def check_transition(detector: str, seen: dict[str, Places]) -> Iterator[Flag]:
     ):
         discs = len(LEVELS) + 1  # four of each are the same ones
         lower = "lower" if shifts == {1} else "higher"
-        message = f"{detector}: the axial levels lie one disc {lower} than the sagittal ones; {discs} discs are seen"
+        message = f"{detector}: the axial levels lie one disc {lower} than the sagittal ones; {discs} discs were found"
         yield Flag("transitional_vertebra", message, float(discs), "discs", detector, SITE_NAMES)
 
 
@@ -230,9 +230,14 @@ def flag_worst(
     found: list[tuple[float, tuple[str, ...]]],
     badness: Callable[[float], float] = float,
 ) -> Iterator[Flag]:
-    """Yield one flag for all that was found of a kind, with the worst figure; none for nothing.
+    """Yield one flag for all findings of a kind, with the worst figure; none without a finding.
 
-    where: detector, and what was looked at. found: figure and the sites it is about.
+    Args:
+        reason: Key of FLAG_REASONS.
+        unit: Of the figures.
+        where: Detector, and the series or direction that was checked.
+        found: Figures, each with its sites.
+        badness: Orders figures; the worst has the largest.
     """
     if not found:
         return

@@ -1,4 +1,4 @@
-"""What is kept of a graded study: a line of the journal, from which all tables, findings and pages are made."""
+"""The record of a graded study: a line of the journal, from which all tables, findings and pages are made."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ class StudyRecord:
         probabilities: (25, 3) float64 in the order of ``SITES``; NaN at sites that no member graded. None if no
             site was graded. The prior is submitted for sites without grades.
         faults: Of the study's files, and of members that failed.
-        fallbacks: By description without grades of its own crops, what its sites got: ``PRIOR`` or ``ZERO_CROPS``.
+        fallbacks: By description without grades of its own crops: ``PRIOR`` or ``ZERO_CROPS``.
         flags: Doubts about the detectors' points.
         doubts: By site, why its grade is doubtful (``DOUBT_REASONS``).
         plan: The detectors and classifiers that were run.
@@ -89,13 +89,13 @@ class StudyRecord:
 
     @property
     def fallback_sites(self) -> Counter[str]:
-        """The number of sites by what they got in place of a grade of their own crops."""
+        """The number of sites by fallback, ``PRIOR`` or ``ZERO_CROPS``."""
         return Counter(
             given for description, given in self.fallbacks.items() for _ in range(class_count(description))
         )
 
     def without_details(self) -> "StudyRecord":
-        """Return the record without what only the tables and findings of ``--dump`` need."""
+        """Return the record without the parts that only the tables and findings of ``--dump`` need."""
         return replace(self, members={}, points=(), findings=[])
 
     def to_json(self) -> dict:

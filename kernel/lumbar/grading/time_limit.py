@@ -1,6 +1,6 @@
 """The time limit: how many members the studies that remain can afford.
 
-The run measures what a detector, a classifier and everything else cost a study, and before each study
+The run measures the seconds per study of each detector, each classifier and everything else. Before each study it
 chooses the largest ensemble with which all remaining studies finish. Members are dropped, never studies:
 classifiers first, from the manifest's last (least valuable) on, then detectors. When even one of each is too
 slow for all, studies get one of each as long as there is time, and the rest gets the prior.
@@ -59,7 +59,7 @@ class Budget:
         return max(RESERVE_LEAST, RESERVE_SHARE * (self.limit or 0))
 
     def seconds_to_last_write(self) -> float:
-        """Return the seconds until the run must write what is known, even if a member hangs."""
+        """Return the seconds until the run must write all finished studies, even if a member hangs."""
         return self.left() + LAST_WRITE_SHARE * self.reserve()
 
     def patience(self) -> float:
@@ -71,17 +71,17 @@ class Budget:
         self.measured.setdefault(cost, deque(maxlen=WINDOW)).append(seconds)
 
     def cost(self, name: str) -> float:
-        """Return what something costs a study, in seconds: the mean of what was measured, its largest apart.
+        """Return the seconds per study of one cost: the mean of its measurements without the largest.
 
-        One measurement is often no measure: the first pass warms up, a reader hangs. What never ran costs 0
-        until it has.
+        The largest measurement is dropped, because it includes a warm-up or a reader that hung. A member that never
+        ran costs 0 until it has.
         """
         values = sorted(self.measured.get(name, ()))
         usual = values[:-1] or values
         return sum(usual) / len(usual) if usual else 0.0
 
     def plan(self, studies_left: int, detectors: list[str], classifiers: list[str]) -> Plan:
-        """Return the largest plan that lets all remaining studies finish, by what was measured so far.
+        """Return the largest plan that lets all remaining studies finish, by the measurements so far.
 
         Where none does, the smallest if there is time for one study by it; else ``NO_MEMBERS``.
         """
@@ -96,11 +96,11 @@ class Budget:
         return plans[-1] if fits else NO_MEMBERS
 
     def allows_another(self) -> bool:
-        """Tell whether the study in hand may take another member: a first one always runs."""
+        """Return whether the current study may take another member; a first one always runs."""
         return self.left() > 0 and self.clock() < self.study_ends
 
     def seconds(self, plan: Plan, detectors: list[str], classifiers: list[str]) -> float:
-        """Return what a study costs by a plan."""
+        """Return the seconds of one study by a plan."""
         stage1 = sum(self.cost(f"detector {name}") for name in detectors[: plan.detectors])
         stage2 = sum(self.cost(f"classifier {name}") for name in classifiers[: plan.classifiers])
         return self.cost("other") + stage1 + stage2 * plan.detectors

@@ -28,7 +28,7 @@ NOTE = "Research use only: not a medical device."
 def study_findings(study: Study, graded: GradedStudy) -> list[dict]:
     """Return the 25 sites, each with its probabilities (null: not graded) and each detector's point.
 
-    That this fails is a fault of the study, and costs no grade.
+    An error here becomes a fault of the study and costs no grade.
     """
     try:
         return site_findings(study, graded)

@@ -29,7 +29,7 @@ class Journal:
     """Append-only records of finished studies; the file is locked while this object is open.
 
     Args:
-        run: What must be equal for records to be reused.
+        run: The facts that must be equal for records to be reused.
         studies: The ids that a record may have.
 
     Raises:
@@ -40,7 +40,7 @@ class Journal:
         self.path = path
         self.studies = studies
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Unbuffered: what a failed write left in a buffer would follow the next one into the file.
+        # Unbuffered: the rest of a failed write would stay in a buffer and follow the next one into the file.
         self.file = path.open("r+b" if path.is_file() else "w+b", buffering=0)
         try:
             self.lock()
@@ -125,7 +125,9 @@ class Journal:
             self.size += len(line)
         except OSError as error:
             if self.complete:
-                logger.error("%s: %s; what is not in it is computed anew after a kill", self.path, error)
+                logger.error(
+                    "%s: %s; after a kill, studies without a record are graded again", self.path, error
+                )
             self.complete = False
             with contextlib.suppress(OSError):  # a torn last line is ignored at the next start too
                 self.file.truncate(self.size)

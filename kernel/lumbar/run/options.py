@@ -1,4 +1,4 @@
-"""What a run is asked to do. Each field with a help text is also a flag of the command line."""
+"""The options of a run. Each field with a help text is also a flag of the command line."""
 
 import argparse
 import os
@@ -37,7 +37,7 @@ def flag(help_text: str, **settings: object) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a run is asked to do; times in seconds, ``started`` on the clock of ``time.monotonic``."""
+    """The options of a run; times in seconds, ``started`` on the clock of ``time.monotonic``."""
 
     data: Path | None = field(
         default=None,
@@ -53,7 +53,7 @@ class RunOptions:
     series: Path | None = field(
         default=None,
         metadata=flag(
-            "study_id,series_id,series_description: overrides the data's own table, or what was inferred from headers",
+            "study_id,series_id,series_description: overrides the data's table or descriptions inferred from headers",
             type=Path,
             metavar="MAP.csv",
         ),

@@ -42,11 +42,15 @@ class DeviceLostError(Exception):
 
 
 def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Summary:
-    """Grade all studies of a competition folder, or of any folder of DICOM; return what there is to say about it.
+    """Grade all studies of a competition folder, or of any folder of DICOM, and return the run's summary.
 
-    clock: of the time limit, in seconds; a test may control it. Raises DataNotFoundError, BundleError and
-    JournalError before any study is read, OSError when the file can't be written; an interrupt passes on
-    after everything known has been written.
+    Args:
+        options: What to read, how to grade and where to write.
+        clock: Of the time limit, in seconds; a test may control it.
+
+    Raises:
+        DataNotFoundError, BundleError, JournalError: Before any study is read.
+        OSError: The file can't be written. An interrupt is passed on after all finished studies are written.
     """
     keep_freed_memory()
     manifest = read_manifest(options.bundle)
@@ -57,7 +61,7 @@ def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Sum
     budget = Budget(options.time_limit, options.started, clock)
     complete = False
     with end_before(budget, state):
-        # One that can't be loaded leaves the prior, and what an earlier run saw.
+        # A bundle that can't be loaded leaves the prior, and the results of an earlier run.
         grader = grader_on(device, state)
         try:
             grade_all(grader, budget, state)
@@ -70,7 +74,7 @@ def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Sum
 def grader_on(device: Device, state: Run) -> StudyGrader:
     """Return a grader with the run's bundle on a device; BundleError if the bundle can't be used.
 
-    A member that can't be built or read here is left out, as the run's summary then says.
+    A member that can't be built or read here is left out and named in the run's summary.
     """
     bundle = ready_bundle(state.options.bundle, device, strict=False)
     state.use_bundle(bundle)
@@ -112,7 +116,7 @@ def grade_all(grader: StudyGrader, budget: Budget, state: Run) -> None:
 
 
 def implausible(study: Study, graded: GradedStudy) -> list[Flag]:
-    """Return the study's flags; that they can't be told is a fault of the study, and costs no grade."""
+    """Return the study's flags. An error in the checks becomes a fault of the study and costs no grade."""
     try:
         return flags(study.volumes, graded.detections)
     except Exception as error:
@@ -124,7 +128,7 @@ def implausible(study: Study, graded: GradedStudy) -> list[Flag]:
 
 
 def graded_or_prior(study: Study, grader: StudyGrader, plan: Plan, budget: Budget, state: Run) -> StudyRecord:
-    """Return a study's record; what fails while it is graded costs this study alone.
+    """Return a study's record. An error while it is graded costs this study alone.
 
     Raises DeviceLostError if the card computes no longer.
     """
@@ -146,7 +150,7 @@ def graded_or_prior(study: Study, grader: StudyGrader, plan: Plan, budget: Budge
 
 @contextlib.contextmanager
 def end_before(budget: Budget, state: Run) -> Iterator[None]:
-    """End the process before the time limit even if a single member hangs: write what is known and leave."""
+    """End the process before the time limit even if a single member hangs: write all finished studies first."""
     if budget.limit is None:
         yield
         return
@@ -162,7 +166,12 @@ def end_before(budget: Budget, state: Run) -> Iterator[None]:
 
 
 def leave(state: Run, patience: float) -> None:
-    """Write what is known and end the process; whoever has the lock gets ``patience`` seconds to let it go."""
+    """Write all finished studies and end the process.
+
+    Args:
+        state: The run.
+        patience: Seconds to wait for the lock.
+    """
     status = EXIT_UNWRITTEN
     try:
         logger.error("a member did not end before the time limit; the rest is submitted as it stands")

@@ -1,6 +1,6 @@
-"""Worker processes that read studies ahead of the networks, and survive what a file can do to them.
+"""Worker processes that read studies ahead of the networks, and are replaced if a file kills one.
 
-Each worker reads one study and holds it until it is asked for, so memory does not grow with the number of
+Each worker reads one study and holds it until the parent takes it, so memory does not grow with the number of
 studies. A worker that dies or hangs is replaced and its study read once more; then it counts as unreadable.
 Pickles travel only through the pipe between a worker and its parent; nothing of a file is ever unpickled.
 """
@@ -25,7 +25,7 @@ from lumbar.reading.study import Study, read_study
 logger = logging.getLogger(__name__)
 
 SECONDS_PER_SERIES = 30.0  # a healthy one takes below 1
-SECONDS_TO_START = 120.0  # for a process to import what it needs, from a cold disk
+SECONDS_TO_START = 120.0  # for a process to import its modules from a cold disk
 SECONDS_PER_STUDY = 600.0  # at most, however many series its table claims
 SECONDS_TO_ANSWER = 60.0  # to hand a study over, which takes below 1
 SECONDS_TO_DIE = 5.0  # after a kill; a process that waits for a broken disk can take forever
@@ -37,7 +37,9 @@ LEAST_MEMORY = 4 * 2**30  # bytes of data for a worker, which starts with below 
 class Unreadable:
     """A study that no worker brought back.
 
-    reason: ``reader_died``, ``reader_hung``, ``reader_error`` or ``out_of_memory``.
+    Attributes:
+        reason: ``reader_died``, ``reader_hung``, ``reader_error`` or ``out_of_memory``.
+        message: Exit status, seconds or the error's text.
     """
 
     reason: str
@@ -84,7 +86,7 @@ class Worker:
     def finish(self) -> tuple[Job, Study | Unreadable] | None:
         """Take the answer; a worker that died or hangs is stopped, and that is the answer.
 
-        None if the worker only says that it has started: its study's time counts from now on.
+        None if the worker only reports that it has started: its study's time counts from now on.
         """
         job, self.job = self.job, None
         if not self.connection.poll():
@@ -117,7 +119,7 @@ class Worker:
 
 
 def serve(connection: Connection, read: Callable[[StudyRef], Study], memory: int) -> None:
-    """Read studies as they are asked for, until the parent is gone."""
+    """Read the studies that the parent sends, until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     limit_memory(memory)
@@ -167,9 +169,13 @@ def read_ahead(
 ) -> Iterator[tuple[StudyRef, Study | Unreadable]]:
     """Yield every study once, read or unreadable, in the order in which they become ready.
 
-    workers: processes, at least 1, each with at most one study in memory. Where the system refuses every
-    process, studies are read in this one. seconds_per_series: after that many for each series of a study its
-    worker counts as hung.
+    Where the system refuses every process, studies are read in this one.
+
+    Args:
+        studies: Studies to read.
+        workers: Processes, at least 1, each with at most one study in memory.
+        read: Reads one study in a worker.
+        seconds_per_series: After so many seconds per series of its study a worker counts as hung.
     """
     waiting = deque(Job(study) for study in studies)
     pool: list[Worker] = []

@@ -1,4 +1,4 @@
-"""A run in progress: what is known so far, written so that it can be stopped at any moment."""
+"""A run in progress: its results so far, written so that it can be stopped at any moment."""
 
 import contextlib
 import hashlib
@@ -122,7 +122,7 @@ class Run:
             self.summary.report_failures.append(f"{record.study_id}: {type(error).__name__}: {error}")
 
     def finish_report(self) -> None:
-        """Write the report's index; what failed of the report goes to the summary, before that is written."""
+        """Write the report's index; the report's failures go to the summary, before that is written."""
         if not self.report:
             return
         try:
@@ -165,7 +165,7 @@ def refuse_training_run(file: Path) -> None:
 
 
 def fingerprint(studies: tuple[StudyRef, ...]) -> str:
-    """Return the SHA-256 of what is to be read: a record counts only for the same series in the same order."""
+    """Return the SHA-256 of the studies and series to read, because a record counts only for the same ones in order."""
     listed = [
         (study.study_id, [(one.series_id, one.description) for one in study.series]) for study in studies
     ]
@@ -198,7 +198,7 @@ def summary_of(options: RunOptions, competition: Dataset, manifest: Manifest, de
 
 
 class TolerantStream:
-    """A text stream that drops what can't be written: it may be closed, full, or a pipe without a reader."""
+    """A text stream that drops text if it can't be written: it may be closed, full, or a pipe without a reader."""
 
     def __init__(self, stream: TextIO | None):
         self.stream = stream

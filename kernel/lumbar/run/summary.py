@@ -1,4 +1,4 @@
-"""What a run says of itself: ``run.json`` and the closing summary."""
+"""The outcome of a run: ``run.json`` and the closing summary."""
 
 import json
 import platform
@@ -36,9 +36,13 @@ MODULES = (
 
 
 class Summary:
-    """What a run did: ``run.json`` and the lines that a person reads in ten seconds.
+    """The outcome of a run: ``run.json`` and the lines that a person reads in ten seconds.
 
-    about: what is known before the first study (versions, device, members, where the files are).
+    Args:
+        about: Facts that are known before the first study: versions, device, members, files to write.
+        started: Seconds, on the clock of ``time.monotonic``.
+        max_fallback_share: Of the studies, above which the exit status is ``EXIT_FALLBACKS``.
+        members: The bundle's detectors and classifiers.
     """
 
     def __init__(self, about: dict, started: float, max_fallback_share: float, members: Plan):
@@ -159,7 +163,7 @@ def versions() -> dict[str, str]:
 def peak_memory() -> dict[str, float]:
     """Return the largest resident memory of this process and the largest allocation on the card, in MB.
 
-    On Linux not by ``getrusage``, whose figure begins with that of the process that started this one.
+    On Linux not by ``getrusage``: its figure begins with that of the process that started this one.
     """
     card = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else 0
     status = Path("/proc/self/status")
