@@ -20,8 +20,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent / "kernel"))
 
 from dataset import building, import_flags, importing, verifying
-from lumbar.bundle.weights import BundleError
 from lumbar.command_line import add_shared_flags, start_logging, write_any_text
+from lumbar.faults import BundleError
 
 EXIT_BUNDLE, EXIT_DISK, EXIT_INTERRUPTED = 4, 5, 130  # as infer.py's
 

@@ -83,7 +83,7 @@ def grade(args: argparse.Namespace) -> int:
     """Import the libraries, run the pipeline and print its summary."""
     start_logging(args.log_level, "%(levelname)s %(name)s: %(message)s")
     # Imported here, not above: reader processes import this file's head, and need no torch.
-    from lumbar.bundle.weights import BundleError
+    from lumbar.faults import BundleError
     from lumbar.networks.device import DeviceError
     from lumbar.outputs import structured_report
     from lumbar.outputs.submission import SubmissionError

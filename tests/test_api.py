@@ -13,8 +13,7 @@ import torch
 
 import infer
 import lumbar
-from lumbar.bundle.weights import BundleError
-from lumbar.faults import DataNotFoundError
+from lumbar.faults import BundleError, DataNotFoundError
 from lumbar.outputs.submission import read_submission
 from lumbar.sites import DESCRIPTION_SITES, SAGITTAL_T1, SAGITTAL_T2, SEVERITIES, SITE_NAMES
 from phantom import write_phantoms

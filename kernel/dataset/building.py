@@ -19,7 +19,7 @@ from dataset.completeness import check_bundle
 from dataset.notebook import notebook_text
 from dataset.wheels import WHEELS, check_wheels, download_wheels
 from lumbar.bundle.manifest import MANIFEST, Manifest
-from lumbar.bundle.weights import BundleError
+from lumbar.faults import BundleError
 from lumbar.run.options import CHECKOUT
 
 logger = logging.getLogger(__name__)

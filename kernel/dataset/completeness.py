@@ -6,7 +6,7 @@ from torch import nn
 
 from lumbar.bundle.loading import load_bundle
 from lumbar.bundle.manifest import Manifest, read_manifest
-from lumbar.bundle.weights import BundleError
+from lumbar.faults import BundleError
 from lumbar.sites import DESCRIPTIONS
 
 

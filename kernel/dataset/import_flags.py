@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataset.published.files import Answers
-from lumbar.bundle.loading import POINT_KINDS
-from lumbar.bundle.weights import BundleError
-from lumbar.networks.classifier import SEQUENCES, Border
+from lumbar.faults import BundleError
+from lumbar.networks.architecture import POINT_KINDS, SEQUENCES, Border
 from lumbar.networks.families import FAMILIES, FAMILY_A, FAMILY_B, Family
 from lumbar.sites import DESCRIPTION_KEYS
 

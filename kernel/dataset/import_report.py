@@ -6,8 +6,7 @@ from dataset.published.files import ClassifierFile, DetectorFile
 from dataset.published.order import DetectorGroup
 from lumbar.bundle.loading import Bundle
 from lumbar.bundle.writing import stored_bytes
-from lumbar.networks.classifier import ClassifierConfig
-from lumbar.networks.detector import DetectorConfig
+from lumbar.networks.architecture import ClassifierConfig, DetectorConfig
 from lumbar.sites import DESCRIPTION_KEYS
 
 

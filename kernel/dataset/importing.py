@@ -15,8 +15,8 @@ from dataset.published.files import ClassifierFile
 from dataset.published.networks import import_classifier_network, import_detector_network
 from dataset.published.order import DetectorGroup
 from lumbar.bundle.loading import Bundle, Classifier, Detector
-from lumbar.bundle.weights import BundleError
 from lumbar.bundle.writing import write_bundle
+from lumbar.faults import BundleError
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.families import Family
 from lumbar.networks.parked_weights import Scratch

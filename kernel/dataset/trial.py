@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from dataset.metadata import DATASET_METADATA
-from lumbar.bundle.weights import BundleError
+from lumbar.faults import BundleError
 from lumbar.outputs.submission import read_submission
 from lumbar.sites import SITES
 from phantom import write_phantoms

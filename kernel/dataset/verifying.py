@@ -18,7 +18,7 @@ from dataset.metadata import (
     notebook_faults,
 )
 from dataset.trial import trial_run
-from lumbar.bundle.weights import BundleError
+from lumbar.faults import BundleError
 
 SUMS = "SHA256SUMS"
 MOST_BYTES = 200 * 10**9

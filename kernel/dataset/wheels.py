@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from lumbar.bundle.weights import BundleError
+from lumbar.faults import BundleError
 
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64")
 

@@ -18,7 +18,7 @@ from lumbar.grading.patient_points import find_places
 from lumbar.grading.plausibility import Flag, flags
 from lumbar.grading.study_grading import GradedStudy, StudyGrader
 from lumbar.grading.time_limit import Budget, Plan
-from lumbar.networks.classifier import Border
+from lumbar.networks.architecture import Border
 from lumbar.networks.device import Device, choose_device
 from lumbar.reading.listing import SPLITS, find_dataset, table_name
 from lumbar.reading.references import StudyRef

@@ -83,6 +83,14 @@ class DataNotFoundError(Exception):
     """The files to read are not at the place that was searched, or have another content than expected."""
 
 
+class BundleError(Exception):
+    """A bundle that can't be used. The message names the place, the value, the expected one and the remedy."""
+
+
+class MemberError(BundleError):
+    """One member that can't be built or read here, in a bundle with others that may still grade."""
+
+
 class DicomError(Exception):
     """A file, series or study can not be read: ``reason`` is a slug of the tables above, ``faults`` has the parts'."""
 

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from lumbar.bundle.weights import BundleError
-from lumbar.faults import DataNotFoundError
+from lumbar.faults import BundleError, DataNotFoundError
 from lumbar.networks.device import Device, DeviceError, choose_device, keep_freed_memory
 from phantom import PhantomError, write_phantoms
 from training.data.training_data import DataPaths, TrainingData, check_apart, read_training_data

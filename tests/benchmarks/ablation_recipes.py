@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from lumbar.networks.classifier import ClassifierConfig
+from lumbar.networks.architecture import ClassifierConfig
 from lumbar.networks.device import choose_device
 from lumbar.sites import SAGITTAL_T2
 from tests.benchmarks.true_points import true_points

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lumbar.grids import CROP_INPUT, CROP_OFFSETS, DETECTOR_GRID
-from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
-from lumbar.networks.detector import DetectorConfig, DetectorNetwork, LstmSequence
+from lumbar.networks.architecture import ClassifierConfig, DetectorConfig
+from lumbar.networks.classifier import ClassifierNetwork
+from lumbar.networks.detector import DetectorNetwork, LstmSequence
 from lumbar.sites import SITES
 
 

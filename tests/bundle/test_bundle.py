@@ -13,8 +13,8 @@ import torch
 
 from lumbar.bundle.loading import load_bundle
 from lumbar.bundle.manifest import MANIFEST
-from lumbar.bundle.weights import BundleError
 from lumbar.bundle.writing import write_bundle
+from lumbar.faults import BundleError
 from tests.making.tiny_bundle import write_tiny_bundle
 
 

@@ -13,7 +13,7 @@ import torch
 import infer
 from lumbar.bundle.loading import load_bundle
 from lumbar.bundle.manifest import MANIFEST
-from lumbar.bundle.weights import BundleError, MemberError
+from lumbar.faults import BundleError, MemberError
 from lumbar.outputs.submission import read_submission
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS
 from tests.making.random_bundle import random_classifier, random_detector, write_random_bundle

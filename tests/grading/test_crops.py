@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from lumbar.grading import crops
 from lumbar.grading.crops import enlarge, extract_windows
 from lumbar.grids import CROP_INPUT, CROP_OFFSETS
-from lumbar.networks.classifier import Border
+from lumbar.networks.architecture import Border
 
 
 def site(z: int, y: int, x: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 from lumbar.bundle.placement import ready_bundle
 from lumbar.grading.study_grading import GradedStudy, StudyGrader
 from lumbar.grading.time_limit import Budget, Plan
-from lumbar.networks.classifier import SEQUENCES
+from lumbar.networks.architecture import SEQUENCES
 from lumbar.networks.device import choose_device
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import read_study

@@ -15,7 +15,7 @@ import build_dataset
 from dataset.published.networks import import_classifier_network
 from dataset.published.shapes import read_checkpoint
 from lumbar.bundle.loading import load_bundle
-from lumbar.bundle.weights import BundleError
+from lumbar.faults import BundleError
 from lumbar.grading.crops import enlarge, extract_windows
 from lumbar.grading.point_search import find_points
 from lumbar.grids import CROP_OFFSETS, squeeze

@@ -6,9 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lumbar.bundle.loading import POINT_KINDS
-from lumbar.networks.classifier import ClassifierConfig
-from lumbar.networks.detector import DetectorConfig
+from lumbar.networks.architecture import POINT_KINDS, ClassifierConfig, DetectorConfig
 from lumbar.networks.device import choose_device
 from lumbar.sites import AXIAL_T2, DESCRIPTION_KEYS, DESCRIPTIONS, SEVERITY_LABELS, SITES
 from tests.making.dicom_writer import AXIAL, SAGITTAL, write_slice

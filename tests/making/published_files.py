@@ -10,8 +10,9 @@ import timm
 import torch
 from torch import Tensor
 
+from lumbar.networks.architecture import DetectorConfig
 from lumbar.networks.classifier import ClassifierNetwork, bidirectional
-from lumbar.networks.detector import DetectorConfig, DetectorNetwork
+from lumbar.networks.detector import DetectorNetwork
 from lumbar.sites import AXIAL_T2, DESCRIPTION_KEYS
 from tests.making.random_bundle import random_classifier, random_network
 

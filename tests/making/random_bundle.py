@@ -10,8 +10,9 @@ from torch import nn
 from lumbar.bundle.loading import Bundle, Classifier, Detector
 from lumbar.bundle.writing import write_bundle
 from lumbar.networks import families
-from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
-from lumbar.networks.detector import DetectorConfig, DetectorNetwork
+from lumbar.networks.architecture import ClassifierConfig, DetectorConfig
+from lumbar.networks.classifier import ClassifierNetwork
+from lumbar.networks.detector import DetectorNetwork
 from lumbar.sites import DESCRIPTIONS
 
 LENGTHS = {"family_a": families.FAMILY_A.max_length, "family_b": families.FAMILY_B.max_length}

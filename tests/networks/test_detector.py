@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from lumbar.grading.point_search import find_points, slices_to_segment
+from lumbar.networks.architecture import DetectorConfig
 from lumbar.networks.batch_runner import BatchRunner
-from lumbar.networks.detector import DetectorConfig, DetectorNetwork, neighbours, present_slices
+from lumbar.networks.detector import DetectorNetwork, neighbours, present_slices
 from lumbar.networks.device import Device, NotFiniteError
 from lumbar.networks.heatmap import logits_to_heatmap
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1

@@ -10,8 +10,9 @@ from timm.layers import GELU, GELUTanh
 from torch import nn
 from torch.nn import functional as F
 
-from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
-from lumbar.networks.detector import DecoderBlock, DetectorConfig, DetectorNetwork
+from lumbar.networks.architecture import ClassifierConfig, DetectorConfig
+from lumbar.networks.classifier import ClassifierNetwork
+from lumbar.networks.detector import DecoderBlock, DetectorNetwork
 from lumbar.networks.device import Device
 from lumbar.networks.fusion import onednn
 from lumbar.networks.fusion.blocks import FusedDecoderBlock, SmallBatches, enlarging_kernel

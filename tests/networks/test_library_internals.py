@@ -44,7 +44,8 @@ from torch import nn
 
 from dataset.published.shapes import CANDIDATES
 from dataset.published.timm_shapes import state_shapes
-from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
+from lumbar.networks.architecture import ClassifierConfig
+from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.detector import TransformerSequence, feature_encoder
 from lumbar.networks.device import CAST, is_out_of_memory
 from lumbar.networks.fusion import onednn

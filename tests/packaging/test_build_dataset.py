@@ -14,8 +14,8 @@ import build_dataset
 from dataset import building, verifying, wheels
 from lumbar.bundle.loading import load_bundle
 from lumbar.bundle.manifest import read_manifest
-from lumbar.bundle.weights import BundleError
 from lumbar.bundle.writing import write_bundle
+from lumbar.faults import BundleError
 from tests.making.tiny_bundle import OWNER, SLUG, build, copy_checkout, downloaded_wheels
 
 

@@ -13,8 +13,8 @@ from dataset.published.names import read_name
 from dataset.published.networks import import_classifier_network, import_detector_network
 from dataset.published.shapes import CheckpointShape, shape_of
 from dataset.published.timm_shapes import WeightsOnMeta
-from lumbar.bundle.weights import BundleError
-from lumbar.networks.detector import DetectorConfig
+from lumbar.faults import BundleError
+from lumbar.networks.architecture import DetectorConfig
 from lumbar.networks.families import FAMILY_A, FAMILY_B
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from tests.making.published_files import (

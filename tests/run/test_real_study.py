@@ -11,8 +11,9 @@ import torch
 
 from lumbar.bundle.loading import Bundle, Classifier, Detector
 from lumbar.bundle.writing import write_bundle
-from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
-from lumbar.networks.detector import DetectorConfig, DetectorNetwork
+from lumbar.networks.architecture import ClassifierConfig, DetectorConfig
+from lumbar.networks.classifier import ClassifierNetwork
+from lumbar.networks.detector import DetectorNetwork
 from lumbar.outputs.submission import read_submission
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import read_study

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from lumbar.networks.classifier import SEQUENCES, ClassifierConfig, ClassifierNetwork
+from lumbar.networks.architecture import SEQUENCES, ClassifierConfig
+from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.device import choose_device
 from lumbar.sites import SAGITTAL_T2

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lumbar.networks.classifier import SEQUENCES, ClassifierConfig, ClassifierNetwork
+from lumbar.networks.architecture import SEQUENCES, ClassifierConfig
+from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.detector import DetectorNetwork, present_slices
 from lumbar.networks.device import choose_device
 from lumbar.networks.heatmap import points_to_heatmap

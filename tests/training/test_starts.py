@@ -12,7 +12,7 @@ import safetensors.torch
 import timm
 import torch
 
-from lumbar.networks.classifier import ClassifierConfig
+from lumbar.networks.architecture import ClassifierConfig
 from lumbar.sites import LEVELS, SAGITTAL_T2
 from tests.making.labelled_competition import (
     SCHEDULE,

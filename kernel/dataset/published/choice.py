@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dataset.published.files import ClassifierFile, DetectorFile
-from lumbar.bundle.weights import BundleError
+from lumbar.faults import BundleError
 
 Checkpoint = TypeVar("Checkpoint", DetectorFile, ClassifierFile)
 STEP_RANKS = {2: 2, None: 1, 1: 0}  # of stage 2's training; a file that does not name its step is between

@@ -17,8 +17,8 @@ from dataset.published.shapes import (
     read_checkpoint,
     shape_of,
 )
-from lumbar.bundle.weights import BundleError
-from lumbar.networks.classifier import SEQUENCES
+from lumbar.faults import BundleError
+from lumbar.networks.architecture import SEQUENCES
 from lumbar.networks.families import Family
 from lumbar.sites import AXIAL_T2, DESCRIPTION_KEYS, SAGITTAL_T1
 

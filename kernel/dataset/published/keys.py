@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lumbar.bundle.weights import BundleError
+from lumbar.faults import BundleError
 
 DETECTOR_KEYS = (
     (r"(segmenter|pointer)\.(?:extracter|extractor)\.", r"\1.encoder."),

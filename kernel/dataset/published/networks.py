@@ -10,9 +10,11 @@ from torch import Tensor
 
 from dataset.published.keys import CLASSIFIER_KEYS, DETECTOR_KEYS, fold_transformer, renamed
 from dataset.published.shapes import read_checkpoint, recognise, shape_of, strip
-from lumbar.bundle.weights import BundleError, load_strictly
-from lumbar.networks.classifier import ONE_LSTM, ClassifierConfig, ClassifierNetwork
-from lumbar.networks.detector import DetectorConfig, DetectorNetwork
+from lumbar.bundle.weights import load_strictly
+from lumbar.faults import BundleError
+from lumbar.networks.architecture import ONE_LSTM, ClassifierConfig, DetectorConfig
+from lumbar.networks.classifier import ClassifierNetwork
+from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.families import Family
 from lumbar.sites import class_count
 

@@ -17,7 +17,7 @@ from statistics import mean
 from typing import TypeVar
 
 from dataset.published.files import ClassifierFile, DetectorFile
-from lumbar.bundle.weights import BundleError
+from lumbar.faults import BundleError
 from lumbar.networks.families import FAMILIES, Family
 from lumbar.sites import DESCRIPTIONS
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dataset.published.timm_shapes import state_shapes
-from lumbar.bundle.weights import BundleError
+from lumbar.faults import BundleError
 from lumbar.networks.families import FAMILY_A, FAMILY_B, Family
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2, class_count
 

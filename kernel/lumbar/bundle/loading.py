@@ -22,17 +22,18 @@ import numpy as np
 import torch
 
 from lumbar.bundle.manifest import check_fields, read_manifest
-from lumbar.bundle.weights import BundleError, MemberError, load_strictly, read_weights
+from lumbar.bundle.weights import load_strictly, read_weights
+from lumbar.faults import BundleError, MemberError
 from lumbar.grids import CROP_INPUT, CROP_OFFSETS, DETECTOR_GRID
-from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
-from lumbar.networks.detector import DetectorConfig, DetectorNetwork
+from lumbar.networks.architecture import POINT_KINDS, ClassifierConfig, DetectorConfig
+from lumbar.networks.classifier import ClassifierNetwork
+from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.parked_weights import Scratch
 from lumbar.sites import DESCRIPTIONS, SEVERITIES, SITES, class_count
 
 logger = logging.getLogger(__name__)
 N = TypeVar("N", DetectorNetwork, ClassifierNetwork)
 
-POINT_KINDS = ("fixed", "dynamic")
 TIMM_FIELDS = {"encoder", "pointer_encoder", "backbone"}
 # timm would take "hf-hub:..." to the network and "local-dir:..." out of the bundle.
 TIMM_NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)

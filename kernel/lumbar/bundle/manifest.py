@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lumbar.bundle.weights import BundleError
+from lumbar.faults import BundleError
 from lumbar.sites import SEVERITIES, SITES
 
 MANIFEST = "weights_manifest.json"

@@ -10,13 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-
-class BundleError(Exception):
-    """A bundle that can't be used. The message names the place, the value, the expected one and the remedy."""
-
-
-class MemberError(BundleError):
-    """One member that can't be built or read here, in a bundle with others that may still grade."""
+from lumbar.faults import BundleError, MemberError
 
 
 def read_weights(folder: Path, member: dict, where: str) -> dict[str, Tensor]:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from lumbar.atomic_files import write_atomically
 from lumbar.bundle.loading import Bundle, Classifier, Detector
 from lumbar.bundle.manifest import FORMAT, MANIFEST, read_manifest
-from lumbar.bundle.weights import BundleError, leaves_folder
+from lumbar.bundle.weights import leaves_folder
+from lumbar.faults import BundleError
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.sites import DESCRIPTION_KEYS

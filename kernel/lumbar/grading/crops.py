@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lumbar.grids import CROP_INPUT, CROP_OFFSETS, MIDDLE, WINDOW, unit_range, window_centre
-from lumbar.networks.classifier import Border
+from lumbar.networks.architecture import Border
 
 
 def extract_windows(grid512: np.ndarray, points: np.ndarray, border: str) -> np.ndarray:

@@ -4,55 +4,15 @@ Every slice of every crop goes alone through an image backbone. LSTMs then read 
 and after that along sites that belong together (the 5th-place write-up, stage 2).
 """
 
-from dataclasses import dataclass
-from enum import StrEnum
-
 import timm
 import torch
 from torch import Tensor, nn
 
 from lumbar.grids import CROP_OFFSETS
+from lumbar.networks.architecture import ONE_LSTM, ClassifierConfig
 from lumbar.sites import CONDITION_SITES, GROUPS, LEVELS, SEVERITIES
 
-SEQUENCES = ("level", "level_skip", "level_slices", "all", "level_region", "alone")
-ONE_LSTM = ("level_slices", "alone")  # sequences without a second LSTM along the sites
 SMALL_IMAGE = 32  # pixels: the stride of timm's backbones, so the last feature map has one pixel
-
-
-class Border(StrEnum):
-    """The content of a window where it reaches beyond its volume (``lumbar.grading.crops``)."""
-
-    STRETCH = "stretch"  # the part inside, stretched to the window's size
-    SHIFT = "shift"  # the nearest window inside; the end slice is repeated
-
-
-@dataclass(frozen=True)
-class ClassifierConfig:
-    """A classifier's architecture; stored with its weights.
-
-    Attributes:
-        backbone: timm name.
-        sequence: Along which sites the LSTMs read, one of ``SEQUENCES``. ``"alone"`` reads every site by itself, to
-            measure the worth of the others.
-        border: The border rule of the crops that it was trained with, one of ``Border``.
-        dropout: Before the spinal, foraminal and subarticular head.
-
-    Raises:
-        ValueError: The sequence or the border is unknown.
-    """
-
-    backbone: str
-    sequence: str
-    border: str
-    dropout: tuple[float, float, float]
-
-    def __post_init__(self):
-        if self.sequence not in SEQUENCES:
-            raise ValueError(f"ClassifierConfig.sequence: got {self.sequence!r}, expected one of {SEQUENCES}")
-        if self.border not in tuple(Border):
-            raise ValueError(
-                f"ClassifierConfig.border: got {self.border!r}, expected one of {', '.join(Border)}"
-            )
 
 
 class AttentionPool(nn.Module):

@@ -5,7 +5,6 @@ channels. A U-Net, the *segmenter*, marks the place within a slice. The *pointer
 the slice (the 5th-place write-up, stage 1).
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import timm
@@ -13,32 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lumbar.networks.architecture import DetectorConfig
 from lumbar.sites import class_count
-
-
-@dataclass(frozen=True)
-class DetectorConfig:
-    """A detector network's architecture; stored with its weights.
-
-    Attributes:
-        description: The series that it reads.
-        encoder: timm name of the segmenter's encoder.
-        feature_levels: How many of the encoder's feature maps the decoder uses, finest first.
-        decoder_channels: One entry per decoder block, coarsest first, as many as feature levels.
-        pointer_encoder: timm name.
-        pointer: ``"lstm"`` or ``"transformer"``.
-        hidden: The LSTM's state per direction, or the transformer's width.
-        max_length: Slices of the network's input (D).
-    """
-
-    description: str
-    encoder: str
-    feature_levels: int
-    decoder_channels: tuple[int, ...]
-    pointer_encoder: str
-    pointer: str
-    hidden: int
-    max_length: int
 
 
 class DecoderBlock(nn.Module):

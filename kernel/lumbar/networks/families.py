@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lumbar.networks.classifier import Border
+from lumbar.networks.architecture import Border
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from lumbar.bundle.loading import Bundle, Classifier, Detector
 from lumbar.bundle.writing import write_bundle
-from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
-from lumbar.networks.detector import DetectorConfig, DetectorNetwork
+from lumbar.networks.architecture import ClassifierConfig, DetectorConfig
+from lumbar.networks.classifier import ClassifierNetwork
+from lumbar.networks.detector import DetectorNetwork
 from training.errors import LabelError
 from training.fitting.loop import BEST, RESULT, load_tensors
 from training.fitting.run_file import RUN_FILE, read_run

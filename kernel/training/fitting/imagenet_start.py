@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from lumbar.atomic_files import atomic_path
-from lumbar.networks.classifier import ClassifierConfig, ClassifierNetwork
-from lumbar.networks.detector import DetectorConfig, DetectorNetwork
+from lumbar.networks.architecture import ClassifierConfig, DetectorConfig
+from lumbar.networks.classifier import ClassifierNetwork
+from lumbar.networks.detector import DetectorNetwork
 from training.errors import LabelError
 
 log = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from lumbar.atomic_files import atomic_path
-from lumbar.bundle.loading import POINT_KINDS
 from lumbar.grading.ensemble import stage1_grid
 from lumbar.grading.point_search import Points, find_points
 from lumbar.grids import CROP_GRID, CROP_OFFSETS, DETECTOR_GRID, MIDDLE, WINDOW
+from lumbar.networks.architecture import POINT_KINDS
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.device import Device

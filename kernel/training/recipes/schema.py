@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Annotated, Literal
 
-from lumbar.networks.classifier import ClassifierConfig
-from lumbar.networks.detector import DetectorConfig
+from lumbar.networks.architecture import ClassifierConfig, DetectorConfig
 from lumbar.networks.heatmap import DECAY, REACH, SIGMA
 
 

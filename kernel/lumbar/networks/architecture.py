@@ -1,0 +1,72 @@
+"""Architectures as data: frozen dataclasses that are stored with the weights. Neither torch nor timm is imported.
+
+The networks of these configurations are in ``detector.py`` and ``classifier.py``.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+POINT_KINDS = ("fixed", "dynamic")  # one place on all slices of a crop, or each slice's own
+SEQUENCES = ("level", "level_skip", "level_slices", "all", "level_region", "alone")
+ONE_LSTM = ("level_slices", "alone")  # sequences without a second LSTM along the sites
+
+
+class Border(StrEnum):
+    """The content of a window where it reaches beyond its volume (``lumbar.grading.crops``)."""
+
+    STRETCH = "stretch"  # the part inside, stretched to the window's size
+    SHIFT = "shift"  # the nearest window inside; the end slice is repeated
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """A classifier's architecture; stored with its weights.
+
+    Attributes:
+        backbone: timm name.
+        sequence: Along which sites the LSTMs read, one of ``SEQUENCES``. ``"alone"`` reads every site by itself, to
+            measure the worth of the others.
+        border: The border rule of the crops that it was trained with, one of ``Border``.
+        dropout: Before the spinal, foraminal and subarticular head.
+
+    Raises:
+        ValueError: The sequence or the border is unknown.
+    """
+
+    backbone: str
+    sequence: str
+    border: str
+    dropout: tuple[float, float, float]
+
+    def __post_init__(self):
+        if self.sequence not in SEQUENCES:
+            raise ValueError(f"ClassifierConfig.sequence: got {self.sequence!r}, expected one of {SEQUENCES}")
+        if self.border not in tuple(Border):
+            raise ValueError(
+                f"ClassifierConfig.border: got {self.border!r}, expected one of {', '.join(Border)}"
+            )
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """A detector network's architecture; stored with its weights.
+
+    Attributes:
+        description: The series that it reads.
+        encoder: timm name of the segmenter's encoder.
+        feature_levels: How many of the encoder's feature maps the decoder uses, finest first.
+        decoder_channels: One entry per decoder block, coarsest first, as many as feature levels.
+        pointer_encoder: timm name.
+        pointer: ``"lstm"`` or ``"transformer"``.
+        hidden: The LSTM's state per direction, or the transformer's width.
+        max_length: Slices of the network's input (D).
+    """
+
+    description: str
+    encoder: str
+    feature_levels: int
+    decoder_channels: tuple[int, ...]
+    pointer_encoder: str
+    pointer: str
+    hidden: int
+    max_length: int
