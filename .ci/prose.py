@@ -133,8 +133,9 @@ def messages(tree: ast.Module, skipped: set[int]) -> Iterator[tuple[int, str]]:
             text = node.value
         else:
             continue
-        if len(words(text)) >= LEAST_MESSAGE_WORDS:
-            yield node.lineno, text
+        for line in text.splitlines():  # of a text of several lines, each is on its own
+            if len(words(line)) >= LEAST_MESSAGE_WORDS:
+                yield node.lineno, line
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:

@@ -12,8 +12,8 @@ stage 2 reads of it. The shipped networks have learnt from phantoms of seeds 1 a
 | prior, zero crops beside | the bundle's prior | graded beside zero crops |
 | prior, left out of the sequence | the bundle's prior | graded as if the level had fewer sites |
 
-The score is that of ``evaluate.py``, over all studies. Beside it stand the mean weighted log losses of the studies that
-lack a series: of their sites without a series, and of their sites with one.
+Scores are those of ``evaluate.py`` on all studies. The studies that lack a series also get the mean weighted log loss
+of the sites without a series, and of those with one.
 """
 
 import argparse

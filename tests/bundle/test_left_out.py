@@ -1,4 +1,4 @@
-"""A member that can't be built or read here is left out where the caller allows it; a wrong bundle never loads."""
+"""A member that can't be built or read here is left out where that is requested; a wrong bundle never loads."""
 
 import hashlib
 import json

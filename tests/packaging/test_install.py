@@ -1,4 +1,4 @@
-"""``pip install -e .`` in a fresh environment: what it brings, what it leaves alone, and the console scripts."""
+"""``pip install -e .`` in a fresh environment: the installed package, nothing else, and the console scripts."""
 
 import json
 import os

@@ -1,1 +1,1 @@
-"""What only a card can tell, in one script that fits into a few minutes: ``python -m tests.benchmarks.card``."""
+"""Figures that need a card, in one script that fits into a few minutes: ``python -m tests.benchmarks.card``."""

@@ -1,4 +1,4 @@
-"""What the machine can do at best: copies to and on the card, and what one launch costs Python."""
+"""The machine's limits: copies to and on the card, and Python's cost of one launch."""
 
 import time
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""What the first study of a process spends its time on: start, networks, passes, layers.
+"""The time of a process's first study, by part: start, networks, passes, layers.
 
 Every pass is followed by a wait for the card, so that its seconds are its own. Layers are timed one by one at their
-first and at their second call with the same shapes: the difference is what loading, searching and compiling cost.
+first and at their second call with the same shapes: the difference is the cost of loading, searching and compiling.
 """
 
 import sys
@@ -19,7 +19,7 @@ def profile_start(work: Path, bundle: Path, options: dict, save: Callable[[dict]
         bundle: Folder of the bundle.
         options: ``device``, ``precision``, ``studies`` to grade, and whether to time ``layers``, to switch on
             cuDNN's ``benchmark``, to use the ``profiler`` of torch.
-        save: Called with what is known so far.
+        save: Called with the figures so far.
     """
     marks = [("before", 0.0, time.perf_counter())]
 
@@ -99,7 +99,7 @@ def profiler(wanted: bool):
 
 
 class LayerTimes:
-    """Seconds of each layer's calls, by layer and by the shapes that it saw."""
+    """Seconds of each layer's calls, by layer and by the shapes of its inputs."""
 
     def __init__(self, wait: Callable[[], None]):
         self.wait = wait
@@ -152,7 +152,7 @@ class LayerTimes:
 
 
 def kind_of(module) -> str:
-    """Name a layer by what a library may treat apart: its type, kernel, stride and groups."""
+    """Name a layer by the properties that a library may treat apart: type, kernel, stride and groups."""
     name = type(module).__name__
     if hasattr(module, "kernel_size") and hasattr(module, "groups"):
         depth = (

@@ -1,7 +1,7 @@
-"""What the published ensemble would cost on the cards of a notebook.
+"""The estimated cost of the published ensemble on the cards of a notebook.
 
-Extrapolation: the measured seconds of the two stages, times the published members' FLOPs over those of the
-members that were measured, times how much slower a T4 is by peak rate.
+Two factors multiply the measured seconds of the two stages: the published members' FLOPs over those of the measured
+members, and the card's peak rate over a T4's.
 """
 
 import timm
@@ -20,8 +20,11 @@ PUBLISHED = {"convnext_tiny": 5, "caformer_s18": 5, "pvt_v2_b3": 5, "convnext_sm
 def published_cost(case: dict) -> dict[str, float]:
     """Return hours for the published ensemble on 720 studies, and the factors that lead there.
 
-    case: ``ratio.figures`` with AMP on this card, of family A's detector and one convnext_tiny. Both detectors
-    segment as many slices; every classifier reads both detectors' crops, and no crop is shared.
+    Both detectors segment as many slices as the measured one. Every classifier reads both detectors' crops, and no crop
+    is shared.
+
+    Args:
+        case: ``speed_ratio.figures`` with AMP on this card, of family A's detector and one convnext_tiny.
     """
     detectors = sum(
         segmenter_flops(recipe) for recipe in (read_recipe("family_a"), read_recipe("family_b"))

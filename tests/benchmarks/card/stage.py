@@ -20,9 +20,9 @@ def run_stage(
     Args:
         name: Of the stage, and of its files ``NAME.json`` and ``NAME.log``.
         work: Folder of the files.
-        seconds: After that many the stage and its children are killed. What it wrote until then counts.
+        seconds: After that many the stage and its children are killed. Files that were written until then count.
         options: Arguments of ``python -m tests.benchmarks.card``.
-        environment: Variables to set besides.
+        environment: Further variables to set.
     """
     started, log = time.monotonic(), work / f"{name}.log"
     command = [sys.executable, "-m", "tests.benchmarks.card", "--stage", name, "--work", str(work), *options]
@@ -54,7 +54,7 @@ def kill_session(process: subprocess.Popen) -> None:
 
 
 def write_result(name: str, work: Path, result: dict) -> None:
-    """Write what is known so far; a stage may be killed at any moment."""
+    """Write the figures so far; a stage may be killed at any moment."""
     beside = work / f".{name}.part"
     beside.write_text(json.dumps(result, indent=1))
     beside.replace(work / f"{name}.json")

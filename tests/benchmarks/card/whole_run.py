@@ -14,7 +14,7 @@ QUERY = ("nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,
 
 
 class Watch:
-    """Looks at the first card's utilisation and memory while a block runs; without a card it sees nothing."""
+    """Looks at the first card's utilisation and memory while a block runs; without a card it records nothing."""
 
     def __enter__(self) -> "Watch":
         self.busy: list[tuple[float, float]] = []  # seconds, percent
