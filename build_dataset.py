@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "kernel"))
 
-from dataset import building, import_flags, importing, verifying
+from dataset import import_flags, upload_flags
 from lumbar.command_line import add_shared_flags, start_logging, write_any_text
 from lumbar.faults import BundleError
 
@@ -36,10 +36,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     import_flags.add_arguments(
         commands.add_parser("import", help="turn the authors' published checkpoints into a bundle")
     )
-    building.add_arguments(
+    upload_flags.add_build_arguments(
         commands.add_parser("build", help="make the Kaggle data set and its notebook, ready to upload")
     )
-    verifying.add_arguments(commands.add_parser("verify", help="check that a built folder is fit for upload"))
+    upload_flags.add_verify_arguments(
+        commands.add_parser("verify", help="check that a built folder is fit for upload")
+    )
     return parser.parse_args(argv)
 
 
@@ -48,9 +50,6 @@ def main(argv: list[str] | None = None) -> int:
     write_any_text()
     args = parse(argv)
     start_logging(args.log_level, "%(message)s")
-    run = {"import": importing.import_bundle, "build": building.build, "verify": verifying.verify}[
-        args.command
-    ]
     try:
         print(run(args))
     except BundleError as error:
@@ -60,6 +59,17 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return fail("interrupted; run the same command again", EXIT_INTERRUPTED)
     return 0
+
+
+def run(args: argparse.Namespace) -> str:
+    """Run the command; its libraries, torch among them, are imported here, and not for ``--help``."""
+    if args.command == "import":
+        from dataset.importing import import_bundle as command
+    elif args.command == "build":
+        from dataset.building import build as command
+    else:
+        from dataset.verifying import verify as command
+    return command(args)
 
 
 def fail(message: object, status: int) -> int:

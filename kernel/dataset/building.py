@@ -32,43 +32,6 @@ TOP_LEVEL_FILES = ("LICENSE", "requirements.txt")
 # Not 1980, where zip's time begins: west of Greenwich that is 1979, and the Kaggle command line's zip fails.
 BUILD_TIME = 1704067200  # 2024-01-01 00:00 UTC, in seconds
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. +-]*")  # of files and folders: never hidden, safe in every shell
-SUBTITLE = "Detectors and classifiers of lumbar spine MR, with the kernel that runs them"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of ``build``."""
-    add = parser.add_argument
-    add("--owner", required=True, help="your Kaggle user name")
-    add("--slug", required=True, help="the data set's name in its address: 6 to 50 of a-z, 0-9 and dashes")
-    add(
-        "--bundle", type=Path, metavar="DIR", help="folder with weights_manifest.json; default: this checkout"
-    )
-    add(
-        "--out",
-        type=Path,
-        default=Path("dist"),
-        metavar="DIR",
-        help="the folder to make (default: %(default)s)",
-    )
-    add("--partial", action="store_true", help="also build with a bundle that can't grade every site")
-    add("--title", help="of the data set, 6 to 50 characters; default: made of the slug")
-    add("--subtitle", default=SUBTITLE, help="20 to 80 characters (default: %(default)s)")
-    add(
-        "--licence",
-        help=f"of the data set, one of Kaggle's list; default: {metadata.LICENCE} for this checkout's own "
-        f"weights, {metadata.UNTOLD_LICENCE} for those of --bundle, which are their makers' to licence",
-    )
-    add(
-        "--docker-image",
-        metavar="IMAGE",
-        help="Kaggle's image by digest, from `kaggle kernels pull -m`; default: the current one at the first push, "
-        "which later versions of the notebook keep",
-    )
-    wheels = parser.add_mutually_exclusive_group()
-    wheels.add_argument(
-        "--wheels", type=Path, metavar="DIR", help="take the wheels from here; default: with pip"
-    )
-    wheels.add_argument("--no-wheels", action="store_true", help="without: reading takes longer on Kaggle")
 
 
 def build(args: argparse.Namespace) -> str:

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset.published.files import Answers
+from dataset.published.answers import Answers
 from lumbar.faults import BundleError
 from lumbar.networks.architecture import POINT_KINDS, SEQUENCES, Border
 from lumbar.networks.families import FAMILIES, FAMILY_A, FAMILY_B, Family

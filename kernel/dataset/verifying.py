@@ -32,17 +32,6 @@ NOT_UPLOADED_FILES = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``verify``."""
-    parser.add_argument("folder", type=Path, nargs="+", help="dist/dataset, dist/notebook, or both")
-    parser.add_argument(
-        "--no-trial",
-        action="store_true",
-        help="leave out the trial run, which grades three phantoms with the data set, offline and read-only",
-    )
-    parser.add_argument("--partial", action="store_true", help="accept a bundle that can't grade every site")
-
-
 def verify(args: argparse.Namespace) -> str:
     """Check the folders, load the bundle of a data set and try it; return a line or two for each.
 

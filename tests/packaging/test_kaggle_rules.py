@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from dataset import building, metadata, verifying
+from dataset import metadata, upload_flags, verifying
 from tests.making.tiny_bundle import OWNER, SLUG, build
 
 
@@ -34,7 +34,7 @@ def test_what_kaggle_refuses_is_refused_first(tmp_path, bundle, flags, reason, c
 
 def test_longest_and_shortest_slug_make_valid_metadata():
     for slug in ("a-b-cd", "lumbar-5th-place", "x" * 50, "1-2-3-4"):
-        described = metadata.dataset_metadata(OWNER, slug, None, building.SUBTITLE, "CC0-1.0", "text")
+        described = metadata.dataset_metadata(OWNER, slug, None, upload_flags.SUBTITLE, "CC0-1.0", "text")
         assert metadata.dataset_faults(described) == []
         assert metadata.notebook_faults(metadata.notebook_metadata(OWNER, slug)) == []
     assert metadata.title_of("lumbar-5th-place") == "Lumbar 5th Place"
@@ -79,7 +79,7 @@ def test_the_notebook_keeps_the_image_of_its_first_push_or_a_given_one(tmp_path,
 
 @pytest.mark.parametrize("licences", [[], None, [{"name": "CC0-1.0"}, {"name": "other"}], ["CC0-1.0"]])
 def test_exactly_one_licence(licences):
-    described = metadata.dataset_metadata(OWNER, SLUG, None, building.SUBTITLE, "other", "")
+    described = metadata.dataset_metadata(OWNER, SLUG, None, upload_flags.SUBTITLE, "other", "")
     assert metadata.dataset_faults(described | {"licenses": licences})
 
 
