@@ -5,6 +5,7 @@ import logging
 import re
 import warnings
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 
@@ -45,19 +46,27 @@ def read_descriptions(path: Path) -> pd.DataFrame:
         DataNotFoundError: It can't be read, lacks a column, or has no usable row.
     """
     table = read_text_table(path, DESCRIPTION_COLUMNS)
-    ids = table[["study_id", "series_id"]]
-    safe = ids.apply(lambda column: column.str.fullmatch(IDENTIFIER.pattern)).all(axis=1)
+    ids = [column(table, name) for name in ("study_id", "series_id")]
+    safe = ids[0].str.fullmatch(IDENTIFIER.pattern) & ids[1].str.fullmatch(IDENTIFIER.pattern)
     if not safe.all():
-        unsafe = ids[~safe].head(SHOWN).to_numpy().tolist()
+        rows = zip(safe, *ids, strict=True)
+        unsafe = [[study, series] for is_safe, study, series in rows if not is_safe][:SHOWN]
         logger.warning("%s: %d rows have ids that can not name folders: %s", path, (~safe).sum(), unsafe)
     repeated = safe & table.duplicated(["study_id", "series_id"])
     if repeated.any():
         logger.warning("%s: %d repeated rows ignored, the first of each kept", path, repeated.sum())
-    table = table[safe & ~repeated]
+    table = cast(pd.DataFrame, table[safe & ~repeated])
     if table.empty:
         raise DataNotFoundError(f"{path}: got no usable row, expected one for each series; check the file")
-    spelled = {text: match_description(text) for text in table["series_description"].unique()}
-    return table.assign(series_description=table["series_description"].map(spelled))
+    texts = column(table, "series_description")
+    return table.assign(
+        series_description=texts.map({text: match_description(text) for text in texts.unique()})
+    )
+
+
+def column(table: pd.DataFrame, name: str) -> pd.Series:
+    """Return one column of a table."""
+    return cast(pd.Series, table[name])
 
 
 def match_description(text: str) -> str:
@@ -112,10 +121,10 @@ def read_text_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise DataNotFoundError(f"{path}: got the columns {list(table.columns)}, expected also {missing}")
-    return table[list(columns)].apply(lambda column: column.str.strip())
+    return pd.DataFrame({name: column(table, name).str.strip() for name in columns})
 
 
-def read_csv(path: Path, **options: object) -> pd.DataFrame:
+def read_csv(path: Path, **options: Any) -> pd.DataFrame:
     """Read a CSV in UTF-8, with or without a BOM; a NUL is a character like any other.
 
     pandas 2.2 ends a field at a NUL, so that another study's id could remain of an id; pandas 3 does not.

@@ -17,7 +17,7 @@ from lumbar.faults import DicomError
 from lumbar.reading.orientation import AS_STORED, Turn, to_own, turned, turned_pair
 from lumbar.reading.pixel_header import PIXEL_KEYWORDS, pixel_keyword
 from lumbar.reading.pixels import decode_frames
-from lumbar.reading.tags import Notes, finite_numbers, frame_geometry, tag_value, whole_number
+from lumbar.reading.tags import Notes, finite_numbers, frame_geometry, point, tag_value, whole_number
 
 HEADER_BYTES = 2**24  # inflated of a deflated file where only its header is wanted
 MAX_FILE_BYTES = 2**29  # as stored, and as inflated: twice a file of MAX_FILE_SAMPLES at 16 bits
@@ -40,7 +40,7 @@ KEYWORDS = (
         for end in ("Value", "RangeLimit")
     ),
 )
-TAGS = [tag_for_keyword(keyword) for keyword in KEYWORDS]
+TAGS = [tag for keyword in KEYWORDS if (tag := tag_for_keyword(keyword)) is not None]
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,16 @@ class Slice:
     @property
     def corner(self) -> tuple[float, float, float] | None:
         """Position in mm of the first pixel of the turned picture, None where the own one's is unknown."""
-        if self.turn == AS_STORED or None in (self.position, self.orientation, self.spacing):
+        if (
+            self.turn == AS_STORED
+            or self.position is None
+            or self.orientation is None
+            or self.spacing is None
+        ):
             return self.position
         row, column = to_own(self.turn, self.shape, 0, 0)
         steps = np.reshape(self.orientation, (2, 3)) * [[self.spacing[1] * column], [self.spacing[0] * row]]
-        return tuple((np.array(self.position) + steps.sum(axis=0)).tolist())
+        return point(*(np.array(self.position) + steps.sum(axis=0)))
 
     def turned(self, turn: Turn) -> "Slice":
         """Return the slice, as it was stored, turned."""

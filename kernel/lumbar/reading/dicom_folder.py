@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,7 +165,7 @@ def study_ref(
     return StudyRef(group.study_id, tuple(refs), tuple(found)), sorted(decisions, key=decision_order)
 
 
-def is_doubtful(kind: SeriesKind, missing: set[str]) -> bool:
+def is_doubtful(kind: SeriesKind, missing: Collection[str | None]) -> bool:
     """Return whether a series that is left out is a fault of its study."""
     return bool(missing) or kind.reason in UNKNOWN_SERIES or kind.reason not in HEADER_REASONS
 

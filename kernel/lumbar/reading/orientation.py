@@ -15,7 +15,7 @@ from lumbar.sites import AXIAL_T2
 # (transposed, rows reversed, columns reversed): first transposed, then reversed, an own picture is the usual one.
 Turn = tuple[bool, bool, bool]
 AS_STORED: Turn = (False, False, False)
-TURNS: tuple[Turn, ...] = tuple(itertools.product((False, True), repeat=3))
+TURNS: tuple[Turn, ...] = tuple(itertools.product((False, True), (False, True), (False, True)))
 
 # Direction in the patient (x, y, z; LPS) in which the column index grows, then the row index.
 USUAL_SAGITTAL = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0]])

@@ -87,9 +87,7 @@ def order_of(rivals: list[Candidate]):
         stack, facts = candidate.stack, candidate.stack.facts
         whole = len(stack.pictures) >= COMPLETE_COUNT * most
         whole = whole and (not stack.placed or stack.depth >= COMPLETE_DEPTH * deepest)
-        echo = abs(
-            (facts.echo or USUAL_ECHO[candidate.kind.description]) - USUAL_ECHO[candidate.kind.description]
-        )
+        echo = off_usual_echo(candidate)
         latest = max((p.when for p in stack.pictures), default="") if times else ""
         last = max(p.instance for p in stack.pictures)
         return (
@@ -114,6 +112,12 @@ class Reversed:
         return other.value < self.value
 
 
+def off_usual_echo(candidate: Candidate) -> float:
+    """Return by how many ms the echo time differs from the usual one of the description; 0 if it is unknown."""
+    usual = USUAL_ECHO[candidate.kind.description or ""]
+    return abs((candidate.stack.facts.echo or usual) - usual)
+
+
 def preference(better: Candidate, worse: Candidate) -> str:
     """Return why one of two stacks of a place is read, in words."""
     a, b = better.stack, worse.stack
@@ -123,9 +127,8 @@ def preference(better: Candidate, worse: Candidate) -> str:
         return f"its picture is {a.facts.picture}, this one's {b.facts.picture}"
     if is_secondary(b.facts.image_type) and not is_secondary(a.facts.image_type):
         return "and is original"
-    usual = USUAL_ECHO[better.kind.description]
-    if abs((a.facts.echo or usual) - usual) + ECHO_STEP / 2 < abs((b.facts.echo or usual) - usual):
-        return f"its echo time is {a.facts.echo:g} ms, this one's {b.facts.echo:g} ms"
+    if off_usual_echo(better) + ECHO_STEP / 2 < off_usual_echo(worse):
+        return f"its echo time is {a.facts.echo or 0:g} ms, this one's {b.facts.echo or 0:g} ms"
     if len(b.pictures) < len(a.pictures):
         return f"and has {len(a.pictures)} slices, this one {len(b.pictures)}"
     return "and was acquired later"

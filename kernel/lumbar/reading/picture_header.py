@@ -139,7 +139,9 @@ def file_header(dataset: Dataset, path: Path, notes: Notes) -> PictureHeader:
         picture=picture_kind(
             texts(dataset, "ImageType"), text("ComplexImageComponent"), private_type(dataset), name.lower()
         ),
-        **{name: time_of(dataset, 0, *where) for name, where in TIMES.items()},
+        echo=time_of(dataset, 0, *TIMES["echo"]),
+        repetition=time_of(dataset, 0, *TIMES["repetition"]),
+        inversion=time_of(dataset, 0, *TIMES["inversion"]),
     )
     uid = text("SOPInstanceUID")
     instance = text("InstanceNumber")
@@ -185,7 +187,9 @@ def frame_header(
         header.facts,
         image_type=types,
         picture=picture_kind(types, component, private_type(dataset), header.text.lower()),
-        **{name: time_of(dataset, frame, *where) for name, where in TIMES.items()},
+        echo=time_of(dataset, frame, *TIMES["echo"]),
+        repetition=time_of(dataset, frame, *TIMES["repetition"]),
+        inversion=time_of(dataset, frame, *TIMES["inversion"]),
     )
     content = "FrameContentSequence"
     groups = (("FrameAcquisitionNumber",), ("TemporalPositionIndex",), ("StackID",))

@@ -91,7 +91,7 @@ def pixel_keyword(dataset: FileDataset, where: str) -> str:
 def _read_bits(dataset: FileDataset, keyword: str, where: str, notes: Notes) -> tuple[int, int, int, int]:
     """Return BitsAllocated, BitsStored, HighBit and PixelRepresentation; the latter three have usual values."""
     allocated = whole_number(dataset, "BitsAllocated", notes)
-    if allocated not in PIXEL_KEYWORDS[keyword]:
+    if allocated is None or allocated not in PIXEL_KEYWORDS[keyword]:
         allowed = " or ".join(map(str, PIXEL_KEYWORDS[keyword]))
         message = f"{where}: got BitsAllocated {allocated}, expected {allowed} for {keyword}"
         raise DicomError("bad_header", message)
@@ -107,7 +107,7 @@ def _read_bits(dataset: FileDataset, keyword: str, where: str, notes: Notes) -> 
             notes.append(("assumed_bits", f"HighBit is impossible: taken as {stored - 1}"))
         high = stored - 1
     signed = whole_number(dataset, "PixelRepresentation", notes)
-    if signed not in (0, 1):
+    if signed is None or signed not in (0, 1):
         notes.append(("assumed_bits", "PixelRepresentation is absent or impossible: taken as 0 (unsigned)"))
         signed = 0
     return allocated, stored, high, signed

@@ -1,6 +1,7 @@
 """A parsed DICOM file -> its stored pixel values."""
 
 import struct
+from typing import Any
 
 import numpy as np
 from pydicom import FileDataset
@@ -82,25 +83,25 @@ def _decode(
     if not declared.syntax.is_encapsulated:
         data = data[: declared.length + declared.length % 2]  # no frames out of what padding may hold
     offsets = [tag_value(dataset, f"ExtendedOffsetTable{end}", []) for end in ("", "Lengths")]
+    options: dict[str, Any] = {
+        "allow_excess_frames": False,
+        "pixel_keyword": declared.keyword,
+        "pixel_vr": representation,
+        "number_of_frames": declared.frames,
+        "rows": declared.rows,
+        "columns": declared.columns,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": declared.photometric,
+        "bits_allocated": declared.bits_allocated,
+        "bits_stored": declared.high_bit + 1 if _in_words(declared) else declared.bits_stored,
+        "pixel_representation": declared.signed,
+        "extended_offsets": tuple(offsets) if all(offsets) else None,
+    }
     try:
         if declared.syntax == RLELossless:
             _check_rle(data, declared)
-        frames, _ = get_decoder(declared.syntax).as_array(
-            data,
-            raw=True,  # stored values, no colour conversion
-            allow_excess_frames=False,
-            pixel_keyword=declared.keyword,
-            pixel_vr=representation,
-            number_of_frames=declared.frames,
-            rows=declared.rows,
-            columns=declared.columns,
-            samples_per_pixel=1,
-            photometric_interpretation=declared.photometric,
-            bits_allocated=declared.bits_allocated,
-            bits_stored=declared.high_bit + 1 if _in_words(declared) else declared.bits_stored,
-            pixel_representation=declared.signed,
-            extended_offsets=tuple(offsets) if all(offsets) else None,
-        )
+        # raw: stored values, no colour conversion
+        frames, _ = get_decoder(declared.syntax).as_array(data, raw=True, **options)
     except StopIteration as error:
         message = f"{where}: got fewer encoded frames than the declared {declared.frames}; copy the file anew"
         raise DicomError("truncated", message) from error

@@ -160,7 +160,7 @@ def _split_by_plane(slices: list[Slice], description: str, folder: Path) -> tupl
     plane = max(votes, key=lambda p: (votes[p], description.lower().startswith(p)))
     kept, strays = [], []
     for s, p in zip(slices, planes, strict=True):
-        if p is None or tilt(s.orientation, plane) < MAX_TILT:
+        if s.orientation is None or tilt(s.orientation, plane) < MAX_TILT:
             kept.append(s)
             continue
         message = (

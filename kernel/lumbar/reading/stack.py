@@ -41,16 +41,19 @@ class Stack:
     @cached_property
     def sizes(self) -> np.ndarray:
         """Width and height of the field of view in mm: (slice, 2)."""
-        return np.array(
-            [(p.shape[1] * p.place.spacing[1], p.shape[0] * p.place.spacing[0]) for p in self.pictures]
-        )
+        return self.spacings * np.array([p.shape[::-1] for p in self.pictures])
+
+    @cached_property
+    def spacings(self) -> np.ndarray:
+        """Distance in mm between columns and between rows: (slice, 2)."""
+        return np.array([p.place.spacing for p in self.pictures], float)[:, ::-1]
 
     @cached_property
     def centres(self) -> np.ndarray:
         """Centres of the pictures in mm, LPS: (slice, 3)."""
         corners = np.array([p.place.position for p in self.pictures], float)
-        spacing = np.array([p.place.spacing[::-1] for p in self.pictures])
-        return corners + np.einsum("sk,skx->sx", (self.sizes - spacing) / 2, self.directions[:, :2])
+        half = (self.sizes - self.spacings) / 2
+        return corners + np.einsum("sk,skx->sx", half, self.directions[:, :2])
 
     @cached_property
     def heights(self) -> np.ndarray:

@@ -87,12 +87,12 @@ def by_plane(pictures: list[PictureHeader]) -> list[list[PictureHeader]]:
     A block that is tilted out of the others' plane by less than MAX_TILT stays with them.
     """
     groups = parted(pictures, lambda p: p.place.plane)
-    wholes = {group[0].place.plane: group for group in groups if len(group) >= LEAST_STACK}
-    wholes.pop(None, None)
-    if not wholes:
+    planes = [(group[0].place.plane, group) for group in groups]
+    found = {plane: list(group) for plane, group in planes if plane is not None and len(group) >= LEAST_STACK}
+    wholes = set(found)
+    if not found:
         return [pictures]
-    found = {plane: list(group) for plane, group in wholes.items()}
-    for plane, group in ((group[0].place.plane, group) for group in groups):
+    for plane, group in planes:
         if plane not in wholes:  # a picture in no stack's plane is left out when the series is read
             found[nearest_plane(group[0], list(found))].extend(group)
     return list(found.values())

@@ -9,6 +9,7 @@ not cost a slice. Enhanced multi-frame files keep the same facts in functional g
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from pydicom.dataset import Dataset
 
@@ -58,7 +59,7 @@ def tilt(orientation: tuple[float, ...], plane: str) -> float:
     return math.degrees(math.acos(min(1.0, abs(normal[PLANES.index(plane)]) / math.hypot(*normal))))
 
 
-def tag_value(dataset: Dataset, keyword: str | int, notes: Notes):
+def tag_value(dataset: Dataset, keyword: str | int, notes: Notes) -> Any:
     """Return a tag's value (of a tag given as a number its element), or None where it is absent, empty or can not
     be converted (then noted)."""
     try:
@@ -132,7 +133,13 @@ def frame_geometry(dataset: Dataset, frame: int, frames: int, notes: Notes) -> G
     if spacing is not None and min(spacing) <= 0:
         notes.append(("malformed_tag", "PixelSpacing is not positive: treated as missing"))
         spacing = None
-    return Geometry(position, orientation, spacing)
+    place = None if position is None else point(*position)
+    return Geometry(place, orientation, None if spacing is None else (spacing[0], spacing[1]))
+
+
+def point(x: float, y: float, z: float) -> tuple[float, float, float]:
+    """Return a place in mm as three plain numbers."""
+    return float(x), float(y), float(z)
 
 
 def _item(dataset: Dataset | None, sequence: str, index: int, notes: Notes) -> Dataset | None:

@@ -7,6 +7,7 @@ import numpy as np
 from lumbar.grids import CROP_GRID, DETECTOR_GRID, PERCENTILES, WHITE, rescale, resize
 from lumbar.reading.orientation import AS_STORED, Turn, from_own, to_own, turned_directions, turned_pair
 from lumbar.reading.series import Series, Slice
+from lumbar.reading.tags import point
 from lumbar.sites import AXIAL_T2
 
 TABLE_RANGE = 2**16  # integer slices that span at most this many values go through a table
@@ -114,12 +115,12 @@ class Volume:
             return None
         row, column = self.grid_to_native(slice_index, row, column)
         along_row, along_column = np.reshape(header.orientation, (2, 3))
-        point = (
+        place = (
             np.array(header.position)
             + along_row * header.spacing[1] * column
             + along_column * header.spacing[0] * row
         )
-        return tuple(float(v) for v in point)
+        return point(*place)
 
     def patient_to_grid(
         self, slice_index: int, point: tuple[float, float, float]
@@ -241,10 +242,12 @@ def patient_order(series: list[list[Slice]], description: str) -> tuple[str, np.
     """
     axis = 2 if description == AXIAL_T2 else 0
     slices = [s for one in series for s in one]
-    if all(s.corner is not None for s in slices):
-        return "ImagePositionPatient", np.argsort([s.corner[axis] for s in slices], kind="stable")
-    if all(s.slice_location is not None for s in slices):
-        order = np.argsort([s.slice_location for s in slices], kind="stable")
+    corners = [s.corner[axis] for s in slices if s.corner is not None]
+    if len(corners) == len(slices):
+        return "ImagePositionPatient", np.argsort(corners, kind="stable")
+    locations = [s.slice_location for s in slices if s.slice_location is not None]
+    if len(locations) == len(slices):
+        order = np.argsort(locations, kind="stable")
         return "SliceLocation", _along_axis(slices, order, axis)
     ends = np.cumsum([len(one) for one in series])
     parts = [_along_axis(slices, part, axis) for part in np.split(np.arange(len(slices)), ends[:-1])]
@@ -254,5 +257,6 @@ def patient_order(series: list[list[Slice]], description: str) -> tuple[str, np.
 
 def _along_axis(slices: list[Slice], order: np.ndarray, axis: int) -> np.ndarray:
     """Reverse an order in which the positions that are known run down the axis."""
-    known = [s.corner[axis] for s in (slices[i] for i in order) if s.corner is not None]
+    corners = [slices[i].corner for i in order]
+    known = [corner[axis] for corner in corners if corner is not None]
     return order[::-1] if len(known) > 1 and known[-1] < known[0] else order

@@ -19,11 +19,10 @@ from lumbar.reading.picture_kind import picture_kind
 from lumbar.reading.pixel_header import MAX_FILE_SAMPLES, MAX_FRAMES, MAX_SIDE
 from lumbar.reading.series_facts import SeriesFacts
 from lumbar.reading.tag_texts import plain_number
-from lumbar.reading.tags import Geometry, Notes
+from lumbar.reading.tags import Geometry, Notes, point
 
 LIBRARIES = {".nii": "nibabel", ".nii.gz": "nibabel", ".mha": "SimpleITK", ".mhd": "SimpleITK"}
 BIDS_FOLDERS = ("anat", "nifti", "nii")  # between a patient's folder and its files
-TIMES = {"echo": "EchoTime", "repetition": "RepetitionTime", "inversion": "InversionTime"}  # BIDS: in seconds
 LPS_OF_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -48,7 +47,7 @@ class Grid:
         position = self.affine[:3, 3] + steps[:, self.slice_axis] * index
         orientation = (*steps[:, columns] / lengths[columns], *steps[:, rows] / lengths[rows])
         spacing = (float(lengths[rows]), float(lengths[columns]))
-        return Geometry(tuple(map(float, position)), tuple(map(float, orientation)), spacing)
+        return Geometry(point(*position), tuple(map(float, orientation)), spacing)
 
 
 def suffix_of(path: Path) -> str:
@@ -104,7 +103,10 @@ def facts_beside(path: Path, stem: str) -> tuple[SeriesFacts, int, Patient]:
         value = told.get(key, "")
         return str(value).strip() if isinstance(value, (str, int, float)) else ""
 
-    times = {name: plain_number(text(key)) for name, key in TIMES.items()}
+    def milliseconds(key: str) -> float | None:  # of seconds, as BIDS has them
+        value = plain_number(text(key))
+        return value * 1000 if value else None
+
     types = tuple(map(str, told["ImageType"])) if isinstance(told.get("ImageType"), list) else ()
     name = re.sub(r"^(?:(?:sub|ses)-[a-zA-Z0-9]+_?)+", "", stem)  # the patient, not the sequence
     words = " ".join(filter(None, (text("SeriesDescription"), text("ProtocolName"), name)))
@@ -114,7 +116,9 @@ def facts_beside(path: Path, stem: str) -> tuple[SeriesFacts, int, Patient]:
         body_part=text("BodyPartExamined"),
         image_type=types,
         picture=picture_kind(types, "", "", words.lower()),
-        **{name: value * 1000 if value else None for name, value in times.items()},
+        echo=milliseconds("EchoTime"),
+        repetition=milliseconds("RepetitionTime"),
+        inversion=milliseconds("InversionTime"),
     )
     subject = re.match(r"sub-([a-zA-Z0-9]+)", stem)
     number = plain_number(text("SeriesNumber"))
@@ -125,6 +129,7 @@ def facts_beside(path: Path, stem: str) -> tuple[SeriesFacts, int, Patient]:
 def read_volume_file(path: Path, wanted: tuple[int, ...] | None = None) -> tuple[list[Slice], Notes]:
     """Read a file into slices, as ``dicom_file.read_file`` does; ``wanted``: their indices, None for all."""
     grid, voxels = read_grid(path, pixels=True)
+    assert voxels is not None
     slices = []
     for index in wanted or range(grid.shape[grid.slice_axis]):
         place = grid.geometry(index)
@@ -156,7 +161,7 @@ def read_grid(path: Path, pixels: bool) -> tuple[Grid, np.ndarray | None]:
 
 def read_nifti(path: Path, pixels: bool) -> tuple[Grid, np.ndarray | None]:
     """Read NIfTI with nibabel."""
-    import nibabel
+    import nibabel  # pyright: ignore[reportMissingImports]
 
     image = nibabel.load(path)
     grid = checked_grid(path, image.shape, LPS_OF_RAS @ image.affine)
@@ -171,7 +176,7 @@ def read_nifti(path: Path, pixels: bool) -> tuple[Grid, np.ndarray | None]:
 
 def read_meta_image(path: Path, pixels: bool) -> tuple[Grid, np.ndarray | None]:
     """Read MetaImage with SimpleITK."""
-    import SimpleITK
+    import SimpleITK  # pyright: ignore[reportMissingImports]
 
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
