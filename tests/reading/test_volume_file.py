@@ -159,6 +159,15 @@ def test_four_dimensions_and_an_affine_that_places_nothing(tmp_path):
         find_dataset(tmp_path)
 
 
+def test_nifti_that_is_no_volume_is_named(tmp_path):
+    nibabel = pytest.importorskip("nibabel", reason="pip install nibabel")
+    brain = nibabel.cifti2.BrainModelAxis.from_mask(np.ones((2, 2, 2), bool), affine=np.eye(4))
+    axes = nibabel.cifti2.ScalarAxis(["thickness"]), brain
+    nibabel.save(nibabel.Cifti2Image(np.zeros((1, 8), np.float32), axes), tmp_path / "a.dscalar.nii")
+    with pytest.raises(DataNotFoundError, match="got a Cifti2Image, expected a NIfTI-1 or NIfTI-2 volume"):
+        find_dataset(tmp_path)
+
+
 @pytest.mark.parametrize(("suffix", "library"), [(".nii.gz", "nibabel"), (".mha", "SimpleITK")])
 def test_a_library_that_is_missing_is_asked_for(tmp_path, monkeypatch, suffix, library):
     monkeypatch.setitem(sys.modules, library, None)

@@ -209,7 +209,7 @@ def level_shift(a: np.ndarray, b: np.ndarray) -> int:
     if any(np.isnan(gap).all() for gap in gaps.values()):
         return 0
     off = {shift: float(np.nanmedian(np.abs(gap))) for shift, gap in gaps.items()}
-    best = min(off, key=off.get)
+    best = min(off, key=off.__getitem__)
     return best if off[0] > LEVEL_HEIGHT and off[best] < off[0] / 2 else 0
 
 

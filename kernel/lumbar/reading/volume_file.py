@@ -162,16 +162,23 @@ def read_grid(path: Path, pixels: bool) -> tuple[Grid, np.ndarray | None]:
 def read_nifti(path: Path, pixels: bool) -> tuple[Grid, np.ndarray | None]:
     """Read NIfTI with nibabel."""
     import nibabel  # pyright: ignore[reportMissingImports]
+    from nibabel.arrayproxy import ArrayProxy  # pyright: ignore[reportMissingImports]
 
     image = nibabel.load(path)
+    if not isinstance(image, nibabel.Nifti1Image):
+        message = (
+            f"{path}: got a {type(image).__name__}, expected a NIfTI-1 or NIfTI-2 volume; export it as one"
+        )
+        raise DicomError("malformed", message)
+    stored = image.dataobj
+    assert isinstance(stored, ArrayProxy)  # a file's voxels always are
     grid = checked_grid(path, image.shape, LPS_OF_RAS @ image.affine)
     if not pixels:
         return grid, None
-    voxels = np.asanyarray(image.dataobj.get_unscaled()).reshape(grid.shape)
-    inverted = image.dataobj.slope < 0
-    return grid, np.invert(
-        voxels
-    ) if inverted and voxels.dtype.kind in "iu" else -voxels if inverted else voxels
+    voxels = np.asanyarray(stored.get_unscaled()).reshape(grid.shape)
+    if stored.slope < 0:
+        voxels = np.invert(voxels) if voxels.dtype.kind in "iu" else -voxels
+    return grid, voxels
 
 
 def read_meta_image(path: Path, pixels: bool) -> tuple[Grid, np.ndarray | None]:

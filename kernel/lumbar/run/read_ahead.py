@@ -14,9 +14,10 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 
 from lumbar.reading.references import StudyRef
@@ -30,6 +31,7 @@ SECONDS_PER_STUDY = 600.0  # at most, however many series its table claims
 SECONDS_TO_ANSWER = 60.0  # to hand a study over, which takes below 1
 SECONDS_TO_DIE = 5.0  # after a kill; a process that waits for a broken disk can take forever
 TRIES = 2
+RETRIED = ("reader_died", "reader_hung")  # another worker may succeed
 LEAST_MEMORY = 4 * 2**30  # bytes of data for a worker, which starts with below 1 GiB
 
 
@@ -59,7 +61,7 @@ class Job:
 class Worker:
     """One reader process and the pipe to it."""
 
-    def __init__(self, context: multiprocessing.context.BaseContext, read: Callable, memory: int):
+    def __init__(self, context: SpawnContext, read: Callable, memory: int):
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, read, memory), daemon=True)
         try:
@@ -89,6 +91,8 @@ class Worker:
         None if the worker only reports that it has started: its study's time counts from now on.
         """
         job, self.job = self.job, None
+        if job is None:  # an idle worker has no answer
+            return None
         if not self.connection.poll():
             self.stop()
             return job, Unreadable("reader_hung", f"no answer in {job.seconds:.0f} s")
@@ -166,7 +170,7 @@ def read_ahead(
     workers: int,
     read: Callable[[StudyRef], Study] = read_study,
     seconds_per_series: float = SECONDS_PER_SERIES,
-) -> Iterator[tuple[StudyRef, Study | Unreadable]]:
+) -> Generator[tuple[StudyRef, Study | Unreadable], None, None]:
     """Yield every study once, read or unreadable, in the order in which they become ready.
 
     Where the system refuses every process, studies are read in this one.
@@ -193,8 +197,7 @@ def read_ahead(
             if finished is None:
                 continue
             job, answer = finished
-            died_or_hung = isinstance(answer, Unreadable) and answer.reason in ("reader_died", "reader_hung")
-            if died_or_hung and job.tries < TRIES:
+            if isinstance(answer, Unreadable) and answer.reason in RETRIED and job.tries < TRIES:
                 logger.warning(
                     "study %s: %s, %s; tried once more", job.study.study_id, answer.reason, answer.message
                 )
@@ -230,11 +233,11 @@ def assign(pool: list[Worker], waiting: deque[Job], seconds_per_series: float) -
 
 def first_ready(pool: list[Worker]) -> Worker | None:
     """Wait until a worker has an answer, died or is past its deadline, and return it; None: look again."""
-    busy = {worker.connection: worker for worker in pool if worker.job}
+    busy = [(worker, worker.job.deadline) for worker in pool if worker.job]
     if not busy:
         return None
-    patience = min(worker.job.deadline for worker in busy.values()) - time.monotonic()
-    ready = wait(list(busy), timeout=max(0.0, patience))
+    patience = min(deadline for _, deadline in busy) - time.monotonic()
+    ready = wait([worker.connection for worker, _ in busy], timeout=max(0.0, patience))
     if ready:
-        return busy[ready[0]]
-    return next((worker for worker in busy.values() if time.monotonic() >= worker.job.deadline), None)
+        return next(worker for worker, _ in busy if worker.connection is ready[0])
+    return next((worker for worker, deadline in busy if time.monotonic() >= deadline), None)

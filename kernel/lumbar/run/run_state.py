@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import logging
 import threading
@@ -143,9 +144,8 @@ class Run:
                 dump_tables(self.journal.records(), self.options.dump)
                 findings = self.options.dump / "findings"
                 write_findings(self.journal.records(), self.summary.about, findings)
-            if self.options.structured_reports:
-                failures = write_structured_reports(self.studies, self.options.dump / "findings")
-                self.summary.report_failures += failures
+                if self.options.structured_reports:
+                    self.summary.report_failures += write_structured_reports(self.studies, findings)
             self.finish_report()
             self.summary.write(self.run_files())
             if complete:
@@ -204,12 +204,16 @@ class TolerantStream:
         self.stream = stream
 
     def write(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            self.stream.write(text)
+        if self.stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self.stream.write(text)
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            self.stream.flush()
+        if self.stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self.stream.flush()
 
     def fileno(self) -> int:
+        if self.stream is None:
+            raise io.UnsupportedOperation("fileno: the process has no such stream")
         return self.stream.fileno()

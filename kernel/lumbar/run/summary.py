@@ -5,7 +5,7 @@ import platform
 import re
 import resource
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import asdict
 from pathlib import Path
 
@@ -60,7 +60,7 @@ class Summary:
         self.doubts: dict[str, dict[str, tuple[str, ...]]] = {}
         self.fewer_members: dict[str, dict] = {}
         self.report_failures: list[str] = []
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def add(self, record: StudyRecord) -> None:
         """Count a study's record."""
@@ -71,7 +71,8 @@ class Summary:
         self.flags += [study | flag._asdict() for flag in record.flags]
         if record.doubts:
             self.doubts[record.study_id] = record.doubts
-        self.seconds.update(record.seconds)
+        for stage, seconds in record.seconds.items():
+            self.seconds[stage] += seconds
         if record.plan != self.members and record.plan.detectors:
             self.fewer_members[record.study_id] = asdict(record.plan)
         self.fallback_sites.update(record.fallback_sites)
