@@ -11,7 +11,6 @@ import argparse
 import ast
 import io
 import re
-import subprocess
 import sys
 import tokenize
 from collections import Counter
@@ -19,7 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-REFERENCE = "tests/reference/"  # left as it is: it is never edited together with the code that it checks
+FOLDERS = (".ci", "kernel", "tests")
+REFERENCE = (
+    REPOSITORY / "tests/reference"
+)  # left as it is: it is never edited together with the code that it checks
 MOST_WORDS = 30
 MOST_SEMICOLONS = 1
 LEAST_MESSAGE_WORDS = 4  # a shorter string may be a key, a name or a path
@@ -177,6 +179,14 @@ def findings(path: Path) -> Iterator[str]:
                 yield f"{where}: {found[0]!r}: {why}"
 
 
+def files(given: list[str]) -> list[Path]:
+    """Return the Python and Markdown files of files and folders, by default of the whole checkout."""
+    top = [path for path in REPOSITORY.iterdir() if path.is_file() or path.name in FOLDERS]
+    roots = [Path(path).resolve() for path in given] or top
+    found = {path for root in roots for path in (root.rglob("*") if root.is_dir() else [root])}
+    return sorted(path for path in found if path.suffix in (".py", ".md") and REFERENCE not in path.parents)
+
+
 def main() -> int:
     """Print the findings; return 1 if there are any."""
     parser = argparse.ArgumentParser(
@@ -187,20 +197,7 @@ def main() -> int:
     )
     parser.add_argument("--rooms", action="store_true", help="print the number of findings per folder")
     options = parser.parse_args()
-    given = [str(Path(path).resolve()) for path in options.paths]
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "--", *given],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    paths = [
-        REPOSITORY / name
-        for name in listed.stdout.splitlines()
-        if name.endswith((".py", ".md")) and not name.startswith(REFERENCE)
-    ]
-    found = {path: list(findings(path)) for path in paths if path.is_file()}
+    found = {path: list(findings(path)) for path in files(options.paths)}
     if options.rooms:
         rooms = Counter({path.parent.relative_to(REPOSITORY): 0 for path in found})
         for path, lines in found.items():
