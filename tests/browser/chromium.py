@@ -43,3 +43,18 @@ def requests(chromium) -> list[str]:
     events = (json.loads(entry["message"])["message"] for entry in chromium.get_log("performance"))
     asked = (e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent")
     return [address for address in asked if not address.startswith("data:")]
+
+
+def select(chromium, css: str) -> list:
+    return chromium.find_elements("css selector", css)
+
+
+def press(chromium, *keys: str) -> None:
+    """Press keys wherever the focus is."""
+    for key in keys:
+        chromium.switch_to.active_element.send_keys(key)
+
+
+def page_address(studies, which: str) -> str:
+    report, ids = studies
+    return (report.folder / report.entries[ids[which]]["page"]).as_uri()

@@ -6,20 +6,9 @@ import re
 
 import pytest
 
-from lumbar.grading.plausibility import Flag
-from lumbar.outputs.report import Report
 from lumbar.sites import SITE_NAMES
-from tests.browser.chromium import complaints, requests, set_view, start_chromium
-from tests.making.report_studies import (
-    ABOUT,
-    HOSTILE,
-    add_page,
-    decisions_of,
-    graded_study,
-    unreadable,
-    without_axial,
-    without_doubt,
-)
+from tests.browser.chromium import complaints, page_address, press, requests, select, set_view
+from tests.making.report_studies import HOSTILE
 
 # Text against what lies behind it: colours as the browser computed them, mixed where it is translucent.
 CONTRAST = """
@@ -65,40 +54,6 @@ return found;
 )
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    driver = start_chromium(tmp_path_factory.mktemp("profile"))
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture(scope="module")
-def studies(tmp_path_factory):
-    """A report of five studies, one of a folder without tables: their ids by what became of them."""
-    fine, fine_graded = without_doubt(*graded_study(0))
-    doubtful, doubtful_graded = graded_study(3)
-    flagged, flagged_graded = graded_study(1)
-    series = decisions_of(flagged.study_id)
-    partial, partial_graded = without_axial(*graded_study(2))
-    order = [fine.study_id, flagged.study_id, partial.study_id, HOSTILE, doubtful.study_id]
-    report = Report(tmp_path_factory.mktemp("report"), ABOUT | {"series": series}, order)
-    add_page(report, fine, fine_graded)
-    found = [Flag("side_swapped", "left lies right", -20.0, "mm", "fixed", (SITE_NAMES[5], SITE_NAMES[10]))]
-    add_page(report, flagged, flagged_graded, found)
-    add_page(report, partial, partial_graded)
-    add_page(report, doubtful, doubtful_graded)
-    add_page(report, *unreadable(HOSTILE))
-    report.finish({"seconds": {"total": 8.0}, "fewer_members": {}})
-    ids = {
-        "fine": fine.study_id,
-        "flagged": flagged.study_id,
-        "partial": partial.study_id,
-        "hostile": HOSTILE,
-        "doubtful": doubtful.study_id,
-    }
-    return report, ids
-
-
 @pytest.fixture
 def index(chromium, studies):
     set_view(chromium, 1280)
@@ -108,10 +63,6 @@ def index(chromium, studies):
     yield chromium
     assert complaints(chromium) == []
     assert {address.split(":")[0] for address in requests(chromium)} == {"file"}
-
-
-def select(chromium, css: str) -> list:
-    return chromium.find_elements("css selector", css)
 
 
 def copied_text(chromium) -> str:
@@ -131,20 +82,9 @@ def printed_pages(chromium, width: float, height: float) -> int:
     return len(re.findall(rb"/Type /Page\b", pdf))
 
 
-def press(chromium, *keys: str) -> None:
-    """Press keys wherever the focus is."""
-    for key in keys:
-        chromium.switch_to.active_element.send_keys(key)
-
-
 def listed(chromium) -> list[str]:
     """Return the ids of the studies in view, in order."""
     return [link.text for link in select(chromium, "#studies tbody a") if link.is_displayed()]
-
-
-def page_address(studies, which: str) -> str:
-    report, ids = studies
-    return (report.folder / report.entries[ids[which]]["page"]).as_uri()
 
 
 def test_fallbacks_come_first_and_heads_sort(index, studies):

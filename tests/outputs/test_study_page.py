@@ -26,8 +26,9 @@ def report(tmp_path):
     return Report(tmp_path / "report", ABOUT)
 
 
-def test_a_page_shows_every_site_and_asks_for_nothing(report):
+def test_a_page_shows_every_site_and_asks_for_nothing(tmp_path):
     study, graded = graded_study(0)
+    report = Report(tmp_path / "report", ABOUT, slices=False)
     add_page(report, study, graded, flags(study.volumes, graded.detections))
     report.finish(SUMMARY)
     page = page_of(report, study.study_id)

@@ -28,6 +28,7 @@ def test_every_option_has_a_flag_that_sets_it():
         "dump": ("seen", Path("seen")),
         "structured_reports": (None, True),
         "report": ("R", Path("R")),
+        "report_size": ("small", "small"),
         "device": ("cpu", "cpu"),
         "precision": ("fp32", "fp32"),
         "time_limit": ("90m", 5400.0),

@@ -95,6 +95,14 @@ class RunOptions:
         default=None,
         metadata=flag("folder for pages to look at: an index and one page per study", type=Path),
     )
+    report_size: str = field(
+        default="full",
+        metadata=flag(
+            "full has slices to scroll, at most 8 MB per study; small leaves them out, at most 2 MB "
+            "(default: %(default)s)",
+            choices=("full", "small"),
+        ),
+    )
     device: str = field(
         default="auto", metadata=flag("default: the GPU if it works", choices=("auto", "cuda", "cpu"))
     )

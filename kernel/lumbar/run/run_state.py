@@ -50,7 +50,8 @@ class Run:
         borders = [config["border"] for config in configs if isinstance(config, dict) and "border" in config]
         shown = {"prior": manifest.prior.tolist(), "crop_border": (borders or ["shift"])[0]}
         ids = [study.study_id for study in competition.studies]
-        self.report = Report(options.report, self.summary.about | shown, ids) if options.report else None
+        about, slices = self.summary.about | shown, options.report_size == "full"
+        self.report = Report(options.report, about, ids, slices) if options.report else None
         self.studies = competition.studies
         self.pending = {study.study_id: study for study in competition.studies}
         identity = {

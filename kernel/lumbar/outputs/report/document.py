@@ -1,4 +1,4 @@
-"""Templates -> whole pages: one file each, no request, and a policy that forbids the browser any.
+"""Templates -> whole pages: one file each, with a policy that allows no request but for pictures beside the page.
 
 Markup stands in ``templates``, where every value is escaped as it is inserted. The browser uses only the style and
 the script with a hash in the page's policy. Text of a file that became markup by a mistake could not run or load.
@@ -14,7 +14,8 @@ from markupsafe import Markup
 
 from lumbar.outputs.report import display_text
 from lumbar.outputs.report.key_slices import SHAPES
-from lumbar.sites import LEVEL_WORDS, SEVERITY_LABELS, SITES
+from lumbar.outputs.report.slice_views import site_choices
+from lumbar.sites import DESCRIPTIONS, LEVEL_WORDS, SEVERITY_LABELS, SITES
 
 FOLDER = Path(__file__).parent
 
@@ -41,26 +42,28 @@ def templates() -> Environment:
     }
     environment.tests["ungraded"] = display_text.is_ungraded
     environment.globals |= {
+        "DESCRIPTIONS": DESCRIPTIONS,
         "GROUP_ORDER": display_text.GROUP_ORDER,
         "LEVEL_WORDS": LEVEL_WORDS,
         "SEVERITY_LABELS": SEVERITY_LABELS,
         "SHAPES": SHAPES,
         "SHORT_LABELS": display_text.SHORT_LABELS,
         "SITES": SITES,
+        "SITE_CHOICES": site_choices(),
     }
     return environment
 
 
-def render(template: str, script: str, **values) -> str:
+def render(template: str, scripts: tuple[str, ...], **values) -> str:
     """Return a whole page.
 
     Args:
         template: File in ``templates``.
-        script: File in this folder that the page runs.
+        scripts: Files in this folder that the page runs, in this order.
         values: Variables of the template. Bytes of file names that are no UTF-8 become "?".
     """
-    style, code = (Markup((FOLDER / name).read_text("utf-8")) for name in ("style.css", script))
-    page = templates().get_template(template).render(style=style, script=code, **values)
+    style, *code = (Markup((FOLDER / name).read_text("utf-8")) for name in ("style.css", *scripts))
+    page = templates().get_template(template).render(style=style, script=Markup("").join(code), **values)
     return page.encode("utf-8", "replace").decode()
 
 

@@ -1,4 +1,7 @@
-"""The report's folder: ``index.html``, ``studies/<name>.html`` and beside each page its row of the index."""
+"""The report's folder: ``index.html`` and ``studies/<name>.html``.
+
+Beside each page are its row of the index, ``<name>.json``, and its slices to scroll, ``<name>/*.jpg``.
+"""
 
 import hashlib
 import json
@@ -13,6 +16,7 @@ from lumbar.grading.ensemble import Detection
 from lumbar.grading.study_record import StudyRecord
 from lumbar.outputs.report.index_page import index_page
 from lumbar.outputs.report.result import read_result
+from lumbar.outputs.report.slice_strips import encode_strips, write_strips
 from lumbar.outputs.report.study_page import Neighbour, study_page
 from lumbar.reading.study import Study
 
@@ -31,14 +35,15 @@ class Report:
         folder: Folder of the report; it is created.
         about: Facts of the run, as in run.json. ``crop_border`` selects the crops ("stretch" or "shift").
             ``prior`` (25, 3) is shown for a study without grades.
+        slices: Whether each page has its slices to scroll, in a folder beside it.
         studies: Ids of all studies of the run in its order, for the links to the next and the previous one.
 
     Raises:
         OSError: The folder can't be written.
     """
 
-    def __init__(self, folder: Path, about: dict, studies: Sequence[str] = ()):
-        self.folder, self.about = Path(folder), about
+    def __init__(self, folder: Path, about: dict, studies: Sequence[str] = (), slices: bool = True):
+        self.folder, self.about, self.slices = Path(folder), about, slices
         self.studies, self.place = studies, {study: number for number, study in enumerate(studies)}
         self.entries: dict[str, dict] = {}
         self.failures: dict[str, str] = {}
@@ -62,14 +67,17 @@ class Report:
         planned = len(self.about.get("detectors", ())) * len(self.about.get("classifiers", ()))
         result = read_result(record, detections or {}, planned)
         bundle = str(self.about.get("bundle_sha256", ""))
-        page = f"studies/{page_name(result.study_id)}.html"
+        name = page_name(result.study_id)
+        page = f"studies/{name}.html"
         row = (self.folder / page).with_suffix(".json")
         try:
             entry = self.kept_entry(row, result.digest(bundle)) if study is None else None
             if entry is None:
                 slices = {d: len(volume) for d, volume in study.volumes.items()} if study else {}
                 entry = result.entry(page, bundle, slices)
-                text = study_page(study, result, self.about, self.neighbours(result.study_id))
+                strips = encode_strips(study, name) if study and self.slices else None
+                write_strips(strips, self.folder / "studies" / name)
+                text = study_page(study, result, self.about, self.neighbours(result.study_id), strips)
                 write_atomically(self.folder / page, text)
                 write_atomically(row, json.dumps(entry) + "\n")
             self.entries[result.study_id] = entry

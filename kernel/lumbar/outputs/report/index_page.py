@@ -47,7 +47,7 @@ def index_page(entries: list[dict], about: dict, summary: dict | None) -> str:
     kinds = [status_kind(entry["status"]) for entry in entries]
     return render(
         "index.html",
-        "index.js",
+        ("index.js",),
         about=about,
         facts=run_facts(about),
         summary=summary,

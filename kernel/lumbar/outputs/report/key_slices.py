@@ -75,9 +75,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Film:
-    """A key slice drawn: the picture as a data: URI of width x height pixels, letters at its edges, and marks.
+    """A key slice drawn: the picture as a data: URI, letters at its edges, and marks.
 
     Attributes:
+        frame: The part of the slice, and the picture's size.
         where: The slice and its place in the patient, in words.
         alternative: Text in place of the picture.
         edges: (x, y, letter) in pixels.
@@ -85,8 +86,7 @@ class Film:
 
     key: KeySlice
     picture: str
-    width: int
-    height: int
+    frame: Frame
     where: str
     alternative: str
     edges: tuple[tuple[float, float, str], ...]
@@ -152,8 +152,7 @@ def draw_film(key: KeySlice, volume: Volume, places: dict[str, dict[str, Places]
     return Film(
         key=key,
         picture=data_uri(draw_frame(volume.grid512[key.slice_index], frame)),
-        width=frame.columns,
-        height=frame.rows,
+        frame=frame,
         where=where,
         alternative=f"{key.description}, {key.title}, {where}, with {count(len(seen) * len(rows), 'point')}",
         edges=edge_letters(header.usual_orientation, frame),

@@ -80,7 +80,7 @@ def draw_frame(image: np.ndarray, frame: Frame) -> np.ndarray:
     )
 
 
-def crop_strips(detection: Detection, border: str) -> list[str]:
+def crop_pictures(detection: Detection, border: str) -> list[str]:
     """Return a picture for each of the 25 sites: its crop's five slices side by side, 64 pixels each."""
     windows = (site_windows(detection, border) * WHITE).astype(np.uint8)
     return [data_uri(np.hstack(site)) for site in windows]

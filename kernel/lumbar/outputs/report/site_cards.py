@@ -39,19 +39,19 @@ class SiteCard:
 
 
 def site_cards(
-    result: Result, places: dict[str, dict[str, Places]], strips: dict[str, list[str]]
+    result: Result, places: dict[str, dict[str, Places]], crops: dict[str, list[str]]
 ) -> list[tuple[str, list[SiteCard]]]:
     """Return the cards of each group, in the order of the pages.
 
     Args:
-        strips: 25 pictures by detector; without the detectors that are left out.
+        crops: 25 pictures by detector; without the detectors that are left out.
     """
 
     def card(site: Site) -> SiteCard:
         row = None if result.probabilities is None else result.probabilities[site.index]
-        crops = tuple(site_crop(site, name, seen, strips.get(name)) for name, seen in places.items())
+        shown = tuple(site_crop(site, name, seen, crops.get(name)) for name, seen in places.items())
         probabilities = None if row is None or is_ungraded(row) else row
-        return SiteCard(site, probabilities, crops, site_members(site, result))
+        return SiteCard(site, probabilities, shown, site_members(site, result))
 
     return [(group, [card(site) for site in SITES if site.group == group]) for group in GROUP_ORDER]
 

@@ -10,7 +10,7 @@ function showMarks(shown) {
 if (toggle) {
   toggle.addEventListener("click", () => showMarks(toggle.getAttribute("aria-pressed") === "false"));
   document.addEventListener("keydown", (event) => {
-    if (event.key.toLowerCase() === "p" && !event.ctrlKey && !event.metaKey && !event.altKey) toggle.click();
+    if (event.key.toLowerCase() === "p" && !event.target.matches("select") && !event.ctrlKey && !event.metaKey && !event.altKey) toggle.click();
   });
 }
 
@@ -20,6 +20,7 @@ for (const link of document.querySelectorAll("nav a")) link.href += search;
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+  if (event.target.matches("input, select")) return; // a slider or a list moves by the arrows itself
   const rel = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
   const link = rel && document.querySelector(`nav a[rel="${rel}"]`);
   if (link) link.click();

@@ -1,5 +1,6 @@
 """One study's page: warnings, films, probabilities, series, and a card per site."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,15 +13,18 @@ from lumbar.outputs.report.display_text import count
 from lumbar.outputs.report.document import render
 from lumbar.outputs.report.key_slices import Film, choose_key_slices, draw_film, study_places
 from lumbar.outputs.report.level_sentences import level_sentences
-from lumbar.outputs.report.pictures import crop_strips
+from lumbar.outputs.report.pictures import crop_pictures
 from lumbar.outputs.report.result import Result
 from lumbar.outputs.report.site_cards import site_cards
+from lumbar.outputs.report.slice_strips import Strips
+from lumbar.outputs.report.slice_views import slice_views
 from lumbar.outputs.report.warnings import doubts_by_reason, fallbacks, fault_groups
 from lumbar.reading.study import Study
 from lumbar.sites import DESCRIPTIONS, SITES, Site
 
 LIMIT = 2_000_000  # bytes of a page
 TAGS = 300  # bytes of the tags around a crop
+SLICE_SCRIPTS = ("slice_geometry.js", "slice_view.js", "slice_control.js")
 MOST_APART = 6  # sites in the list of disagreement
 STATUS_WORDS = {
     PRIOR: "Fallback: the prior",
@@ -44,6 +48,7 @@ def study_page(
     result: Result,
     about: dict,
     neighbours: tuple[Neighbour | None, Neighbour | None] = (None, None),
+    strips: Strips | None = None,
 ) -> str:
     """Return the page of a study, at most LIMIT bytes: crops of the last detectors are left out for that.
 
@@ -52,18 +57,20 @@ def study_page(
         result: The study's outcome.
         about: Facts of the run, as in run.json.
         neighbours: The studies before and after it.
+        strips: Its slices to scroll; None leaves them out.
     """
     places = study_places(study, result) if study else {}
-    films = draw_films(study, places)
-    strips: dict[str, list[str]] = {}
-    size = len(assemble(study, result, about, neighbours, films, places, strips).encode())
+    views = slice_views(study, result, places, strips) if study and strips else None
+    assembled = partial(assemble, study, result, about, neighbours, draw_films(study, places), places, views)
+    crops: dict[str, list[str]] = {}
+    size = len(assembled(crops).encode())
     for detector in places:
-        pictures = crop_strips(result.detections[detector], about.get("crop_border", "shift"))
+        pictures = crop_pictures(result.detections[detector], about.get("crop_border", "shift"))
         size += sum(map(len, pictures)) + TAGS * len(pictures)
         if size > LIMIT:
             break
-        strips[detector] = pictures
-    return assemble(study, result, about, neighbours, films, places, strips)
+        crops[detector] = pictures
+    return assembled(crops)
 
 
 def assemble(
@@ -73,13 +80,14 @@ def assemble(
     neighbours: tuple[Neighbour | None, Neighbour | None],
     films: list[Film],
     places: dict[str, dict[str, Places]],
-    strips: dict[str, list[str]],
+    views: dict | None,
+    crops: dict[str, list[str]],
 ) -> str:
     """Return the whole page with the crops given."""
     graded, marked = result.probabilities is not None, result.marked_sites
     return render(
         "study.html",
-        "study.js",
+        ("study.js", *(SLICE_SCRIPTS if views else ())),
         about=about,
         result=result,
         graded=graded,
@@ -92,13 +100,14 @@ def assemble(
         doubts=doubts_by_reason(result),
         fallbacks=fallbacks(result),
         fault_groups=fault_groups(result),
+        views=views,
         films=films,
         detectors=list(places),
         probabilities=result.probabilities if graded else prior(about),
         most_apart=most_apart(result),
         series=series_of(result.study_id, about),
-        cards=site_cards(result, places, strips) if graded or places else [],
-        left_out=[name for name in places if name not in strips],
+        cards=site_cards(result, places, crops) if graded or places else [],
+        left_out=[name for name in places if name not in crops],
         plot=members,
     )
 
