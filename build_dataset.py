@@ -1,6 +1,7 @@
 """Checkpoints or a trained bundle -> the Kaggle data set, ready to upload.
 
     python build_dataset.py import --from FOLDER --out BUNDLE_DIR
+    python build_dataset.py calibrate BUNDLE_DIR --with FIT.json --fitted-on TEXT
     python build_dataset.py build --owner NAME --slug SLUG [--bundle BUNDLE_DIR] --out dist
     python build_dataset.py verify dist/dataset dist/notebook
 
@@ -36,6 +37,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     import_flags.add_arguments(
         commands.add_parser("import", help="turn the authors' published checkpoints into a bundle")
     )
+    upload_flags.add_calibrate_arguments(
+        commands.add_parser("calibrate", help="write a fit of evaluate.py into a bundle")
+    )
     upload_flags.add_build_arguments(
         commands.add_parser("build", help="make the Kaggle data set and its notebook, ready to upload")
     )
@@ -65,6 +69,10 @@ def run(args: argparse.Namespace) -> str:
     """Run the command; its libraries, torch among them, are imported here, and not for ``--help``."""
     if args.command == "import":
         from dataset.importing import import_bundle as command
+    elif args.command == "calibrate":
+        from lumbar.bundle.calibrating import calibrate
+
+        return calibrate(args.bundle, args.fit, args.fitted_on, args.holds_for_partial)
     elif args.command == "build":
         from dataset.building import build as command
     else:

@@ -3,7 +3,8 @@
     python kernel/evaluate.py --data DIR --submission submission.csv
     python kernel/evaluate.py --data DIR --submission submission.csv --points dump/points.csv \\
         --members dump/members.csv --fit-weights --json figures.json --png figures.png
-    python kernel/evaluate.py --data DIR --members RUN/members.csv --fit-weights
+    python kernel/evaluate.py --data DIR --members RUN/members.csv --fit-weights --fit-calibration --json fit.json
+    python build_dataset.py calibrate BUNDLE --with fit.json
 
 The official score is the mean of three weighted log losses and the any-severe term; "score" in the JSON. A
 term without a label is left empty, and so is then the score.
@@ -45,8 +46,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--fit-weights",
         action="store_true",
-        help="with --members: fit the weights of two or more classifiers, cross-checked",
+        help="with --members: fit the weights of two or more classifiers; judged across folds",
     )
+    add(
+        "--fit-calibration",
+        action="store_true",
+        help="with --members, out of fold: fit the calibration of their mean; judged across folds",
+    )
+    add("--by-level", action="store_true", help="with --fit-calibration: each level has its own")
     add(
         "--split",
         choices=("test", "train"),
@@ -58,8 +65,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not (options.submission or options.members):
         parser.error("expected --submission, --members or both")
-    if options.fit_weights and not options.members:
-        parser.error("--fit-weights: expected --members as well")
+    for flag, needed in (
+        ("fit_weights", "members"),
+        ("fit_calibration", "members"),
+        ("by_level", "fit_calibration"),
+    ):
+        if getattr(options, flag) and not getattr(options, needed):
+            parser.error(f"--{flag.replace('_', '-')}: expected --{needed.replace('_', '-')} as well")
     return options
 
 

@@ -130,6 +130,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="of the members, in BUNDLE (default: %(default)s)",
     )
+    add("--calibration", type=Path, metavar="FIT.json", help="a fit of evaluate.py on RUN/members.csv")
     add("--trained-on", required=True, help="the studies that the weights were trained on, for the manifest")
 
 

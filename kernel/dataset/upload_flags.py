@@ -1,4 +1,4 @@
-"""The flags of ``build_dataset.py build`` and ``verify``; no library is imported."""
+"""The flags of ``build_dataset.py calibrate``, ``build`` and ``verify``; no library is imported."""
 
 import argparse
 from pathlib import Path
@@ -6,6 +6,28 @@ from pathlib import Path
 from dataset.metadata import LICENCE, UNTOLD_LICENCE
 
 SUBTITLE = "Detectors and classifiers of lumbar spine MR, with the kernel that runs them"
+
+
+def add_calibrate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``calibrate``."""
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder with weights_manifest.json")
+    add = parser.add_argument
+    add(
+        "--with",
+        dest="fit",
+        type=Path,
+        required=True,
+        metavar="FIT.json",
+        help="the file of evaluate.py --json",
+    )
+    add(
+        "--fitted-on", required=True, metavar="TEXT", help="the studies of the fit in words, for the manifest"
+    )
+    add(
+        "--holds-for-partial",
+        action="store_true",
+        help="also apply it where fewer members graded than the bundle has (default: only where all did)",
+    )
 
 
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:

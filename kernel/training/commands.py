@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from lumbar.bundle.calibrating import calibrate
 from lumbar.faults import BundleError, DataNotFoundError
 from lumbar.networks.device import Device, DeviceError, choose_device, keep_freed_memory
 from phantom import PhantomError, write_phantoms
@@ -69,6 +70,8 @@ def export(options: argparse.Namespace) -> None:
     """Write a finished run as a bundle, and print its manifest's path."""
     name = options.name or options.run.resolve().name
     print(export_run(options.run, options.out, name, options.trained_on, options.weights))
+    if options.calibration:
+        print(calibrate(options.out, options.calibration, f"out-of-fold predictions of {name}"))
 
 
 def imagenet(options: argparse.Namespace) -> None:

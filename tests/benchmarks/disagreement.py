@@ -16,7 +16,7 @@ import pandas as pd
 
 from lumbar.sites import MISSING, SEVERITIES, SITE_NAMES
 from training.data.labels import read_grades
-from training.evaluation.member_weights import member_table
+from training.evaluation.members import member_table
 
 DEVIATIONS = (0.0, 0.01, 0.02, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2, 0.25, 0.3, 1.0)
 PROBABILITIES = (0.33, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 0.95, 1.01)

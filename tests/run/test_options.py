@@ -27,6 +27,7 @@ def test_every_option_has_a_flag_that_sets_it():
         "out": ("o.csv", Path("o.csv")),
         "dump": ("seen", Path("seen")),
         "structured_reports": (None, True),
+        "calibration": (None, False),
         "report": ("R", Path("R")),
         "report_size": ("small", "small"),
         "device": ("cpu", "cpu"),
@@ -35,9 +36,10 @@ def test_every_option_has_a_flag_that_sets_it():
         "max_fallback_share": ("1", 1.0),
         "workers": ("3", 3),
     }
+    spelled = {"structured_reports": "--sr", "calibration": "--no-calibration"}
     line = []
     for name, (text, _) in given.items():
-        line += ["--sr" if name == "structured_reports" else "--" + name.replace("_", "-")]
+        line += [spelled.get(name, "--" + name.replace("_", "-"))]
         line += [] if text is None else [text]
     options = read_options(infer.arguments(line), started=1.0)
     assert dataclasses.asdict(options) == {name: value for name, (_, value) in given.items()} | {

@@ -19,8 +19,7 @@ from tests.making.labelled_competition import ROWS, training_data_of, write_comp
 from training.data.labels import read_grades
 from training.evaluation import all_figures as all_figures_module
 from training.evaluation.all_figures import all_figures
-from training.evaluation.member_weights import fit_weights, known_mean
-from training.evaluation.metric import score
+from training.evaluation.metric import best_constant, score
 from training.evaluation.point_figures import place_errors
 
 
@@ -87,30 +86,37 @@ def test_out_of_fold_members_need_no_submission(data, tmp_path):
             score(labels, values)["score"]
         )
     assert figures["score"] == pytest.approx(score(labels, (given["1"] + given["2"]) / 2)["score"])
-    assert set(figures["weights"]["weights"]) == {"1", "2"}
+    assert set(figures["fit"]["weights"]) == {"1", "2"}
 
 
-def test_members_are_judged_at_the_sites_that_all_of_them_graded(data, tmp_path, capsys):
-    """A study without axial series and a member without a network for sagittal T1 leave whole descriptions out."""
+def test_the_prior_counts_where_a_member_graded_nothing(data, tmp_path, capsys):
+    """As infer.py submits it; a condition that a member never graded has no term."""
     studies, given = ["100", "101", "102"], {name: predictions(3, seed) for seed, name in enumerate("12")}
     table = pd.read_csv(
         write_members(tmp_path / "m.csv", studies, {("d", name): values for name, values in given.items()})
     )
-    axial, t1 = SITE_NAMES[DESCRIPTION_SITES["Axial T2"]], SITE_NAMES[DESCRIPTION_SITES["Sagittal T1"]]
-    lost = (table["study_id"] == 101) & table["site"].isin(axial)
-    lost |= (table["study_id"] == 102) & (table["classifier"] == 2) & table["site"].isin(t1)
+    axial, t1 = DESCRIPTION_SITES["Axial T2"], DESCRIPTION_SITES["Sagittal T1"]
+    lost = (table["study_id"] == 101) & table["site"].isin(SITE_NAMES[axial])
+    lost |= (table["classifier"] == 2) & table["site"].isin(SITE_NAMES[t1])
     table[~lost].to_csv(tmp_path / "m.csv", index=False)
-    arguments = ["--data", str(data), "--members", str(tmp_path / "m.csv"), "--fit-weights"]
-    figures = all_figures(evaluate.parse(arguments))
-    labels = read_grades(data / "train.csv").of(studies)
-    labels[1, DESCRIPTION_SITES["Axial T2"]] = labels[2, DESCRIPTION_SITES["Sagittal T1"]] = MISSING
-    for name, values in given.items():
-        assert figures["members"]["single"][f"d x {name}"] == pytest.approx(score(labels, values))
-    assert figures["score"] == pytest.approx(score(labels, (given["1"] + given["2"]) / 2)["score"])
+    figures = all_figures(evaluate.parse(["--data", str(data), "--members", str(tmp_path / "m.csv")]))
+    grades = read_grades(data / "train.csv")
+    labels, prior = grades.of(studies), best_constant(grades.labels)
+    mean = (given["1"] + given["2"]) / 2
+    mean[:, t1] = given["1"][:, t1]
+    for values in (mean, *given.values()):
+        values[1, axial] = prior[axial]
+    single = figures["members"]["single"]
+    assert figures["score"] == pytest.approx(score(labels, mean)["score"])
+    assert single["d x 1"] == pytest.approx(score(labels, given["1"]))
+    assert np.isnan([single["d x 2"]["foraminal"], single["d x 2"]["score"]]).all()
+    assert single["d x 2"]["subarticular"] == pytest.approx(score(labels, given["2"])["subarticular"])
+    known = int((labels[1, axial] != MISSING).sum()), int((labels[:, t1] != MISSING).sum())
+    assert figures["members"]["ungraded"] == {"d x 1": known[0], "d x 2": sum(known)}
     submission = write_submission(tmp_path / "s.csv", studies, predictions(3))
+    arguments = ["--data", str(data), "--members", str(tmp_path / "m.csv")]
     assert evaluate.main([*arguments, "--submission", str(submission)]) == 0
-    known = int((labels != MISSING).sum())
-    assert f"at the {known} labels of sites that all of them graded" in capsys.readouterr().out
+    assert f"d x 2: {sum(known)} labelled sites not graded" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -118,7 +124,6 @@ def test_members_are_judged_at_the_sites_that_all_of_them_graded(data, tmp_path,
     [
         (lambda table: table.assign(study_id=table["study_id"] + 900), "got none of the studies to judge"),
         (lambda table: pd.concat([table, table[:1]]), "twice"),
-        (lambda table: table[1:], "got no row for"),
         (lambda table: table.assign(severe=-0.1), "expected probabilities"),
         (lambda table: table.assign(severe="much"), "expected probabilities"),
         (lambda table: table.assign(normal_mild=0, moderate=0, severe=0), "expected probabilities"),
@@ -145,6 +150,8 @@ def test_bad_members_are_named_in_one_line(data, tmp_path, capsys, spoil, said, 
     [
         ([], "--submission, --members or both"),
         (["--submission", "s.csv", "--fit-weights"], "--fit-weights: expected --members"),
+        (["--submission", "s.csv", "--fit-calibration"], "--fit-calibration: expected --members"),
+        (["--members", "m.csv", "--by-level"], "--by-level: expected --fit-calibration"),
     ],
 )
 def test_a_command_without_what_it_asks_for_is_refused(arguments, said, capsys):
@@ -212,18 +219,6 @@ def two_series() -> Volume:
 def test_a_point_on_another_series_counts_for_its_place(point, expected):
     label = np.array([2.0, 50.0, 40.0])  # on series a, z = 6
     assert place_errors(np.array(point, float), label, two_series()) == pytest.approx(expected)
-
-
-def test_fitted_weights_find_the_better_member():
-    random = np.random.default_rng(0)
-    labels = random.choice(3, p=[0.7, 0.2, 0.1], size=(60, 25)).astype(np.int8)
-    good = 0.6 * np.eye(3)[labels] + 0.4 * random.dirichlet([2, 1, 1], (60, 25))
-    bad = random.dirichlet([2, 1, 1], (60, 25))
-    result = fit_weights(labels, {("d", "good"): good, ("d", "bad"): bad})
-    assert result["weights"]["good"] > 0.9 and sum(result["weights"].values()) == pytest.approx(1)
-    assert max(result["fitted"], result["cross_fitted"]) < result["equal"]
-    # The search keeps weights within e**12 of each other: the best member alone is reached up to that.
-    assert result["fitted"] <= min(known_mean(labels, good), known_mean(labels, bad)) + 5 * np.exp(-12)
 
 
 @pytest.mark.parametrize("spoil", ["no study", "row missing", "no labels", "no point columns"])

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
+from lumbar.bundle.calibration import Calibration
 from lumbar.bundle.manifest import check_fields, read_manifest
 from lumbar.bundle.weights import load_strictly, read_weights
 from lumbar.faults import BundleError, MemberError
@@ -71,6 +72,7 @@ class Bundle:
     Attributes:
         prior: (25, 3) float64, rows sum to 1: the submission for a study that can't be read.
         fingerprint: SHA-256 of the manifest, which itself holds every file's hash.
+        calibration: Applied to the mean of the members; None leaves it as it is.
         left_out: Members that can't be built or read here.
         scratch: Files in which the weights of waiting classifiers lie.
     """
@@ -81,6 +83,7 @@ class Bundle:
     classifiers: tuple[Classifier, ...]
     prior: np.ndarray
     fingerprint: str
+    calibration: Calibration | None = None
     left_out: tuple[LeftOut, ...] = ()
     scratch: Scratch = dataclasses.field(default_factory=lambda: Scratch(resident_bytes=0))
 
@@ -112,6 +115,7 @@ def load_bundle(
         classifiers=tuple(classifier for classifier in classifiers if classifier),
         prior=manifest.prior,
         fingerprint=manifest.fingerprint,
+        calibration=manifest.calibration,
         left_out=tuple(loader.left_out),
     )
     if not bundle.detectors or (manifest.classifiers and not bundle.classifiers):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lumbar.bundle.calibration import Calibration, read_calibration
 from lumbar.faults import BundleError
 from lumbar.sites import SEVERITIES, SITES
 
@@ -20,7 +21,7 @@ MEMBER_NAME = re.compile(
 
 @dataclass(frozen=True)
 class Manifest:
-    """A bundle's description, before any weights are read; ``prior`` and ``fingerprint`` as in ``Bundle``."""
+    """A bundle's description, before any weights are read; the last three fields as in ``Bundle``."""
 
     name: str
     trained_on: str
@@ -28,6 +29,7 @@ class Manifest:
     classifiers: tuple[dict, ...]
     prior: np.ndarray
     fingerprint: str
+    calibration: Calibration | None = None
 
     @property
     def detector_names(self) -> list[str]:
@@ -60,11 +62,12 @@ def read_manifest(folder: Path) -> Manifest:
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{manifest_file}: not JSON ({error}); copy the bundle again") from error
     fields = ("format", "name", "trained_on", "intended_use", "detectors", "classifiers", "prior")
-    check_fields(manifest, fields, str(manifest_file), optional=("provenance",))
+    check_fields(manifest, fields, str(manifest_file), optional=("provenance", "calibration"))
     if manifest["format"] != FORMAT:
         raise BundleError(
             f"{manifest_file}: got format {manifest['format']!r}, expected {FORMAT}; update the kernel"
         )
+    calibration = manifest.get("calibration")
     return Manifest(
         name=str(manifest["name"]),
         trained_on=str(manifest["trained_on"]),
@@ -72,6 +75,9 @@ def read_manifest(folder: Path) -> Manifest:
         classifiers=checked_entries(manifest["classifiers"], "classifier", manifest_file),
         prior=checked_prior(manifest["prior"], manifest_file),
         fingerprint=hashlib.sha256(raw).hexdigest(),
+        calibration=read_calibration(calibration, f"{manifest_file}: calibration")
+        if calibration is not None
+        else None,
     )
 
 

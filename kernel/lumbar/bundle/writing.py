@@ -68,6 +68,8 @@ def write_bundle(
         ],
         "prior": bundle.prior.round(4).tolist(),
     }
+    if bundle.calibration:
+        manifest["calibration"] = bundle.calibration.to_json()
     older = older_files(folder)
     path = write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     for file in older - {entry["file"] for entry in files.entries.values()}:

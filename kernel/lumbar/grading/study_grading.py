@@ -129,6 +129,9 @@ def average_members(study: Study, bundle: Bundle, zero_crops: bool, graded: Grad
         graded.probabilities = weighted_mean(
             list(graded.members.values()), [weights[classifier] for _, classifier in graded.members]
         )
+        whole = len(graded.members) == len(bundle.detectors) * len(bundle.classifiers) and not bundle.left_out
+        if bundle.calibration and (whole or bundle.calibration.holds_for_partial):
+            graded.probabilities = bundle.calibration.apply(graded.probabilities)
     for description in DESCRIPTIONS:
         if graded.probabilities is None or lost[DESCRIPTION_SITES[description]].any():
             graded.fallbacks[description] = ZERO_CROPS if graded.members and zero_crops else PRIOR

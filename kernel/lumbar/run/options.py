@@ -76,6 +76,14 @@ class RunOptions:
             choices=("prior", "zero"),
         ),
     )
+    calibration: bool = field(
+        default=True,
+        metadata=flag(
+            "leave the ensemble's mean as it is, although the bundle has a calibration",
+            name="--no-calibration",
+            action="store_false",
+        ),
+    )
     dump: Path | None = field(
         default=None,
         metadata=flag(

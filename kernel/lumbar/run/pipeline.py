@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from tqdm import tqdm
 
@@ -77,6 +78,8 @@ def grader_on(device: Device, state: Run) -> StudyGrader:
     A member that can't be built or read here is left out and named in the run's summary.
     """
     bundle = ready_bundle(state.options.bundle, device, strict=False)
+    if not state.options.calibration:
+        bundle = replace(bundle, calibration=None)
     state.use_bundle(bundle)
     return StudyGrader(bundle, device, state.options.missing == "zero")
 

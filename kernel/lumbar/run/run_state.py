@@ -60,7 +60,11 @@ class Run:
             "device": device.torch.type,
         }
         identity |= {"data": str(competition.images.resolve()), "studies": fingerprint(competition.studies)}
-        identity |= {"dump": options.dump is not None, "missing": options.missing}
+        identity |= {
+            "dump": options.dump is not None,
+            "missing": options.missing,
+            "calibration": options.calibration,
+        }
         path = options.out.with_name(options.out.name + ".journal")
         self.journal = Journal(path, identity, set(self.pending))  # before anything is written: it may refuse
         remove_leftovers(options.out)

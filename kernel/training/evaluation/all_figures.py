@@ -10,14 +10,10 @@ from training.data.labels import COORDINATES_FILE, GRADES_FILE, read_coordinates
 from training.data.study_headers import read_study_headers
 from training.data.targets import place_targets
 from training.errors import LabelError
+from training.evaluation.ensemble_fit import Wanted, fit_ensemble
 from training.evaluation.grade_figures import grading_figures, read_submitted_grades
-from training.evaluation.member_weights import (
-    fit_weights,
-    graded_by_all,
-    member_figures,
-    members_mean,
-    read_members,
-)
+from training.evaluation.members import member_figures, members_mean, read_members
+from training.evaluation.metric import best_constant
 from training.evaluation.phantom_bound import best_on_studies
 from training.evaluation.point_figures import point_figures, point_table, read_found_points
 from training.evaluation.text_and_plots import draw_evaluation
@@ -34,23 +30,23 @@ def all_figures(options: argparse.Namespace) -> dict:
     """
     split = options.split or ("train" if (options.data / GRADES_FILE).is_file() else "test")
     grades = read_grades(options.data / GRADES_FILE.replace("train", split))
-    studies = None
+    prior = best_constant(grades.labels)
+    studies, members = None, None
     if options.submission:
         studies, probabilities = read_submitted_grades(options.submission, grades)
     if options.members:
         studies, members = read_members(options.members, grades, studies)
+        if not options.submission:
+            probabilities = members_mean(members, prior)
     labels = grades.of(studies)
-    if options.members:
-        common_labels, members = graded_by_all(labels, members)
-    if not options.submission:
-        labels, probabilities = common_labels, members_mean(members)
-    figures = grading_figures(labels, probabilities, grades.labels)
+    figures = grading_figures(labels, probabilities, prior)
     if best := best_on_studies(options.data, studies, labels):
         figures["best_possible"] = best
-    if options.members:
-        figures["members"] = member_figures(common_labels, members)
-        if options.fit_weights:
-            figures["weights"] = fit_weights(common_labels, members)
+    if members:
+        figures["members"] = member_figures(labels, members, prior)
+        wanted = Wanted(options.fit_weights, options.fit_calibration, options.by_level)
+        if wanted.weights or wanted.calibration:
+            figures["fit"] = fit_ensemble(labels, members, prior, wanted)
     table = None
     if options.points:
         found = read_found_points(options.points)  # first: decoding takes minutes

@@ -9,7 +9,6 @@ from lumbar.sites import CONDITION_SITES, MISSING, SEVERITIES, SITE_NAMES, SITES
 from training.data.labels import Grades
 from training.errors import LabelError
 from training.evaluation.metric import (
-    best_constant,
     calibration,
     grade_log_loss,
     score,
@@ -38,18 +37,17 @@ def read_submitted_grades(file: Path, grades: Grades) -> tuple[tuple[str, ...], 
     return studies, np.array([[by_id[f"{s}_{name}"] for name in SITE_NAMES] for s in studies])
 
 
-def grading_figures(labels: np.ndarray, probabilities: np.ndarray, all_labels: np.ndarray) -> dict:
+def grading_figures(labels: np.ndarray, probabilities: np.ndarray, prior: np.ndarray) -> dict:
     """Return the score, its terms, the same of the prior, AUC, calibration, and each site's figures.
 
     Args:
         labels: (n, 25) of the predicted studies.
         probabilities: (n, 25, 3) of them.
-        all_labels: (m, 25), all labels there are, to fit the prior.
+        prior: (25, 3), the constant to compare with.
     """
-    prior = np.broadcast_to(best_constant(all_labels), probabilities.shape)
     return {
         **score(labels, probabilities),
-        "prior": score(labels, prior),
+        "prior": score(labels, np.broadcast_to(prior, probabilities.shape)),
         "studies": len(labels),
         "labels": int((labels != MISSING).sum()),
         "auc": severity_auc(labels, probabilities),

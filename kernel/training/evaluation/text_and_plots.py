@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from lumbar.sites import CONDITION_SITES, GROUPS, LEVELS, SEVERITIES, SITES
+from lumbar.sites import CONDITION_SITES, GROUPS, LEVEL_WORDS, LEVELS, SEVERITIES, SITES
 from training.evaluation.metric import TERMS
 from training.plots import finish
 
@@ -26,8 +26,11 @@ def evaluation_text(figures: dict) -> str:
         f"{name:28.28s}{row['score']:8.4f}" + "".join(f"{row[t]:14.4f}" for t in TERMS)
         for name, row in rows.items()
     ]
-    if members and members["labels"] < figures["labels"]:
-        lines.append(f"members: at the {members['labels']} labels of sites that all of them graded")
+    lines += [
+        f"{member}: {count} labelled sites not graded; the prior counts there, a condition without grades has no term"
+        for member, count in (members["ungraded"] if members else {}).items()
+        if count
+    ]
     lines += ["", "AUC  " + "  ".join(f"{name} {value:.3f}" for name, value in figures["auc"].items())]
     for condition, severities in figures["calibration"].items():
         errors = "  ".join(f"{name} {values['error']:.3f}" for name, values in severities.items())
@@ -43,13 +46,29 @@ def evaluation_text(figures: dict) -> str:
                 f"({e['slices_one_series']:.2f} in volumes of one series), by place {e['place_px']:.2f} px, "
                 f"{e['place_slices']:.2f} slices, {e['mm']:.2f} mm, right level {e['level_right']:.1%}, n {e['n']}"
             )
-    if fitted := figures.get("weights"):
-        weights = ", ".join(f"{name} {value:.3f}" for name, value in fitted["weights"].items())
-        lines += ["", f"fitted weights: {weights}"]
-        lines.append(
-            "score: " + ", ".join(f"{k} {fitted[k]:.4f}" for k in ("equal", "fitted", "cross_fitted"))
-        )
+    if fitted := figures.get("fit"):
+        lines += ["", *fit_lines(fitted)]
     return "\n".join(lines)
+
+
+def fit_lines(fitted: dict) -> list[str]:
+    """Return the lines about ``ensemble_fit.fit_ensemble``: its numbers, its scores, and whether it pays."""
+    weights = ", ".join(f"{name} {value:.3f}" for name, value in fitted["weights"].items())
+    lines = [f"weights: {weights}"]
+    if calibration := fitted["calibration"]:
+        lines.append(f"calibration: any severe x {calibration['any_severe']:.3f}; scale, moderate, severe:")
+        before: tuple = ()
+        for condition, sites in CONDITION_SITES.items():
+            for level, row in zip(
+                LEVELS, calibration["rows"][sites], strict=False
+            ):  # both sides have the same
+                if (condition, *row) != before:
+                    lines.append(f"  {condition} from {LEVEL_WORDS[level]}: " + ", ".join(map(str, row)))
+                before = (condition, *row)
+    lines.append("score: " + ", ".join(f"{k} {fitted[k]:.4f}" for k in ("equal", "fitted", "cross_fitted")))
+    folds = " ".join(f"{difference:+.4f}" for difference in fitted["folds"])
+    verdict = "pays" if fitted["pays"] else "does not pay: leave it out"
+    return [*lines, f"cross_fitted less equal in each fold: {folds}; it {verdict}"]
 
 
 def draw_evaluation(file: Path, figures: dict, points: pd.DataFrame | None) -> None:
