@@ -3,7 +3,6 @@
 Neither call writes a file, sets up logging or changes a setting of torch for the rest of the process.
 """
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +13,11 @@ from lumbar.bundle.loading import Bundle
 from lumbar.bundle.placement import ready_bundle
 from lumbar.faults import DataNotFoundError, Fault
 from lumbar.grading.ensemble import site_windows
+from lumbar.grading.graded_study import GradedStudy
 from lumbar.grading.patient_points import find_places
 from lumbar.grading.plausibility import Flag, flags
-from lumbar.grading.study_grading import GradedStudy, StudyGrader
-from lumbar.grading.time_limit import Budget, Plan
+from lumbar.grading.study_grading import StudyGrader
+from lumbar.grading.time_limit import Plan
 from lumbar.networks.architecture import Border
 from lumbar.networks.device import Device, choose_device
 from lumbar.reading.listing import SPLITS, find_dataset, table_name
@@ -83,7 +83,7 @@ class Grader:
             reasons = "; ".join(fault.message for fault in study.faults[:SHOWN])
             raise DataNotFoundError(f"{path}: no series of the study could be read. {reasons}")
         everyone = Plan(len(self.bundle.detectors), len(self.bundle.classifiers))
-        graded = self.study_grader.grade(study, everyone, Budget(None, time.monotonic()))
+        (graded,) = self.study_grader.grade([study], everyone)
         border = next((member.network.config.border for member in self.bundle.classifiers), Border.SHIFT)
         return StudyResult(
             study_id=study.study_id,

@@ -6,7 +6,8 @@ from statistics import median
 import numpy as np
 
 from lumbar.bundle.placement import ready_bundle
-from lumbar.grading.ensemble import classify, detect, site_windows
+from lumbar.grading.detection import detect_study
+from lumbar.grading.ensemble import classify, site_windows
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.device import choose_device
 from lumbar.reading.listing import find_dataset
@@ -28,8 +29,8 @@ def agreement(root: Path, device: str) -> dict:
     apart: list[float] = []
     for ref in find_dataset(root).studies:
         volumes = read_study(ref).volumes
-        found = detect(rounded.detectors, volumes, in_half)
-        for name, detection in detect(plain.detectors, volumes, in_full).items():
+        found = detect_study(rounded.detectors, volumes, in_half)
+        for name, detection in detect_study(plain.detectors, volumes, in_full).items():
             for description, points in detection.points.items():
                 near.append(same_places(points.points, found[name].points[description].points))
             for one, other in zip(plain.classifiers, rounded.classifiers, strict=True):

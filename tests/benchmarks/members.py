@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from lumbar.grading.point_search import encode_slices
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.detector import DetectorNetwork, neighbours, present_slices
 from lumbar.networks.device import Device, choose_device
@@ -96,7 +97,7 @@ def teach_pointer(network: DetectorNetwork, volumes: DetectorBatch, device: Devi
     runner = BatchRunner(device)
     with device.autocast():
         encoded = [
-            runner.run(network.pointer.encode, images, "pointer")
+            runner.run(encode_slices, network, images, "pointer")
             for images in (neighbours(grid[None])[0] for grid in volumes.grid)
         ]
     features, here = torch.stack(encoded), present.to(device.torch)
@@ -120,10 +121,15 @@ def make_sure(network: DetectorNetwork, volumes: DetectorBatch, device: Device) 
     """Scale and shift a random segmenter's last layer until its logits span a learnt one's range."""
     middle = volumes.grid.shape[1] // 8  # a real slice in every phantom
     images = neighbours(volumes.grid[:, middle - 1 : middle + 2])[:, 1]
-    logits = BatchRunner(device).run(network.segmenter, images, "segmenter").flatten(2)
+    logits = BatchRunner(device).run(segment, network, images, "segmenter").flatten(2)
     mean, top = logits.mean(dim=(0, 2)), logits.amax(dim=2).mean(dim=0)
     scale = (SURE - UNSURE) / (top - mean)
     head = network.segmenter.head
     with torch.no_grad():
         head.weight.mul_(scale[:, None, None, None])
         head.bias.mul_(scale).add_(SURE - scale * top)
+
+
+def segment(network: DetectorNetwork, images: torch.Tensor) -> torch.Tensor:
+    """Return the segmenter's logits of slices."""
+    return network.segmenter(images)

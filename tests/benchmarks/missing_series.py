@@ -24,9 +24,9 @@ import torch
 
 from lumbar.bundle.loading import Bundle, Classifier
 from lumbar.bundle.placement import ready_bundle
-from lumbar.grading.crops import enlarge
-from lumbar.grading.ensemble import Detection, detect, distinct_images, site_windows, weighted_mean
-from lumbar.grading.study_grading import sharing_networks
+from lumbar.grading.detection import Detection, detect_study
+from lumbar.grading.ensemble import crop_features, site_windows, upload_crops, weighted_mean
+from lumbar.grading.member_runs import sharing_networks
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.device import choose_device
 from lumbar.reading.listing import find_dataset
@@ -63,13 +63,8 @@ def without(detection: Detection, removed: tuple[str, ...]) -> Detection:
 
 def slice_features(classifier: Classifier, windows: np.ndarray, runner: BatchRunner) -> torch.Tensor:
     """Return the backbone's features (detector, 25, 5, H) of windows (detector, 25, 5, 64, 64)."""
-    images, index = distinct_images(windows)
-    features = runner.run(
-        lambda batch: classifier.network.features(enlarge(batch)),
-        torch.from_numpy(images)[:, None],
-        "classifier",
-    )
-    return features[torch.from_numpy(index)].view(*windows.shape[:3], -1)
+    crops = upload_crops(windows, runner)
+    return runner.run(crop_features, classifier.network, crops.images, "classifier")[crops.index]
 
 
 @torch.inference_mode()
@@ -92,7 +87,7 @@ def grade_every_way(
     """Return the study's probabilities (25, 3) by way."""
     found: dict[str, Detection] = {}
     for detectors in sharing_networks(bundle.detectors):
-        found |= detect(detectors, study.volumes, runner)
+        found |= detect_study(detectors, study.volumes, runner)
     present = [g for g, description in enumerate(GROUP_DESCRIPTION) if description not in removed]
     members: dict[str, list[np.ndarray]] = {COMPLETE: [], ZERO: [], LEFT_OUT: []}
     for classifier in bundle.classifiers:

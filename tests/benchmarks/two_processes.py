@@ -95,7 +95,7 @@ def serve_reference(connection, bundle: Path, device: str, precision: str) -> No
 def serve_kernel(connection, bundle: Path, device: str, precision: str) -> None:
     from lumbar.bundle.placement import ready_bundle
     from lumbar.grading.study_grading import StudyGrader
-    from lumbar.grading.time_limit import Budget, Plan
+    from lumbar.grading.time_limit import Plan
     from lumbar.networks.device import choose_device, keep_freed_memory
     from lumbar.reading.listing import find_dataset
     from lumbar.reading.study import read_study
@@ -111,7 +111,7 @@ def serve_kernel(connection, bundle: Path, device: str, precision: str) -> None:
         start = time.perf_counter()
         study = read_study(ref)
         read = time.perf_counter() - start
-        graded = grader.grade(study, plan, Budget(None, time.monotonic()))
+        (graded,) = grader.grade([study], plan)
         connection.send(kernel_result(graded, members, read))
 
 

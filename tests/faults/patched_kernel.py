@@ -59,7 +59,7 @@ def read_badly(ref, marks: Path):
 
 def slow_members(seconds: float, only: str = "") -> None:
     """Let every classifier (or only one) take that long for each detector's crops."""
-    change_classify(lambda classifier, windows, *_: time.sleep(seconds * len(windows)), only)
+    change_classify(lambda classifier, crops, *_: time.sleep(seconds * len(crops.index)), only)
 
 
 def hanging_member(after: int) -> None:
@@ -110,17 +110,21 @@ def failing_member(times: int, error: str, only: str = "") -> None:
 
 
 def change_classify(before, only: str = "") -> None:
-    """Call ``before`` with the arguments of each classification."""
-    import lumbar.grading.study_grading
+    """Call ``before`` with the arguments of each classification; a NotFiniteError of its makes the grades NaN."""
+    from lumbar.grading import ensemble, member_runs
+    from lumbar.networks.device import NotFiniteError
 
-    classify = lumbar.grading.study_grading.classify
+    grade_crops = ensemble.grade_crops
 
-    def changed(classifier, windows, runner):
-        if not only or classifier.name == only:
-            before(classifier, windows, runner)
-        return classify(classifier, windows, runner)
+    def changed(classifier, crops, runner):
+        try:
+            if not only or classifier.name == only:
+                before(classifier, crops, runner)
+        except NotFiniteError:
+            return float("nan") * grade_crops(classifier, crops, runner)
+        return grade_crops(classifier, crops, runner)
 
-    lumbar.grading.study_grading.classify = changed
+    ensemble.grade_crops = member_runs.grade_crops = changed
 
 
 def small_device(largest: int) -> None:

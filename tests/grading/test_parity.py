@@ -1,6 +1,5 @@
 """The fast pipeline and the plain reference give the same, in float32."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +7,9 @@ import pytest
 import torch
 
 from lumbar.bundle.placement import ready_bundle
-from lumbar.grading.study_grading import GradedStudy, StudyGrader
-from lumbar.grading.time_limit import Budget, Plan
+from lumbar.grading.graded_study import GradedStudy
+from lumbar.grading.study_grading import StudyGrader
+from lumbar.grading.time_limit import Plan
 from lumbar.networks.architecture import SEQUENCES
 from lumbar.networks.device import choose_device
 from lumbar.reading.listing import find_dataset
@@ -65,7 +65,7 @@ def grade_fast(root: Path, study_id: str, bundle: Path, plan: Plan, zero_crops: 
     (ref,) = [study for study in find_dataset(root).studies if study.study_id == study_id]
     device = choose_device("cpu", "fp32")
     grader = StudyGrader(ready_bundle(bundle, device), device, zero_crops)
-    return grader.grade(read_study(ref), plan, Budget(None, time.monotonic()))
+    return grader.grade([read_study(ref)], plan)[0]
 
 
 def assert_parity(

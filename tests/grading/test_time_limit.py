@@ -34,7 +34,7 @@ def test_without_a_limit_everything_runs():
     budget, clock = taught(None, 1e6, 1e6)
     clock.now += 1e9
     assert budget.plan(1000, DETECTORS, CLASSIFIERS) == Plan(2, 3)
-    assert budget.allows_another()
+    assert budget.deadline(1000) == float("inf")
 
 
 @pytest.mark.parametrize(
@@ -101,10 +101,21 @@ def test_what_was_never_measured_costs_nothing_but_a_study_has_its_share():
     budget = Budget(100 + RESERVE_LEAST, clock.now, clock)
     assert budget.plan(50, DETECTORS, CLASSIFIERS) == Plan(2, 3)
     share = FAIR_SHARES * 100 / 50
-    clock.now += share - 0.1
-    assert budget.allows_another()
-    clock.now += 0.2
-    assert not budget.allows_another()
+    assert budget.deadline(50) == clock.now + share
+    assert budget.deadline(50, studies=8) == clock.now + 8 * share  # side by side they take as long together
+    assert budget.deadline(2) == clock.now + 100  # never beyond the time that is left
+    clock.now += 200
+    assert budget.deadline(50) < clock.now
+
+
+def test_several_consumers_share_the_studies():
+    """Ten studies of 8 s in 44 s: two consumers take 5 turns each, one would have to drop members."""
+    budget, clock = taught(44 + RESERVE_LEAST, 1.0, 1.0)
+    assert budget.plan(10, DETECTORS, CLASSIFIERS) == Plan(2, 1)
+    budget.consumers = 2
+    assert budget.plan(10, DETECTORS, CLASSIFIERS) == Plan(2, 3)
+    assert budget.plan(11, DETECTORS, CLASSIFIERS) == Plan(2, 2)  # six turns, of which one is half idle
+    assert budget.deadline(10) == clock.now + FAIR_SHARES * 44 / 5
 
 
 def test_simulated_runs_always_end_in_time():
@@ -114,16 +125,16 @@ def test_simulated_runs_always_end_in_time():
             clock = Clock()
             budget = Budget(limit, clock.now, clock)
             for left in range(200, 0, -1):
-                plan = budget.plan(left, DETECTORS, CLASSIFIERS)
+                plan, deadline = budget.plan(left, DETECTORS, CLASSIFIERS), budget.deadline(left)
                 if not plan.detectors:
                     break
                 for number, name in enumerate(DETECTORS[: plan.detectors]):
-                    if number and not budget.allows_another():
+                    if number and clock.now >= deadline:
                         break
                     clock.now += pace
                     budget.learn(f"detector {name}", pace)
                 for number, name in enumerate(CLASSIFIERS[: plan.classifiers]):
-                    if number and not budget.allows_another():
+                    if number and clock.now >= deadline:
                         break
                     clock.now += pace * plan.detectors
                     budget.learn(f"classifier {name}", pace)

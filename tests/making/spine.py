@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from lumbar.grading.ensemble import Detection
+from lumbar.grading.detection import Detection
 from lumbar.grading.point_search import Points
 from lumbar.grids import CROP_OFFSETS
 from lumbar.reading.study import Study

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lumbar.grading.point_search import find_points, slices_to_segment
+from lumbar.grading.point_search import find_points
+from lumbar.grading.slice_choice import slices_to_segment
 from lumbar.networks.architecture import DetectorConfig
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.detector import DetectorNetwork, neighbours, present_slices

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from lumbar.grading.ensemble import classify
+from lumbar.grading.graded_study import GradedStudy
+from lumbar.grading.member_runs import in_float32
 from lumbar.grading.point_search import find_points
-from lumbar.grading.study_grading import GradedStudy, retry_in_float32
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.device import Device, NotFiniteError
 from lumbar.networks.fusion import onednn
@@ -82,13 +83,14 @@ def test_the_second_try_has_float32_weights_and_the_next_study_half_ones_again(h
 
     def run(runner: BatchRunner) -> str:
         seen.append((runner.device.autocast_type, network[0].weight.dtype))
-        if len(seen) == 1 or not helps:
+        if not helps:
             raise NotFiniteError("test")
         return "said"
 
     graded = GradedStudy("1")
-    assert retry_in_float32(run, [network], IN_HALF, "member", graded) == ("said" if helps else None)
-    assert seen == [(torch.bfloat16, torch.bfloat16), (None, torch.float32)]
+    error = NotFiniteError("first")
+    assert in_float32(run, [network], IN_HALF, error, "member", graded) == ("said" if helps else None)
+    assert seen == [(None, torch.float32)]
     assert network[0].weight.dtype == torch.bfloat16
     assert len(graded.faults) == (0 if helps else 1)
 

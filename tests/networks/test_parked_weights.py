@@ -1,7 +1,6 @@
 """Weights that wait in a mapped file: the same answers, and memory only for those at work."""
 
 import re
-import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from lumbar.bundle import placement
 from lumbar.bundle.placement import ready_bundle
 from lumbar.grading.ensemble import classify
 from lumbar.grading.study_grading import StudyGrader
-from lumbar.grading.time_limit import Budget, Plan
+from lumbar.grading.time_limit import Plan
 from lumbar.networks import parked_weights as scratch
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.device import choose_device
@@ -72,7 +71,7 @@ def test_a_graded_study_leaves_no_waiting_network_in_memory(tmp_path, monkeypatc
     device = choose_device("cpu", "fp32")
     bundle = ready_bundle(write_tiny_bundle(tmp_path / "bundle"), device)
     (ref, *_) = find_dataset(write_studies(tmp_path / "data")).studies
-    graded = StudyGrader(bundle, device).grade(read_study(ref), Plan(1, 1), Budget(None, time.monotonic()))
+    (graded,) = StudyGrader(bundle, device).grade([read_study(ref)], Plan(1, 1))
     assert len(graded.members) == 1
     assert resident_kb(bundle.classifiers[0].network) == [0]
 

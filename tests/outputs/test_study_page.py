@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from lumbar.grading.graded_study import PRIOR
 from lumbar.grading.plausibility import flags
-from lumbar.grading.study_grading import PRIOR
 from lumbar.outputs.report import Report
 from lumbar.outputs.report.display_text import percent
 from lumbar.outputs.report.key_slices import edge_letters

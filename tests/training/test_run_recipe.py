@@ -14,7 +14,8 @@ import train
 import training.fitting.train_detector as stage1
 from lumbar.bundle.loading import load_bundle
 from lumbar.bundle.manifest import MANIFEST, read_manifest
-from lumbar.grading.ensemble import detect, site_windows
+from lumbar.grading.detection import detect_study
+from lumbar.grading.ensemble import site_windows
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.sites import SITES
 from tests.making.labelled_competition import (
@@ -112,7 +113,7 @@ def test_a_training_crop_is_a_serving_crop_bit_for_bit(finished, tmp_path):
             dataset = ClassifierDataset(
                 cache, validation, np.zeros((1, 25), np.int8), points, border, None, 0
             )
-            detection = detect((served_by,), cache.volumes(validation[0]), BatchRunner(setup.device))[
+            detection = detect_study((served_by,), cache.volumes(validation[0]), BatchRunner(setup.device))[
                 detector.name
             ]
             for description, served in detection.points.items():

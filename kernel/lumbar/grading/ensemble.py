@@ -1,4 +1,4 @@
-"""Every classifier on every detector's crops, and the weighted mean of what they say.
+"""Stage 2: every classifier on every detector's crops, and the weighted mean of their probabilities.
 
 Points of different detectors are never averaged: each detector's crops are graded on their own, which
 works like test-time augmentation (the 5th-place write-up, ensemble).
@@ -7,58 +7,19 @@ works like test-time augmentation (the 5th-place write-up, ensemble).
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+from torch import Tensor, inference_mode
 
-from lumbar.bundle.loading import Classifier, Detector
+from lumbar.bundle.loading import Classifier
 from lumbar.grading.crops import enlarge, extract_windows
-from lumbar.grading.point_search import Points, find_points
-from lumbar.grids import CROP_INPUT, CROP_OFFSETS, DETECTOR_GRID, WINDOW, squeeze, unit_range
+from lumbar.grading.detection import Detection
+from lumbar.grids import CROP_INPUT, CROP_OFFSETS, DETECTOR_GRID, WINDOW
 from lumbar.networks.batch_runner import BatchRunner
-from lumbar.networks.device import finite
-from lumbar.reading.volume import Volume
+from lumbar.networks.classifier import ClassifierNetwork
+from lumbar.networks.device import NotFiniteError, nan_unless_finite
+from lumbar.networks.transfer import download, upload
 from lumbar.sites import DESCRIPTION_SITES, SITES
 
 CROPS_A_SLICE = (DETECTOR_GRID // CROP_INPUT) ** 2  # by their pixels
-
-
-@dataclass(frozen=True)
-class Detection:
-    """What one detector found in a study: points by description, and the grids they index.
-
-    grids512: by description, (S, 512, 512) uint8, or float32 0..1 where the volume was squeezed.
-    """
-
-    points: dict[str, Points]
-    grids512: dict[str, np.ndarray]
-
-
-def detect(
-    detectors: tuple[Detector, ...], volumes: dict[str, Volume], runner: BatchRunner
-) -> dict[str, Detection]:
-    """Run stage 1: each detector's points by detector name, from one pass of each distinct network.
-
-    A description that the study or the detector lacks is absent from the result.
-    """
-    found = {detector.name: Detection({}, {}) for detector in detectors}
-    for description, volume in volumes.items():
-        kinds: dict[int, list[Detector]] = {}  # detectors that share a network, by the network's identity
-        for detector in detectors:
-            if description in detector.networks:
-                kinds.setdefault(id(detector.networks[description]), []).append(detector)
-        for sharing in kinds.values():
-            network = sharing[0].networks[description]
-            stage1 = torch.from_numpy(stage1_grid(volume, network.config.max_length))
-            grid512 = squeeze(volume.grid512, network.config.max_length)
-            points = find_points(network, stage1, {d.xy for d in sharing}, runner)
-            for detector in sharing:
-                found[detector.name].points[description] = points[detector.xy]
-                found[detector.name].grids512[description] = grid512
-    return found
-
-
-def stage1_grid(volume: Volume, max_length: int) -> np.ndarray:
-    """Return what stage 1 reads of a volume, (S, 256, 256) float32 0..1, S <= max_length."""
-    return unit_range(squeeze(volume.grid256, max_length))
 
 
 def searched_sites(detection: Detection) -> np.ndarray:
@@ -79,26 +40,66 @@ def site_windows(detection: Detection, border: str) -> np.ndarray:
     return windows
 
 
-def classify(classifier: Classifier, windows: np.ndarray, runner: BatchRunner) -> np.ndarray:
-    """Run one classifier on the windows of every detector: (detector, 25, 5, 64, 64) -> (detector, 25, 3).
+@dataclass(frozen=True)
+class Crops:
+    """Windows of n detections on a device, each distinct picture once.
 
-    Returns float64 probabilities, rows sum to 1 up to rounding. Raises NotFiniteError, DeviceMemoryError.
-    A slice that several sites or detectors see alike, a zero crop or a repeated end slice goes through the
-    backbone once.
+    Attributes:
+        images: (picture, 1, 64, 64) float32.
+        index: (n, 25, 5) int64, which picture each site's slices are.
+    """
+
+    images: Tensor
+    index: Tensor
+
+
+def upload_crops(windows: np.ndarray, runner: BatchRunner) -> Crops:
+    """Bring windows (n, 25, 5, 64, 64) to the runner's device.
+
+    A slice that several sites or detectors share, a zero crop or a repeated end slice goes there, and through each
+    backbone, once.
+    """
+    images, index = distinct_images(windows)
+    there = upload([images[:, None], index.reshape(windows.shape[:3])], runner.device.torch)
+    return Crops(*there)
+
+
+@inference_mode()
+def grade_crops(classifier: Classifier, crops: Crops, runner: BatchRunner) -> Tensor:
+    """Launch one classifier on crops; nothing is read from the device.
+
+    Returns:
+        (n, 25, 3) float64 on the device; rows sum to 1 up to rounding. NaN for all sites of a detection where the
+        network gave NaN or Inf.
+
+    Raises:
+        DeviceMemoryError: A single image does not fit.
     """
     network = classifier.network
-    images, index = distinct_images(windows)
     with runner.device.autocast():  # around all passes, so that no weight is cast twice
-        features = runner.run(
-            lambda batch: network.features(enlarge(batch)),
-            torch.from_numpy(images)[:, None],
-            f"classifier {classifier.name}",
-            images_per_slice=CROPS_A_SLICE,
+        images = runner.run(
+            crop_features, network, crops.images, f"classifier {classifier.name}", CROPS_A_SLICE
         )
-        features = features[torch.from_numpy(index).to(features.device)].view(*windows.shape[:3], -1)
-        with torch.inference_mode():
-            logits = finite(network.grade(features), f"classifier {classifier.name}")
-    return logits.double().softmax(dim=-1).cpu().numpy()
+        features = images[crops.index]
+        logits = network.grade(features)
+    return nan_unless_finite(nan_unless_finite(logits, logits), features).double().softmax(dim=-1)
+
+
+def classify(classifier: Classifier, windows: np.ndarray, runner: BatchRunner) -> np.ndarray:
+    """Run one classifier on windows: (n, 25, 5, 64, 64) -> probabilities (n, 25, 3) float64.
+
+    Raises:
+        NotFiniteError: The network gave NaN or Inf.
+    """
+    (graded,) = download([grade_crops(classifier, upload_crops(windows, runner), runner)])
+    if not np.isfinite(graded).all():
+        raise NotFiniteError(f"classifier {classifier.name}: NaN or Inf in the network's output")
+    return graded
+
+
+def crop_features(network: ClassifierNetwork, windows: Tensor) -> Tensor:
+    """Return the backbone's features of windows, enlarged: (N, 1, 64, 64) -> (N, H)."""
+    return network.features(enlarge(windows))
 
 
 def distinct_images(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lumbar.grading.ensemble import Detection
+from lumbar.grading.detection import Detection
 from lumbar.grading.patient_points import Places, find_places
 from lumbar.grids import CROP_GRID, DETECTOR_GRID, WINDOW
 from lumbar.reading.volume import Volume

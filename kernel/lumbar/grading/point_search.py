@@ -1,37 +1,44 @@
-"""A detector network on a volume -> its points, the exact short way.
+"""Detector networks on volumes -> their points, the exact short way.
 
 The pointer reads every slice first. A class's heatmap on a slice can't exceed the pointer's probability
 there (sigmoid <= 1), so slices are segmented best first, and those that can't win never are. Padded
 slices are all alike: one pass through the pointer's encoder serves them. The sigmoid rises, so a slice's
-largest logit is where its heatmap is largest, and no heatmap is ever made. Same result as decoding
-``logits_to_heatmap`` of the whole volume (tested); of voxels whose logits differ and whose heatmap is rounded
-to one value, the larger logit wins, not the first voxel.
+largest logit is where its heatmap is largest, and no heatmap is ever made.
+
+The points are those of ``logits_to_heatmap`` on the whole volume (tested), with one exception. Of voxels with
+different logits that round to one heatmap value, the larger logit wins, not the first voxel.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, inference_mode
 from torch.nn import functional as F
 
-from lumbar.grids import CROP_OFFSETS
+from lumbar.grading.slice_choice import SliceSearch
+from lumbar.grids import WHITE
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.detector import DetectorNetwork, neighbours, present_slices
-from lumbar.networks.device import finite
+from lumbar.networks.device import NotFiniteError, nan_unless_finite
 from lumbar.networks.heatmap import logits_to_heatmap, peaks_to_points, slice_peaks
+from lumbar.networks.transfer import download, upload
 
 POINTED_A_SLICE = 4  # by their memory: a segmenter's last feature maps are larger than a pointer's first
 
 
 @dataclass(frozen=True)
 class Points:
-    """Where a detector saw the sites of one description, on its own (D, 256, 256) grid.
+    """Where a detector found the sites of one description, on its own (D, 256, 256) grid.
 
-    points: (class, 5, 3) int64 slice, row, column for the slice offsets -2..2 (a slice may lie outside
-    the volume). values: (class, 5) float32, the heatmap there. slices: real slices of the grid, after a
-    squeeze. kind: ``"fixed"`` or ``"dynamic"``. segmented: how many of them the segmenter had to look at.
+    Attributes:
+        points: (class, 5, 3) int64 slice, row, column for the slice offsets -2..2; a slice may lie outside the
+            volume.
+        values: (class, 5) float32, the heatmap there.
+        slices: Real slices of the grid, after a squeeze.
+        kind: ``"fixed"`` or ``"dynamic"``.
+        segmented: How many of the slices the segmenter read.
     """
 
     points: np.ndarray
@@ -41,101 +48,179 @@ class Points:
     segmented: int
 
 
+@dataclass(frozen=True)
+class SearchRequest:
+    """A volume in which a network searches for points.
+
+    Attributes:
+        network: Of the volume's description.
+        grid: (S, 256, 256) on the runner's device, uint8 or float32 0..1, 1 <= S <= max_length, squeezed already,
+            without padding.
+        kinds: Of points, ``"fixed"`` and ``"dynamic"``.
+    """
+
+    network: DetectorNetwork
+    grid: Tensor
+    kinds: frozenset[str]
+
+
 def find_points(
     network: DetectorNetwork, grid: Tensor, kinds: Iterable[str], runner: BatchRunner
 ) -> dict[str, Points]:
-    """Return the points of each kind, ``"fixed"`` and ``"dynamic"``, from one pass.
+    """Return the points of one volume by kind; the arguments are those of ``SearchRequest``.
 
-    grid: (S, 256, 256) float32, 0..1, 1 <= S <= max_length, squeezed already, without padding.
+    Raises:
+        NotFiniteError: The pointer or the segmenter gave NaN or Inf.
     """
-    kinds, device = set(kinds), runner.device
-    length = network.config.max_length
-    padded = F.pad(grid, (0, 0, 0, 0, 0, min(2, length - len(grid))))  # two padded slices stand for all
-    volume = padded[None].to(device.torch)
-    present = present_slices(volume)[0]
-    images = neighbours(volume.to(device.autocast_type or volume.dtype))[0]  # cast once, not at every pass
-    with device.autocast():  # around all passes, so that no weight is cast twice
-        pointer_logits = point_slices(network, images, present, runner)
-        value, place, done = search_slices(network, images, pointer_logits, present, kinds, runner)
-    slices = len(grid)
+    request = SearchRequest(network, grid.to(runner.device.torch), frozenset(kinds))
+    (found,) = search_points([request], runner)
+    if isinstance(found, NotFiniteError):
+        raise found
+    return found
+
+
+@inference_mode()
+def search_points(
+    requests: Sequence[SearchRequest], runner: BatchRunner
+) -> list[dict[str, Points] | NotFiniteError]:
+    """Find the points of several volumes side by side, each as if it were alone.
+
+    Volumes of one network share its passes. The device is read once for all pointers, and once per round of the search
+    for all segmenters.
+
+    Returns:
+        The points of each request by kind, or the error of a network that gave NaN or Inf for this volume.
+    """
+    by_network: dict[int, list[int]] = {}
+    for number, request in enumerate(requests):
+        by_network.setdefault(id(request.network), []).append(number)
+    with runner.device.autocast():  # around all passes, so that no weight is cast twice
+        stacks = [VolumeStack([requests[n] for n in numbers], runner) for numbers in by_network.values()]
+        for stack, read in zip(stacks, download([stack.bound for stack in stacks]), strict=True):
+            stack.begin(read)
+        while rounds := [(stack, chosen) for stack in stacks if (chosen := stack.wanted())]:
+            peaks = [stack.segment(chosen) for stack, chosen in rounds]
+            for (stack, chosen), read in zip(rounds, download(peaks), strict=True):
+                stack.take(chosen, read)
+    found: list[dict[str, Points] | NotFiniteError] = [{}] * len(requests)
+    for stack, numbers in zip(stacks, by_network.values(), strict=True):
+        for number, points in zip(numbers, stack.points(), strict=True):
+            found[number] = points
+    return found
+
+
+class VolumeStack:
+    """The volumes that one network reads, one behind the other, and the search in each.
+
+    Between two volumes there is a zero slice: the neighbour of a volume's first and last slices. Behind each volume
+    up to two padded slices stand for all. The first still has the last real slice as its neighbour, all later ones are
+    the same zero image.
+    """
+
+    def __init__(self, requests: list[SearchRequest], runner: BatchRunner):
+        """Stack the volumes and launch the pointer on all slices; nothing is read."""
+        self.requests, self.runner = requests, runner
+        self.network = requests[0].network
+        self.searches: list[SliceSearch] = []
+        self.failed: dict[int, NotFiniteError] = {}
+        length, device = self.network.config.max_length, runner.device
+        padding = [min(2, length - len(request.grid)) for request in requests]
+        between = [1] * (len(requests) - 1) + [0]
+        padded = [
+            F.pad(unit_range(request.grid), (0, 0, 0, 0, 0, pad + gap))
+            for request, pad, gap in zip(requests, padding, between, strict=True)
+        ]
+        volume = padded[0] if len(padded) == 1 else torch.cat(padded)
+        self.starts = np.cumsum([0, *(len(one) for one in padded[:-1])])
+        self.images = neighbours(volume[None].to(device.autocast_type or volume.dtype))[0]  # cast once
+        features = runner.run(encode_slices, self.network, self.images, "pointer", POINTED_A_SLICE)
+        ends = [len(request.grid) + pad - 1 for request, pad in zip(requests, padding, strict=True)]
+        slices = np.minimum(np.arange(length), np.array(ends)[:, None]) + self.starts[:, None]
+        (rows,) = upload([slices], device.torch)  # (volume, D)
+        features, present = features[rows], present_slices(volume[None])[0][rows]
+        with device.autocast():
+            logits = self.network.pointer.point(features, present).float()
+        self.logits = nan_unless_finite(nan_unless_finite(logits, logits), features)  # (volume, class, D)
+        self.present = present
+        # One tensor to read: a row per class, and one that marks real slices.
+        self.bound = torch.cat([self.logits.sigmoid(), present[:, None].float()], dim=1)
+
+    def begin(self, bound: np.ndarray) -> None:
+        """Begin the searches from the bounds as they were read, (volume, class + 1, D)."""
+        for number, (request, rows) in enumerate(zip(self.requests, bound, strict=True)):
+            rows = rows[:, : len(request.grid)]
+            self.check(number, rows, "pointer")
+            self.searches.append(SliceSearch(rows[:-1], rows[-1] > 0, "dynamic" in request.kinds))
+
+    def check(self, number: int, read: np.ndarray, cause: str) -> None:
+        """Note that a volume's numbers are not finite: its search ends."""
+        if not np.isfinite(read).all():
+            self.failed[number] = NotFiniteError(f"{cause}: NaN or Inf in the network's output")
+
+    def wanted(self) -> list[tuple[int, np.ndarray]]:
+        """Return which slices to segment next, by volume; empty when all points are decided."""
+        asked = [(n, one.wanted()) for n, one in enumerate(self.searches) if n not in self.failed]
+        return [(number, slices) for number, slices in asked if len(slices)]
+
+    def segment(self, chosen: list[tuple[int, np.ndarray]]) -> Tensor:
+        """Launch the segmenter on slices of several volumes.
+
+        Returns:
+            (slice, class, 3) on the device: the heatmap's largest value on each slice, its row and column.
+        """
+        volumes = np.concatenate([np.full(len(slices), number) for number, slices in chosen])
+        slices = np.concatenate([slices for _, slices in chosen])
+        where, volume, depth = upload(
+            [self.starts[volumes] + slices, volumes, slices], self.runner.device.torch
+        )
+        peaks = self.runner.run(segment_peaks, self.network, self.images[where], "segmenter")
+        logits, places = peaks.split([1, 2], dim=-1)
+        heatmap = logits_to_heatmap(
+            logits[..., None, None], self.logits[volume, :, depth, None], self.present[volume, depth, None]
+        )
+        return torch.cat([nan_unless_finite(heatmap[..., 0, 0], logits), places], dim=-1)
+
+    def take(self, chosen: list[tuple[int, np.ndarray]], peaks: np.ndarray) -> None:
+        """Hand the peaks on the chosen slices to their searches."""
+        ends = np.cumsum([len(slices) for _, slices in chosen])
+        for (number, slices), rows in zip(chosen, np.split(peaks, ends[:-1]), strict=True):
+            self.check(number, rows, "segmenter")
+            rows = rows.swapaxes(0, 1)
+            self.searches[number].take(slices, rows[..., 0], rows[..., 1:])
+
+    def points(self) -> list[dict[str, Points] | NotFiniteError]:
+        """Return the points of each volume, or why there are none."""
+        return [
+            self.failed.get(number) or points_of(request, search)
+            for number, (request, search) in enumerate(zip(self.requests, self.searches, strict=True))
+        ]
+
+
+def points_of(request: SearchRequest, search: SliceSearch) -> dict[str, Points]:
+    """Return the points of a search that has ended, by kind."""
+    slices = len(request.grid)
     return {
-        kind: Points(*peaks_to_points(value, place, slices, kind), slices, kind, int(done.sum()))
-        for kind in kinds
+        kind: Points(
+            *peaks_to_points(search.value, search.place, slices, kind), slices, kind, search.segmented
+        )
+        for kind in request.kinds
     }
 
 
-def search_slices(
-    network: DetectorNetwork,
-    images: Tensor,
-    pointer_logits: Tensor,
-    present: Tensor,
-    kinds: set[str],
-    runner: BatchRunner,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Segment slices until the points of each kind are decided.
+def unit_range(grid: Tensor) -> Tensor:
+    """Return pixels as float32 0..1 where they are uint8, else as they are."""
+    if grid.dtype != torch.uint8:
+        return grid
+    # A tensor on the device: by a number, a card multiplies with the rounded reciprocal.
+    return grid.float() / torch.full((), WHITE, dtype=torch.float32, device=grid.device)
 
-    Returns what the heatmap reached, (class, S), at which row and column, (class, S, 2), and which slices were
-    segmented, (S,) bool.
-    """
-    real = present.cpu().numpy()
-    bound = np.where(real, pointer_logits[:, : len(real)].sigmoid().cpu().numpy(), 0)
-    value = np.zeros(bound.shape, np.float32)
-    place = np.zeros((*bound.shape, 2), np.int64)
-    done = ~real  # on a zero slice the heatmap is 0 everywhere
-    while len(chosen := slices_to_segment(bound, value, done, "dynamic" in kinds)):
-        peaks = runner.run(lambda some: segment_peaks(network, some), images[chosen], "segmenter")
-        logits, where = peaks.transpose(0, 1).split([1, 2], dim=-1)
-        heatmap = logits_to_heatmap(logits[..., None], pointer_logits[:, chosen], present[chosen])
-        value[:, chosen], place[:, chosen] = heatmap[..., 0, 0].cpu().numpy(), where.cpu().numpy()
-        done[chosen] = True
-    return value, place, done & real
+
+def encode_slices(network: DetectorNetwork, images: Tensor) -> Tensor:
+    """Return the pointer's features of slices: (N, 3, 256, 256) -> (N, feature)."""
+    return network.pointer.encode(images)
 
 
 def segment_peaks(network: DetectorNetwork, images: Tensor) -> Tensor:
     """Return each class's largest logit on each slice, its row and its column: (N, class, 3) float32."""
     value, place = slice_peaks(network.segmenter(images))
     return torch.cat([value.float()[..., None], place.float()], dim=-1)
-
-
-def point_slices(network: DetectorNetwork, images: Tensor, present: Tensor, runner: BatchRunner) -> Tensor:
-    """Return the pointer's logits (class, D) float32 for all D slices, the padded ones included.
-
-    images: (S, 3, 256, 256), or with up to two padded slices behind the real ones: the first still has the
-    last real slice as its neighbour, all later ones are the same zero image.
-    """
-    length = network.config.max_length
-    features = runner.run(network.pointer.encode, images, "pointer", images_per_slice=POINTED_A_SLICE)
-    features = torch.cat([features, features[-1:].expand(length - len(features), -1)])
-    present = F.pad(present, (0, length - len(present)))
-    with torch.inference_mode(), runner.device.autocast():
-        return finite(network.pointer.point(features[None], present[None])[0].float(), "pointer")
-
-
-def slices_to_segment(bound: np.ndarray, value: np.ndarray, done: np.ndarray, dynamic: bool) -> np.ndarray:
-    """Return which slices to segment next, ascending; none when the points are decided.
-
-    bound: (class, S), the most that a slice's heatmap can reach. value: (class, S), what it reached where
-    done (S,). Each class asks for its most promising slice that could still win, an equal one only if it
-    comes before the best so far, and, as large batches cost less, for all others that will hardly be spared. A
-    dynamic detector needs the slices of the crops: it asks for those around the most promising slice as well, and
-    where a class is decided for those around its best.
-    """
-    best = value.argmax(axis=1)
-    record = value[np.arange(len(value)), best][:, None]
-    earlier = np.arange(len(done)) < best[:, None]
-    hopeful = ~done & ((bound > record) | ((bound == record) & earlier & (record > 0)))
-    promise = np.where(hopeful, bound, -1)
-    top = promise.max(axis=1, keepdims=True)
-    asked = (hopeful & (bound >= top * still_expected(bound, value, best))).any(axis=0)
-    if dynamic:
-        middle = np.where(hopeful.any(axis=1), promise.argmax(axis=1), best)
-        asked[np.clip(middle[:, None] + np.array(CROP_OFFSETS), 0, len(done) - 1)] = True
-    return np.flatnonzero(asked & ~done)
-
-
-def still_expected(bound: np.ndarray, value: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Return for each class, (class, 1), which share of its bound a slice may be expected to reach: half way
-    between what the best one reached and 1; before any was seen, 1."""
-    rows = np.arange(len(value))
-    share = value[rows, best] / np.maximum(bound[rows, best], np.finfo(np.float32).tiny)
-    return np.where(share > 0, (1 + share) / 2, 1)[:, None]

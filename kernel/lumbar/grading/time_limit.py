@@ -6,6 +6,7 @@ classifiers first, from the manifest's last (least valuable) on, then detectors.
 slow for all, studies get one of each as long as there is time, and the rest gets the prior.
 """
 
+import math
 import re
 import time
 from collections import deque
@@ -38,12 +39,18 @@ class Budget:
     limit: seconds from ``started`` on, or None. clock: seconds; a test may control it.
     """
 
-    def __init__(self, limit: float | None, started: float, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self,
+        limit: float | None,
+        started: float,
+        clock: Callable[[], float] = time.monotonic,
+        consumers: int = 1,
+    ):
         self.limit = limit
         self.started = started
         self.clock = clock
         self.measured: dict[str, deque[float]] = {}  # seconds a study, the last WINDOW of them
-        self.study_ends = float("inf")  # on the clock: when the study in hand has used its shares
+        self.consumers = consumers
 
     def elapsed(self) -> float:
         return self.clock() - self.started
@@ -85,19 +92,25 @@ class Budget:
 
         Where none does, the smallest if there is time for one study by it; else ``NO_MEMBERS``.
         """
-        left = self.left()
-        self.study_ends = self.clock() + FAIR_SHARES * left / max(1, studies_left)
+        left, turns = self.left(), math.ceil(studies_left / self.consumers)
         plans = [Plan(len(detectors), n) for n in range(len(classifiers), 0, -1)] or [Plan(len(detectors), 0)]
         plans += [Plan(n, plans[-1].classifiers) for n in range(len(detectors) - 1, 0, -1)]
         for plan in plans:
-            if self.seconds(plan, detectors, classifiers) * studies_left <= left:
+            if self.seconds(plan, detectors, classifiers) * turns <= left:
                 return plan
         fits = left > 0 and self.seconds(plans[-1], detectors, classifiers) <= left
         return plans[-1] if fits else NO_MEMBERS
 
-    def allows_another(self) -> bool:
-        """Return whether the current study may take another member; a first one always runs."""
-        return self.left() > 0 and self.clock() < self.study_ends
+    def deadline(self, studies_left: int, studies: int = 1) -> float:
+        """Return when, on the clock, studies that begin now have used their share: no further member starts then.
+
+        Args:
+            studies_left: Of the whole run, those that begin now among them.
+            studies: How many begin now and are graded side by side.
+        """
+        turns = max(1.0, studies_left / self.consumers)
+        share = min(1.0, FAIR_SHARES * studies / turns)
+        return self.clock() + share * self.left()
 
     def seconds(self, plan: Plan, detectors: list[str], classifiers: list[str]) -> float:
         """Return the seconds of one study by a plan."""

@@ -3,13 +3,18 @@
 import logging
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, inference_mode, nn
 
-from lumbar.networks.device import Device, DeviceMemoryError, finite, is_out_of_memory
+from lumbar.networks.captured_pass import CapturedPass
+from lumbar.networks.device import Device, DeviceMemoryError, is_out_of_memory
 
 logger = logging.getLogger(__name__)
+
+# Takes a network and images (n, ...), returns results (n, ...). A named function: captured passes are found by it.
+Pass = Callable[[Any, Tensor], Tensor]
 
 
 class BatchRunner:
@@ -19,28 +24,30 @@ class BatchRunner:
         device: Where the networks compute.
         batch: Slices of stage 1 in a pass. It never grows again.
         causes: Causes that have halved the batch already: each is logged once.
+        captured: Passes of fixed shape, by function, network and images.
     """
 
     def __init__(self, device: Device):
         self.device = device
         self.batch = device.batch
         self.causes: set[str] = set()
+        self.captured: dict[tuple, CapturedPass] = {}
+        self.pool = torch.cuda.graph_pool_handle() if device.torch.type == "cuda" else None
 
+    @inference_mode()
     def run(
-        self,
-        function: Callable[[Tensor], Tensor],
-        images: Tensor,
-        cause: str,
-        images_per_slice: int = 1,
+        self, function: Pass, network: nn.Module, images: Tensor, cause: str, images_per_slice: int = 1
     ) -> Tensor:
         """Apply a network to images batch by batch and join the results.
 
-        Batches are as equal as possible: small ones cost more per image. After an out-of-memory error the batch
-        is halved for this and all later calls. The log names each cause once.
+        Where the device wants fixed shapes, the last batch is padded. Elsewhere batches are as equal as possible:
+        small ones cost more per image. After an out-of-memory error the batch is halved for this and all later calls.
+        The log names each cause once.
 
         Args:
-            function: Network pass, images (n, ...) to results (n, ...), both on the device.
-            images: (N, ...), on any device.
+            function: The pass, images (n, ...) to results (n, ...), both on the device.
+            network: The network that it passes them through.
+            images: (N, ...), on any device, N > 0.
             cause: Name of the pass for messages.
             images_per_slice: How many of these images take the memory of one slice of stage 1.
 
@@ -49,34 +56,53 @@ class BatchRunner:
 
         Raises:
             DeviceMemoryError: A single image does not fit.
-            NotFiniteError: The results hold NaN or Inf.
         """
-        results, start = [], 0
+        results: list[Tensor] = []
+        start = 0
         while start < len(images):
+            left, most = len(images) - start, images_per_slice * self.batch
             try:
-                left = len(images) - start
-                size = math.ceil(left / math.ceil(left / (images_per_slice * self.batch)))
+                if self.device.fixed_shapes:
+                    results.append(self.run_fixed(function, network, images[start : start + most], most))
+                    start += most
+                    continue
+                size = math.ceil(left / math.ceil(left / most))
                 batch = images[start : start + size].to(self.device.torch, non_blocking=True)
-                with torch.inference_mode(), self.device.autocast():
-                    results.append(function(batch).float())
-                start += len(batch)
+                with self.device.autocast():
+                    results.append(function(network, batch).float())
+                start += size
+                continue
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                full = str(error)  # not the error: its traceback holds the network's allocations
-            else:
-                continue
+                full = str(error)  # not the error: its traceback holds the tensors
             batch = None
             if images_per_slice > 1 and self.batch == 1:
                 images_per_slice = 1
             else:
                 self.halve(cause, full)
-        return finite(torch.cat(results), cause)
+        return results[0] if len(results) == 1 else torch.cat(results)
+
+    def run_fixed(self, function: Pass, network: nn.Module, images: Tensor, size: int) -> Tensor:
+        """Run one pass of ``size`` images, of which some may be padding, through a network."""
+        key = function, id(network), size, images.shape[1:], images.dtype
+        if key not in self.captured:
+            like = images.new_empty((size, *images.shape[1:]), device="meta")
+            self.captured[key] = CapturedPass(
+                lambda batch: function(network, batch), like, self.device, self.pool
+            )
+        return self.captured[key](images)
+
+    def forget_captured(self) -> None:
+        """Drop all captured passes, because weights have moved or memory is short."""
+        self.captured.clear()
+        if self.device.torch.type == "cuda":
+            self.pool = torch.cuda.graph_pool_handle()
+            torch.cuda.empty_cache()
 
     def halve(self, cause: str, error: str) -> None:
         """Halve the batch; DeviceMemoryError if it is a single slice already."""
-        if self.device.torch.type == "cuda":
-            torch.cuda.empty_cache()
+        self.forget_captured()
         if self.batch == 1:
             raise DeviceMemoryError(f"{cause}: one image does not fit on {self.device.torch}: {error}")
         self.batch //= 2

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lumbar.atomic_files import write_atomically
 from lumbar.faults import Fault
+from lumbar.grading.graded_study import GradedStudy
 from lumbar.grading.patient_points import Places, find_places
-from lumbar.grading.study_grading import GradedStudy
 from lumbar.grading.study_record import StudyRecord, grade_rows
 from lumbar.reading.competition_tables import IDENTIFIER
 from lumbar.reading.study import Study

@@ -19,8 +19,9 @@ from tqdm import tqdm
 from lumbar.bundle.manifest import read_manifest
 from lumbar.bundle.placement import ready_bundle
 from lumbar.faults import Fault
+from lumbar.grading.graded_study import GradedStudy
 from lumbar.grading.plausibility import Flag, flags
-from lumbar.grading.study_grading import GradedStudy, StudyGrader
+from lumbar.grading.study_grading import StudyGrader
 from lumbar.grading.study_record import StudyRecord, record_graded, record_ungraded
 from lumbar.grading.time_limit import Budget, Plan
 from lumbar.networks.device import Device, choose_device, is_out_of_memory, keep_freed_memory, try_cuda
@@ -136,7 +137,9 @@ def graded_or_prior(study: Study, grader: StudyGrader, plan: Plan, budget: Budge
     Raises DeviceLostError if the card computes no longer.
     """
     try:
-        graded = grader.grade(study, plan, budget)
+        (graded,) = grader.grade([study], plan, budget.deadline(len(state.pending)))
+        for member, seconds in graded.costs.items():
+            budget.learn(member, seconds)
         found = implausible(study, graded)
         findings = study_findings(study, graded) if state.options.dump else []
         record = record_graded(study, graded, found, findings)

@@ -13,7 +13,7 @@ from typing import TextIO
 from lumbar.atomic_files import remove_leftovers
 from lumbar.bundle.loading import Bundle
 from lumbar.bundle.manifest import Manifest
-from lumbar.grading.ensemble import Detection
+from lumbar.grading.detection import Detection
 from lumbar.grading.study_record import StudyRecord, record_ungraded
 from lumbar.grading.time_limit import Plan
 from lumbar.networks.device import Device

@@ -19,7 +19,7 @@ import torch
 
 from lumbar.atomic_files import write_atomically
 from lumbar.bundle.loading import LeftOut
-from lumbar.grading.study_grading import PRIOR, ZERO_CROPS
+from lumbar.grading.graded_study import PRIOR, ZERO_CROPS
 from lumbar.grading.study_record import SOME_PRIOR, StudyRecord
 from lumbar.grading.time_limit import Plan
 

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lumbar.grading.crops import enlarge
-from lumbar.grading.ensemble import Detection, site_windows
+from lumbar.grading.detection import Detection
+from lumbar.grading.ensemble import site_windows
 from lumbar.grading.point_search import Points
 from lumbar.grids import squeeze
 from lumbar.sites import DESCRIPTION_SITES, MISSING

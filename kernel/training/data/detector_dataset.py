@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lumbar.grading.ensemble import stage1_grid
+from lumbar.grading.detection import stage1_grid
 from lumbar.grids import DETECTOR_GRID, unit_range
 from lumbar.networks.heatmap import SIGMA, points_to_heatmap
 from training.data.cache import Cache

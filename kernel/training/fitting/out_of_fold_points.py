@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from lumbar.atomic_files import atomic_path
-from lumbar.grading.ensemble import stage1_grid
+from lumbar.grading.detection import stage1_grid
 from lumbar.grading.point_search import Points, find_points
 from lumbar.grids import CROP_GRID, CROP_OFFSETS, DETECTOR_GRID, MIDDLE, WINDOW
 from lumbar.networks.architecture import POINT_KINDS

@@ -31,8 +31,9 @@ def profile_start(work: Path, bundle: Path, options: dict, save: Callable[[dict]
     import torch
 
     mark("import torch")
-    from lumbar.grading.study_grading import Grader, ready_bundle
-    from lumbar.grading.time_limit import Budget, Plan
+    from lumbar.bundle.placement import ready_bundle
+    from lumbar.grading.study_grading import StudyGrader
+    from lumbar.grading.time_limit import Plan
     from lumbar.networks.batch_runner import BatchRunner
     from lumbar.networks.device import choose_device
     from lumbar.reading.listing import find_dataset
@@ -52,10 +53,10 @@ def profile_start(work: Path, bundle: Path, options: dict, save: Callable[[dict]
     passes: list[dict] = []
     run = BatchRunner.run
 
-    def timed_run(self, function, images, cause, images_per_slice=1):
+    def timed_run(self, function, network, images, cause, images_per_slice=1):
         wait()
         started = time.perf_counter()
-        given = run(self, function, images, cause, images_per_slice)
+        given = run(self, function, network, images, cause, images_per_slice)
         wait()
         shape = list(images.shape)
         passes.append(
@@ -71,12 +72,12 @@ def profile_start(work: Path, bundle: Path, options: dict, save: Callable[[dict]
                 layers.watch(network, description)
         for member in members.classifiers:
             layers.watch(member.network, member.name)
-    grader, graded = Grader(members, device), []
+    grader, graded = StudyGrader(members, device), []
     plan = Plan(len(members.detectors), len(members.classifiers))
     with profiler(options.get("profiler", False)) as trace:
         for study in studies:
             started = time.perf_counter()
-            seconds = grader.grade(study, plan, Budget(None, time.monotonic())).seconds
+            seconds = grader.grade([study], plan)[0].seconds
             wait()
             graded.append(seconds | {"total": time.perf_counter() - started})
             result |= {"studies": graded, "passes": passes, "layers": layers.table()}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lumbar.atomic_files import write_atomically
-from lumbar.grading.ensemble import Detection
+from lumbar.grading.detection import Detection
 from lumbar.grading.study_record import StudyRecord
 from lumbar.outputs.report.index_page import index_page
 from lumbar.outputs.report.result import read_result

@@ -1,6 +1,6 @@
 """The index: every study in one table, fallbacks and warnings first."""
 
-from lumbar.grading.study_grading import PRIOR, ZERO_CROPS
+from lumbar.grading.graded_study import PRIOR, ZERO_CROPS
 from lumbar.grading.study_record import SOME_PRIOR
 from lumbar.outputs.report.display_text import GROUP_ORDER, count
 from lumbar.outputs.report.document import render

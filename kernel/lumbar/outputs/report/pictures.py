@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from lumbar.grading.ensemble import Detection, site_windows
+from lumbar.grading.detection import Detection
+from lumbar.grading.ensemble import site_windows
 from lumbar.grids import WHITE, grid_share
 from lumbar.reading.volume import SliceHeader
 

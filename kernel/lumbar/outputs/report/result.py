@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lumbar.faults import Fault
-from lumbar.grading.ensemble import Detection
+from lumbar.grading.detection import Detection
+from lumbar.grading.graded_study import PRIOR, ZERO_CROPS
 from lumbar.grading.plausibility import Flag
-from lumbar.grading.study_grading import PRIOR, ZERO_CROPS
 from lumbar.grading.study_record import SOME_PRIOR, StudyRecord, grade_rows
 
 FALLBACKS = (PRIOR, SOME_PRIOR, ZERO_CROPS)

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lumbar.grading.graded_study import PRIOR, ZERO_CROPS
 from lumbar.grading.patient_points import Places
-from lumbar.grading.study_grading import PRIOR, ZERO_CROPS
 from lumbar.grading.study_record import SOME_PRIOR
 from lumbar.outputs.report import members
 from lumbar.outputs.report.display_text import count

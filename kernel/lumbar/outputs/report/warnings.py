@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from lumbar.grading.study_grading import PRIOR, ZERO_CROPS
+from lumbar.grading.graded_study import PRIOR, ZERO_CROPS
 from lumbar.outputs.report.result import Result
 
 FAULTS_SHOWN = 40  # run.json holds them all

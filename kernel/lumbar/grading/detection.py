@@ -1,0 +1,108 @@
+"""Stage 1 of several studies at once: volumes to the device, every detector's points back."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from lumbar.bundle.loading import Detector
+from lumbar.grading.point_search import Points, SearchRequest, search_points
+from lumbar.grids import squeeze, unit_range
+from lumbar.networks.batch_runner import BatchRunner
+from lumbar.networks.detector import DetectorNetwork
+from lumbar.networks.device import NotFiniteError
+from lumbar.networks.transfer import upload
+from lumbar.reading.volume import Volume
+
+
+@dataclass(frozen=True)
+class Detection:
+    """The points of one detector in a study, and the grids that they index.
+
+    Attributes:
+        points: By description.
+        grids512: By description, (S, 512, 512) uint8, or float32 0..1 where the volume was squeezed.
+    """
+
+    points: dict[str, Points]
+    grids512: dict[str, np.ndarray]
+
+
+class Serving(NamedTuple):
+    """A search in a study's volume, and the detectors that share its network."""
+
+    study: int
+    description: str
+    detectors: list[Detector]
+    request: SearchRequest
+
+
+def detect(
+    detectors: Sequence[Detector], studies: Sequence[dict[str, Volume]], runner: BatchRunner
+) -> list[dict[str, Detection] | NotFiniteError]:
+    """Run stage 1 on several studies side by side, one search per volume and distinct network.
+
+    Args:
+        detectors: Of one bundle.
+        studies: Of each study, its volumes by description.
+        runner: Of the device that the networks are on.
+
+    Returns:
+        Of each study, its detections by the detectors' names, or the error of a network that gave NaN or Inf. A
+        description that the study or the detector lacks is absent.
+    """
+    searches = [
+        search
+        for number, volumes in enumerate(studies)
+        for search in study_searches(number, volumes, detectors, runner)
+    ]
+    found: list[dict[str, Detection] | NotFiniteError] = [
+        {detector.name: Detection({}, {}) for detector in detectors} for _ in studies
+    ]
+    for search, points in zip(searches, search_points([s.request for s in searches], runner), strict=True):
+        detections = found[search.study]
+        if isinstance(points, NotFiniteError):
+            found[search.study] = points
+        elif isinstance(detections, dict):
+            volume = studies[search.study][search.description]
+            grid512 = squeeze(volume.grid512, search.request.network.config.max_length)
+            for detector in search.detectors:
+                detections[detector.name].points[search.description] = points[detector.xy]
+                detections[detector.name].grids512[search.description] = grid512
+    return found
+
+
+def detect_study(
+    detectors: Sequence[Detector], volumes: dict[str, Volume], runner: BatchRunner
+) -> dict[str, Detection]:
+    """Run stage 1 on the volumes of one study; return its detections by the detectors' names.
+
+    Raises:
+        NotFiniteError: A network gave NaN or Inf.
+    """
+    (found,) = detect(detectors, [volumes], runner)
+    if isinstance(found, NotFiniteError):
+        raise found
+    return found
+
+
+def study_searches(
+    study: int, volumes: dict[str, Volume], detectors: Sequence[Detector], runner: BatchRunner
+) -> Iterator[Serving]:
+    """Yield a study's searches; all its grids go to the device in one copy."""
+    sharing: dict[int, tuple[str, DetectorNetwork, list[Detector]]] = {}  # by the network's identity
+    for description in volumes:
+        for detector in detectors:
+            if network := detector.networks.get(description):
+                sharing.setdefault(id(network), (description, network, []))[2].append(detector)
+    grids = [squeeze(volumes[d].grid256, network.config.max_length) for d, network, _ in sharing.values()]
+    there = upload(grids, runner.device.torch)
+    for (description, network, group), grid in zip(sharing.values(), there, strict=True):
+        kinds = frozenset(detector.xy for detector in group)
+        yield Serving(study, description, group, SearchRequest(network, grid, kinds))
+
+
+def stage1_grid(volume: Volume, max_length: int) -> np.ndarray:
+    """Return what stage 1 reads of a volume, (S, 256, 256) float32 0..1, S <= max_length."""
+    return unit_range(squeeze(volume.grid256, max_length))
