@@ -14,6 +14,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
+from nbclient import NotebookClient
+
+OWNER, SLUG = "someone", "lumbar-spine-kernel"
+COMPETITION = "rsna-2024-lumbar-spine-degenerative-classification"
+MOUNTS = {
+    "new": (f"competitions/{COMPETITION}", f"datasets/{OWNER}/{SLUG}"),
+    "old": (COMPETITION, SLUG),
+    "mixed": (f"competitions/{COMPETITION}", SLUG),
+}
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1  # netdevice(7)
 NAMESPACES = ["unshare", "--mount", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 # $1: an empty folder for the new root, $2: what lies under /kaggle, the rest: the command
@@ -76,11 +86,25 @@ def execute_notebook(
         Path("/kaggle").unlink()
 
 
+def lay_out(place: Path, style: str, dist: Path, competition: Path) -> Path:
+    """Make ``kaggle/input`` with both data sets at the style's mounts, and ``kaggle/working``; return ``kaggle``."""
+    kaggle = place / "kaggle"
+    for mount, source in zip(MOUNTS[style], (competition, dist / "dataset"), strict=True):
+        shutil.copytree(source, kaggle / "input" / mount)
+    (kaggle / "input" / MOUNTS[style][1] / "dataset-metadata.json").unlink()  # is not uploaded
+    (kaggle / "working").mkdir()
+    return kaggle
+
+
+def printed(kaggle: Path) -> str:
+    """Return all text that the executed notebook's cells printed."""
+    cells = nbformat.read(kaggle / "working/executed.ipynb", as_version=4).cells
+    outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+    return "".join(output.get("text", "") + str(output.get("data", "")) for output in outputs)
+
+
 def main(notebook: Path) -> None:
     """Execute the notebook; runs on the machine that ``execute_notebook`` makes."""
-    import nbformat
-    from nbclient import NotebookClient
-
     working = Path("/kaggle/working")
     print("network:", *(name for _, name in socket.if_nameindex()))
     loopback_up()

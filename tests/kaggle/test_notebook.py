@@ -19,16 +19,10 @@ from lumbar.bundle.manifest import read_manifest
 from lumbar.outputs.submission import read_submission
 from lumbar.sites import SITE_NAMES
 from tests.kaggle import kaggle_machine
+from tests.kaggle.kaggle_machine import MOUNTS, OWNER, SLUG, lay_out, printed
 from tests.making.small_study import write_studies
 from tests.making.tiny_bundle import copy_checkout, downloaded_wheels, write_tiny_bundle
 
-OWNER, SLUG = "someone", "lumbar-spine-kernel"
-COMPETITION = "rsna-2024-lumbar-spine-degenerative-classification"
-MOUNTS = {
-    "new": (f"competitions/{COMPETITION}", f"datasets/{OWNER}/{SLUG}"),
-    "old": (COMPETITION, SLUG),
-    "mixed": (f"competitions/{COMPETITION}", SLUG),
-}
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 pytestmark = pytest.mark.skipif(
@@ -76,25 +70,8 @@ def expected(dist, competition, tmp_path_factory):
     return read_submission(out)
 
 
-def lay_out(place: Path, style: str, dist: Path, competition: Path) -> Path:
-    """Make ``kaggle/input`` with both data sets at the style's mounts, and ``kaggle/working``; return ``kaggle``."""
-    kaggle = place / "kaggle"
-    for mount, source in zip(MOUNTS[style], (competition, dist / "dataset"), strict=True):
-        shutil.copytree(source, kaggle / "input" / mount)
-    (kaggle / "input" / MOUNTS[style][1] / "dataset-metadata.json").unlink()  # is not uploaded
-    (kaggle / "working").mkdir()
-    return kaggle
-
-
 def read_notebook(dist: Path) -> nbformat.NotebookNode:
     return nbformat.read(dist / "notebook/submission.ipynb", as_version=4)
-
-
-def printed(kaggle: Path) -> str:
-    """Return all text that the executed notebook's cells printed."""
-    cells = nbformat.read(kaggle / "working/executed.ipynb", as_version=4).cells
-    outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
-    return "".join(output.get("text", "") + str(output.get("data", "")) for output in outputs)
 
 
 @pytest.mark.parametrize("style", MOUNTS)
