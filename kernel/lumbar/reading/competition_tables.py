@@ -46,7 +46,7 @@ def read_descriptions(path: Path) -> pd.DataFrame:
         DataNotFoundError: It can't be read, lacks a column, or has no usable row.
     """
     table = read_text_table(path, DESCRIPTION_COLUMNS)
-    ids = [column(table, name) for name in ("study_id", "series_id")]
+    ids = [column_of(table, name) for name in ("study_id", "series_id")]
     safe = ids[0].str.fullmatch(IDENTIFIER.pattern) & ids[1].str.fullmatch(IDENTIFIER.pattern)
     if not safe.all():
         rows = zip(safe, *ids, strict=True)
@@ -58,13 +58,13 @@ def read_descriptions(path: Path) -> pd.DataFrame:
     table = cast(pd.DataFrame, table[safe & ~repeated])
     if table.empty:
         raise DataNotFoundError(f"{path}: got no usable row, expected one for each series; check the file")
-    texts = column(table, "series_description")
+    texts = column_of(table, "series_description")
     return table.assign(
         series_description=texts.map({text: match_description(text) for text in texts.unique()})
     )
 
 
-def column(table: pd.DataFrame, name: str) -> pd.Series:
+def column_of(table: pd.DataFrame, name: str) -> pd.Series:
     """Return one column of a table."""
     return cast(pd.Series, table[name])
 
@@ -121,7 +121,7 @@ def read_text_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise DataNotFoundError(f"{path}: got the columns {list(table.columns)}, expected also {missing}")
-    return pd.DataFrame({name: column(table, name).str.strip() for name in columns})
+    return pd.DataFrame({name: column_of(table, name).str.strip() for name in columns})
 
 
 def read_csv(path: Path, **options: Any) -> pd.DataFrame:
