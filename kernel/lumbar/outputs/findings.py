@@ -91,11 +91,16 @@ def write_findings(records: Iterable[StudyRecord], about: dict, folder: Path) ->
     Args:
         about: As in run.json; the bundle's name, fingerprint and training are repeated in each file.
     """
-    bundle = {key: about[key] for key in ("bundle", "bundle_sha256", "trained_on")}
     for record in records:
         if not IDENTIFIER.fullmatch(record.study_id):
             logger.error("study %r: can not name a file; its findings are not written", record.study_id)
             continue
-        content = {"study_id": record.study_id, "note": NOTE, "frame": FRAME} | bundle
-        content |= {"graded": record.probabilities is not None, "findings": record.findings}
-        write_atomically(folder / f"{record.study_id}.json", json.dumps(content, indent=1) + "\n")
+        content = json.dumps(findings_content(record, about), indent=1) + "\n"
+        write_atomically(folder / f"{record.study_id}.json", content)
+
+
+def findings_content(record: StudyRecord, about: dict) -> dict:
+    """Return the content of a study's JSON file; ``about`` as for ``write_findings``."""
+    bundle = {key: about[key] for key in ("bundle", "bundle_sha256", "trained_on")}
+    content = {"study_id": record.study_id, "note": NOTE, "frame": FRAME} | bundle
+    return content | {"graded": record.probabilities is not None, "findings": record.findings}

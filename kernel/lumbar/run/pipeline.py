@@ -141,7 +141,7 @@ def graded_or_prior(study: Study, grader: StudyGrader, plan: Plan, budget: Budge
         for member, seconds in graded.costs.items():
             budget.learn(member, seconds)
         found = implausible(study, graded)
-        findings = study_findings(study, graded) if state.options.dump else []
+        findings = study_findings(study, graded) if state.options.dump or state.report else []
         record = record_graded(study, graded, found, findings)
         state.show(record, study, graded.detections)
         return record

@@ -50,6 +50,7 @@ class Run:
         borders = [config["border"] for config in configs if isinstance(config, dict) and "border" in config]
         shown = {"prior": manifest.prior.tolist(), "crop_border": (borders or ["shift"])[0]}
         ids = [study.study_id for study in competition.studies]
+        shown["figures"] = [entry.get("figures", {}) for entry in manifest.classifiers]
         about, slices = self.summary.about | shown, options.report_size == "full"
         self.report = Report(options.report, about, ids, slices) if options.report else None
         self.studies = competition.studies
@@ -132,7 +133,8 @@ class Run:
         if not self.report:
             return
         try:
-            self.report.finish(self.summary.as_dict())
+            reports = self.options.dump if self.options.structured_reports else None
+            self.report.finish(self.summary.as_dict(), reports and reports / "findings")
         except Exception as error:
             logger.exception("report: its index could not be written")
             self.summary.report_failures.append(f"index: {type(error).__name__}: {error}")

@@ -14,8 +14,14 @@ from pathlib import Path
 from lumbar.atomic_files import write_atomically
 from lumbar.grading.detection import Detection
 from lumbar.grading.study_record import StudyRecord
+from lumbar.outputs.report.downloads import (
+    add_structured_report,
+    study_downloads,
+    write_downloads,
+    write_run_downloads,
+)
 from lumbar.outputs.report.index_page import index_page
-from lumbar.outputs.report.result import read_result
+from lumbar.outputs.report.result import Result, read_result
 from lumbar.outputs.report.slice_strips import encode_strips, write_strips
 from lumbar.outputs.report.study_page import Neighbour, study_page
 from lumbar.reading.study import Study
@@ -75,10 +81,7 @@ class Report:
             if entry is None:
                 slices = {d: len(volume) for d, volume in study.volumes.items()} if study else {}
                 entry = result.entry(page, bundle, slices)
-                strips = encode_strips(study, name) if study and self.slices else None
-                write_strips(strips, self.folder / "studies" / name)
-                text = study_page(study, result, self.about, self.neighbours(result.study_id), strips)
-                write_atomically(self.folder / page, text)
+                entry["downloads"] = self.write_study(name, record, study, result)
                 write_atomically(row, json.dumps(entry) + "\n")
             self.entries[result.study_id] = entry
             if time.monotonic() - self.written > SECONDS_BETWEEN_INDEXES:
@@ -86,6 +89,19 @@ class Report:
         except Exception as error:  # no failure of a page may cost the study its grades
             self.failures[result.study_id] = f"{type(error).__name__}: {error}"
             logger.exception("report: study %s: no page", result.study_id)
+
+    def write_study(
+        self, name: str, record: StudyRecord, study: Study | None, result: Result
+    ) -> list[list[str]]:
+        """Write a study's page and the files beside it; return the words and the address of each download."""
+        beside = self.folder / "studies" / name
+        strips = encode_strips(study, name) if study and self.slices else None
+        write_strips(strips, beside)
+        write_downloads(record, result, self.about, beside)
+        downloads = study_downloads(record, name)
+        text = study_page(study, result, self.about, self.neighbours(result.study_id), strips, downloads)
+        write_atomically(self.folder / "studies" / f"{name}.html", text)
+        return downloads
 
     def neighbours(self, study_id: str) -> tuple[Neighbour | None, Neighbour | None]:
         """Return the studies before and after one; their pages may be written later."""
@@ -100,13 +116,20 @@ class Report:
             return None
         return Neighbour(self.studies[number], f"{page_name(self.studies[number])}.html")
 
-    def finish(self, summary: dict) -> None:
+    def finish(self, summary: dict, structured_reports: Path | None = None) -> None:
         """Write the index of a finished run.
 
         Args:
             summary: The content of run.json.
+            structured_reports: Folder with a DICOM file per study, which the pages get links to.
         """
         try:
+            for study_id, entry in self.entries.items():
+                if structured_reports:
+                    page, source = self.folder / entry["page"], structured_reports / f"{study_id}.dcm"
+                    entry["structured_report"] = add_structured_report(source, page, page.stem)
+            pages = [self.folder / entry["page"] for entry in self.entries.values()]
+            write_run_downloads(pages, summary, self.folder)
             self.write_index(summary)
         except OSError as error:
             self.failures["index"] = str(error)

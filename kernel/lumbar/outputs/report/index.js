@@ -21,9 +21,9 @@ function sortBy(head, order) {
   for (const th of table.tHead.rows[0].cells) th.setAttribute("aria-sort", th === head ? order : "none");
   const sign = order === "ascending" ? 1 : -1;
   const column = head.cellIndex;
-  const rows = [...body.rows];
-  rows.sort((a, b) => sign * compare(a.cells[column].dataset.value, b.cells[column].dataset.value));
-  body.append(...rows);
+  const rows = [...body.rows].map((row) => [row.cells[column].dataset.value, row]); // read once, not per comparison
+  rows.sort(([a], [b]) => sign * compare(a, b));
+  body.append(...rows.map(([, row]) => row));
 }
 
 function filter() {
@@ -63,7 +63,7 @@ function recall() {
 }
 
 function step(by) {
-  const links = [...body.rows].filter((row) => !row.hidden).map((row) => row.querySelector("a"));
+  const links = [...body.rows].filter((row) => !row.hidden).map((row) => row.querySelector("th a"));
   const next = links.indexOf(document.activeElement) + by;
   if (next >= 0 && next < links.length) links[next].focus();
   else if (next < 0) search.focus();
@@ -84,7 +84,7 @@ search.addEventListener("input", change);
 for (const choice of document.querySelectorAll('input[name="kind"]')) choice.addEventListener("change", change);
 for (const kind of ["click", "auxclick"]) {
   body.addEventListener(kind, (event) => {
-    const link = event.target.closest("a");
+    const link = event.target.closest("th a");
     if (link) link.hash = location.hash;
   });
 }

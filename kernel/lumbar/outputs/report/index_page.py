@@ -2,8 +2,9 @@
 
 from lumbar.grading.graded_study import PRIOR, ZERO_CROPS
 from lumbar.grading.study_record import SOME_PRIOR
-from lumbar.outputs.report.display_text import GROUP_ORDER, count
+from lumbar.outputs.report.display_text import GROUP_ORDER, count, shade
 from lumbar.outputs.report.document import render
+from lumbar.outputs.report.downloads import STRUCTURED_REPORT, STRUCTURED_REPORT_WORDS
 from lumbar.outputs.report.result import FALLBACKS, STATUSES
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, LEVELS, SAGITTAL_T1, SAGITTAL_T2, SITES
 
@@ -16,6 +17,7 @@ COLUMNS = (  # title, class, first order of its cells
     ("Members apart, %", "number wide", "descending"),
     ("Slices", "wide", "ascending"),
     ("Seconds", "number wide", "descending"),
+    ("Files", "wide", "descending"),
 )
 STATUS_SHORT = {
     PRIOR: "prior",
@@ -97,15 +99,32 @@ def row(entry: dict) -> dict:
         "worst_site": None if worst is None else SITES[worst],
         "shades": None if worst is None else thumbnail(entry["badness"]),
         "slices_words": " · ".join(slices),
+        "files": entry_files(entry),
         "slices_total": sum(entry["slices"].values()),
     }
 
 
-def thumbnail(badness: list[float]) -> list[tuple[int, int, float]]:
-    """Return (column, level, badness) of the 25 sites: levels downwards, groups in the order of the pages."""
-    by_place = {(site.group, site.level): badness[site.index] for site in SITES}
-    return [
-        (column, number, by_place[group, level])
-        for column, group in enumerate(GROUP_ORDER)
-        for number, level in enumerate(LEVELS)
+def entry_files(entry: dict) -> list[tuple[str, str, str]]:
+    """Return the short word, the words and the address of each file of a study, relative to the index."""
+    folder = entry["page"].rpartition("/")[0]
+    files = [
+        (words.partition("(")[2][:-1], words, f"{folder}/{address}") for words, address in entry["downloads"]
     ]
+    if entry.get("structured_report"):
+        files.append(
+            ("SR", STRUCTURED_REPORT_WORDS, f"{entry['page'].removesuffix('.html')}/{STRUCTURED_REPORT}")
+        )
+    return files
+
+
+def thumbnail(badness: list[float]) -> list[tuple[int, str]]:
+    """Return the 25 sites as one path per step of ``shade``: levels downwards, groups in the order of the pages.
+
+    One path per step instead of a rectangle per site: the index of 1,000 studies has 15,000 elements less.
+    """
+    paths: dict[int, str] = {}
+    for site in SITES:
+        x, y = 10 * GROUP_ORDER.index(site.group), 8 * LEVELS.index(site.level)
+        step = shade(badness[site.index])
+        paths[step] = f"{paths.get(step, '')}M{x} {y}h9v7h-9z"
+    return sorted(paths.items())

@@ -13,6 +13,7 @@ from lumbar.grading.plausibility import Flag
 from lumbar.grading.study_record import SOME_PRIOR, StudyRecord, grade_rows
 
 FALLBACKS = (PRIOR, SOME_PRIOR, ZERO_CROPS)
+PAGE_VERSION = 2  # of a page and its row of the index; a page of another version is written anew
 STATUSES = (*FALLBACKS, "warning", "doubt", "fine")  # the worst first
 
 
@@ -73,7 +74,7 @@ class Result:
     def digest(self, bundle: str) -> str:
         """Return a hash of the submitted rows and faults: an earlier page with the same hash still holds."""
         rows = None if self.probabilities is None else grade_rows(self.probabilities)
-        said = [self.study_id, rows, self.fallbacks, [list(f) for f in self.faults], bundle]
+        said = [PAGE_VERSION, self.study_id, rows, self.fallbacks, [list(f) for f in self.faults], bundle]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
     def entry(self, page: str, bundle: str, slices: dict[str, int]) -> dict:

@@ -1,16 +1,20 @@
 """One study's page: warnings, films, probabilities, series, and a card per site."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 
 from lumbar.grading.graded_study import PRIOR, ZERO_CROPS
 from lumbar.grading.patient_points import Places
 from lumbar.grading.study_record import SOME_PRIOR
 from lumbar.outputs.report import members
+from lumbar.outputs.report.bundle_figures import bundle_figures
 from lumbar.outputs.report.display_text import count
 from lumbar.outputs.report.document import render
+from lumbar.outputs.report.downloads import PLACE
 from lumbar.outputs.report.key_slices import Film, choose_key_slices, draw_film, study_places
 from lumbar.outputs.report.level_sentences import level_sentences
 from lumbar.outputs.report.pictures import crop_pictures
@@ -49,6 +53,7 @@ def study_page(
     about: dict,
     neighbours: tuple[Neighbour | None, Neighbour | None] = (None, None),
     strips: Strips | None = None,
+    downloads: Sequence[Sequence[str]] = (),
 ) -> str:
     """Return the page of a study, at most LIMIT bytes: crops of the last detectors are left out for that.
 
@@ -58,10 +63,12 @@ def study_page(
         about: Facts of the run, as in run.json.
         neighbours: The studies before and after it.
         strips: Its slices to scroll; None leaves them out.
+        downloads: Words and address of each file beside the page.
     """
     places = study_places(study, result) if study else {}
     views = slice_views(study, result, places, strips) if study and strips else None
-    assembled = partial(assemble, study, result, about, neighbours, draw_films(study, places), places, views)
+    films = draw_films(study, places)
+    assembled = partial(assemble, study, result, about, neighbours, films, places, views, downloads)
     crops: dict[str, list[str]] = {}
     size = len(assembled(crops).encode())
     for detector in places:
@@ -81,6 +88,7 @@ def assemble(
     films: list[Film],
     places: dict[str, dict[str, Places]],
     views: dict | None,
+    downloads: Sequence[Sequence[str]],
     crops: dict[str, list[str]],
 ) -> str:
     """Return the whole page with the crops given."""
@@ -101,6 +109,10 @@ def assemble(
         fallbacks=fallbacks(result),
         fault_groups=fault_groups(result),
         views=views,
+        downloads=downloads,
+        structured_report_place=Markup(PLACE),
+        figures=bundle_figures(str(about.get("trained_on", "")), about.get("figures", ())),
+        calibrated_on=about.get("calibrated_on"),
         films=films,
         detectors=list(places),
         probabilities=result.probabilities if graded else prior(about),
