@@ -67,8 +67,8 @@ PROGRAMS = {
 }
 OWNER, SLUG = "someone", "lumbar-spine-kernel"
 SMALL = {
-    "--studies 400": "--studies 2",
-    "--studies 100": "--studies 1",
+    "--studies 24 ": "--studies 2 ",
+    "--studies 4 ": "--studies 1 ",
     "--owner NAME --slug SLUG": f"--owner {OWNER} --slug {SLUG} --no-wheels",
     "NAME/SLUG": f"{OWNER}/{SLUG}",
     "--data DIR": "--data runs/unseen",
@@ -98,17 +98,15 @@ def commands_like(pattern: str) -> list[str]:
 def walk(tmp_path_factory):
     """A folder in which the README's commands were run, from phantoms to the files to upload."""
     folder = tmp_path_factory.mktemp("walk")
-    recipe = replace(tiny_recipe(fold_count=2), name="small")
+    recipe = replace(tiny_recipe(fold_count=2), name="tiny")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(commands, "read_recipe", lambda *_: recipe)
-        (unseen,) = [code for code in INLINE if code.startswith("train.py phantoms --out runs/unseen")]
-        run(f"python kernel/{unseen}")
-        for command in commands_like(r"train\.py (phantoms|recipe|export)|bundles/small|evaluate\.py"):
+        for command in commands_like(r"train\.py (phantoms|recipe|export)|bundles/tiny|evaluate\.py"):
             run(command)
-        shutil.copytree("runs", "training", ignore=shutil.ignore_patterns("unseen", "cache", "small"))
-        shutil.copytree("bundles/small", "bundles/authors")  # as if they had been imported
-        for command in commands_like(r"--bundle bundles/authors|build_dataset\.py verify"):
+        shutil.copytree("runs", "training", ignore=shutil.ignore_patterns("unseen", "cache", "tiny"))
+        shutil.copytree("bundles/tiny", "bundles/family_b")  # as if they had been imported
+        for command in commands_like(r"--bundle bundles/family_b|build_dataset\.py verify"):
             run(command)
     return folder
 
@@ -129,7 +127,7 @@ def test_a_command_is_one_that_its_program_takes(command):
 
 
 def test_every_command_is_run_somewhere():
-    walked = r"runs/phantoms|runs/small|bundles/small|bundles/authors|verify dist|runs/unseen"
+    walked = r"runs/phantoms|runs/tiny|bundles/tiny|--bundle bundles/family_b|verify dist|runs/unseen"
     elsewhere = (
         r"infer\.py( --demo)?$|build_dataset\.py import"  # below, test_notebook.py; test_import_folder.py
     )
@@ -137,7 +135,7 @@ def test_every_command_is_run_somewhere():
 
 
 def test_training_ends_in_a_bundle_that_grades_what_it_has_not_seen(walk):
-    assert load_bundle(walk / "bundles/small").name == "small"
+    assert load_bundle(walk / "bundles/tiny").name == "tiny"
     ids, rows = read_submission(walk / "training/submission.csv")
     assert len(ids) == 25 and (rows > 0).all()
     seen = {path.name for path in (walk / "training/seen").iterdir()}
@@ -149,7 +147,7 @@ def test_the_demo_ends_in_pages_to_look_at(tmp_path, monkeypatch, capsys, walk):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(walk / "runs/unseen", tmp_path / "demo/studies")
     (command,) = commands_like("--demo")
-    run(f"{command} --bundle {walk / 'bundles/small'}")
+    run(f"{command} --bundle {walk / 'bundles/tiny'}")
     said = capsys.readouterr().out
     assert "graded (truth):" in said and "report: demo/report/index.html" in said
     assert len(list((tmp_path / "demo/report/studies").glob("*.html"))) == 1
@@ -177,6 +175,9 @@ def test_kaggle_s_own_client_takes_the_commands(walk, command, tmp_path):
     if "-p dist/dataset" in command:
         assert "infer.py" in uploads["kernel.zip"] and "weights_manifest.json" in uploads
         assert "dataset-metadata.json" not in uploads and "SHA256SUMS" in uploads
+    elif "download" in command:
+        (folder,) = re.findall(r"-p (checkpoints/\S+)", command)
+        assert (walk / folder / "fold1/epoch.bin").is_file()  # below the folder that import is given
     elif "push" in command:
         assert fields["enable_internet"] is False and fields["is_private"] is True
         assert fields["dataset_data_sources"] == [f"{OWNER}/{SLUG}"]
@@ -213,7 +214,7 @@ def test_the_python_of_the_readme_runs(walk, tmp_path, monkeypatch, capsys):
     shutil.copytree(study, tmp_path / "study")
     monkeypatch.chdir(tmp_path)
     names: dict = {}
-    exec(example.replace('lumbar.load(".")', f"lumbar.load({str(walk / 'bundles/small')!r})"), names)
+    exec(example.replace('lumbar.load(".")', f"lumbar.load({str(walk / 'bundles/tiny')!r})"), names)
     result = names["result"]
     assert result.study_id == study.name and len(result.table) == 25
     assert "right_subarticular_stenosis_l5_s1" in capsys.readouterr().out

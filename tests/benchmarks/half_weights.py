@@ -25,24 +25,20 @@ from torch import nn
 
 from lumbar.bundle.loading import Bundle, load_bundle
 from lumbar.bundle.writing import write_bundle
-from lumbar.networks.detector import DetectorConfig
+from lumbar.networks.architecture import DetectorConfig
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SEVERITIES
 from tests.benchmarks.members import phantoms
 from tests.benchmarks.scaling import REPOSITORY
 from tests.making.random_bundle import (
     FAMILY_A,
+    FAMILY_B,
+    FAMILY_B_AXIAL,
     LENGTHS,
     random_classifier,
     random_detector,
     random_network,
 )
 
-FAMILY_B = FAMILY_A | {
-    "encoder": "tf_efficientnet_b5",
-    "feature_levels": 4,
-    "decoder_channels": (256, 128, 64, 32),
-}
-AXIAL_B = FAMILY_A | {"pointer": "transformer"}
 NEAR = 1  # pixels of the detector grid, on the same slice
 ULP = 2.0**-11  # half a unit of float16's last place, relative to the power of two below a number
 SMALLEST = 2.0**-25  # half of float16's smallest number
@@ -98,7 +94,7 @@ def random_ensemble() -> Bundle:
     of_a = random_detector("family_a", "fixed", LENGTHS["family_a"], FAMILY_A)
     of_b = random_detector("family_b", "dynamic", {}, FAMILY_B)
     for description in DESCRIPTIONS:
-        parts = AXIAL_B if description == AXIAL_T2 else FAMILY_B
+        parts = FAMILY_B_AXIAL if description == AXIAL_T2 else FAMILY_B
         length = LENGTHS["family_b"][description]
         of_b.networks[description] = random_network(
             DetectorConfig(description=description, max_length=length, **parts)

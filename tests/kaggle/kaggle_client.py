@@ -1,14 +1,15 @@
 """The real Kaggle command line without its network: ``python -m tests.kaggle.kaggle_client datasets create ...``.
 
-Everything up to the request is the client's own: its parser, its checks of the metadata, its zips. Its uploads and
-requests come out as JSON, one per line. It runs in a process of its own, because the client reads the
-account's settings when it is imported.
+Everything up to the request is the client's own: its parser, its checks of the metadata, its zips. Its uploads,
+downloads and requests come out as JSON, one per line; a downloaded zip holds one file. It runs in a process of its own,
+because the client reads the account's settings when it is imported.
 """
 
 import json
 import sys
 import zipfile
 from contextlib import contextmanager
+from pathlib import Path
 from unittest.mock import MagicMock
 
 from kaggle import cli
@@ -30,6 +31,8 @@ def main(arguments: list[str]) -> None:
         answer.datasets.dataset_api_client.create_dataset_version.side_effect = sent
         answer.kernels.kernels_api_client.save_kernel.side_effect = sent
         answer.competitions.competition_api_client.create_code_submission.side_effect = sent
+        metadata = answer.datasets.dataset_api_client.get_dataset_metadata
+        metadata.return_value = MagicMock(error_message="", info=None)
         if arguments[:2] == ["datasets", "create"]:  # there is none of this name yet
             answer.datasets.dataset_api_client.get_dataset_status.side_effect = HTTPError()
         yield answer
@@ -57,7 +60,15 @@ def main(arguments: list[str]) -> None:
         say(upload=path.replace("\\", "/").rpartition("/")[2], names=names)
         return "token"
 
+    def download(self: object, response: object, path: str, *_: object) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("fold1/epoch.bin", b"")
+        say(download=path)
+
     KaggleApi.build_kaggle_client = client
+    KaggleApi.download_needed = lambda *_: True
+    KaggleApi.download_file = download
     KaggleApi._upload_blob = upload
     sys.argv = ["kaggle", *arguments]
     cli.main()
