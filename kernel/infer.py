@@ -51,6 +51,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.structured_reports and not (args.dump or args.demo):
         parser.error("--sr needs --dump DIR: the reports lie in DIR/findings")
+    if (args.secondary_capture or args.pdf) and not (args.dump or args.demo):
+        parser.error("--secondary-capture and --pdf need --dump DIR: the objects lie in DIR/findings")
     if message := wrong_path(args):
         parser.error(message)
     return args

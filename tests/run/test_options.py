@@ -27,6 +27,8 @@ def test_every_option_has_a_flag_that_sets_it():
         "out": ("o.csv", Path("o.csv")),
         "dump": ("seen", Path("seen")),
         "structured_reports": (None, True),
+        "secondary_capture": (None, True),
+        "pdf": (None, True),
         "calibration": (None, False),
         "report": ("R", Path("R")),
         "report_size": ("small", "small"),
@@ -63,6 +65,8 @@ def test_kaggle_has_a_time_limit_and_others_have_none(monkeypatch):
         ["--time-limit", "-1h"],
         ["--device", "tpu"],
         ["--sr"],
+        ["--secondary-capture"],
+        ["--pdf"],
     ],
 )
 def test_a_wrong_command_line_ends_with_2(flags):

@@ -13,15 +13,13 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
 from pydicom.uid import generate_uid
 
 from lumbar.atomic_files import atomic_path
-from lumbar.faults import DicomError
-from lumbar.reading.dicom_file import parse
+from lumbar.outputs.pacs.derived import MAKER
+from lumbar.outputs.pacs.source_images import image_headers
 from lumbar.reading.library_warnings import gathered_warnings
 from lumbar.reading.references import StudyRef
-from lumbar.reading.tags import tag_value
 from lumbar.sites import GROUPS, LEVEL_WORDS, LEVELS, SEVERITIES
 
 logger = logging.getLogger(__name__)
@@ -30,13 +28,8 @@ MISSING = (
     "structured reports need highdicom, which is not installed; pip install highdicom, or leave --sr out"
 )
 SCHEME = "99LUMBAR"  # private: PS3.16, 8.2
-MAKER = "lumbar spine kernel (research use only)"
 SERIES_NUMBER = 9001  # far from what scanners use
 ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth")  # of the lumbar vertebra above a disc
-REPEATED = (
-    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
-    *("StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"),
-)
 PLACES = dict(
     zip(GROUPS, ("canal", "left_foramen", "right_foramen", "left_recess", "right_recess"), strict=True)
 )
@@ -91,30 +84,7 @@ def quiet_highdicom() -> Iterator[None]:
 def referenced_images(study: StudyRef, findings: dict) -> dict[str, Dataset]:
     """Return the headers, by SOP Instance UID, of the images that the points lie on and that are single slices."""
     wanted = {point["sop_instance_uid"] for site in findings["findings"] for point in site["points"][:1]}
-    images = {}
-    for series in study.series:
-        for path in series.files or (sorted(series.folder.iterdir()) if series.folder.is_dir() else ()):
-            try:
-                identity = parse(path, [Tag("SOPInstanceUID")], pixels=False)
-                uid = str(tag_value(identity, "SOPInstanceUID", []))
-                if uid not in wanted:
-                    continue
-                header = parse(path, None, pixels=False)
-            except DicomError:  # the study's faults have it already
-                continue
-            if "NumberOfFrames" not in header:
-                images[uid] = completed(header)
-    return images
-
-
-def completed(header: Dataset) -> Dataset:
-    """Return an image's header with an empty value of every repeated attribute that it lacks."""
-    if "SOPClassUID" not in header:  # the competition's files have it in their meta information alone
-        header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID
-    for keyword in REPEATED:
-        if keyword not in header:
-            setattr(header, keyword, None)
-    return header
+    return image_headers(study, wanted)
 
 
 def structured_report(findings: dict, images: dict[str, Dataset]) -> Dataset:

@@ -99,6 +99,19 @@ class RunOptions:
             action="store_true",
         ),
     )
+    secondary_capture: bool = field(
+        default=False,
+        metadata=flag(
+            "key slices with their marks as DICOM Secondary Capture, in --dump's findings/<study>",
+            action="store_true",
+        ),
+    )
+    pdf: bool = field(
+        default=False,
+        metadata=flag(
+            "a one-page summary as DICOM Encapsulated PDF, in --dump's findings/<study>", action="store_true"
+        ),
+    )
     report: Path | None = field(
         default=None,
         metadata=flag("folder for pages to look at: an index and one page per study", type=Path),

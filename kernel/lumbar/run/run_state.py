@@ -127,6 +127,24 @@ class Run:
         except Exception as error:
             logger.exception("report: study %s has no page", record.study_id)
             self.summary.report_failures.append(f"{record.study_id}: {type(error).__name__}: {error}")
+        if study and detections and (self.options.secondary_capture or self.options.pdf):
+            self.write_objects(record, study, detections)
+
+    def write_objects(self, record: StudyRecord, study: Study, detections: dict[str, Detection]) -> None:
+        """Write a study's key slices and summary for an archive; objects that fail cost no grade."""
+        from lumbar.outputs.pacs.study_objects import write_study_objects  # matplotlib: for these flags alone
+
+        try:
+            ref = next(ref for ref in self.studies if ref.study_id == record.study_id)
+            kinds = self.options.secondary_capture, self.options.pdf
+            assert self.options.dump  # the command line refuses the flags without it
+            folder = self.options.dump / "findings"
+            problem = write_study_objects(ref, record, study, detections, self.summary.about, folder, *kinds)
+        except Exception as error:
+            logger.exception("study %s: no DICOM objects", record.study_id)
+            problem = f"{type(error).__name__}: {error}"
+        if problem:
+            self.summary.report_failures.append(f"{record.study_id}: no key slices and summary: {problem}")
 
     def finish_report(self) -> None:
         """Write the report's index; the report's failures go to the summary, before that is written."""

@@ -25,6 +25,7 @@ SHAPES = (
     "M0 8 7.5-5.5H-7.5Z",
     "M-6-6 6 6M6-6-6 6",
 )
+COLOURS = ("#56b4e9", "#f0a830", "#f0e442", "#e695c4", "#35c79a", "#ff8450")  # as in style.css
 DIRECTIONS = (
     ("L", "R"),
     ("P", "A"),
