@@ -31,7 +31,7 @@ from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.device import choose_device
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import Study, read_study
-from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, GROUP_DESCRIPTION, GROUPS, LEVELS, SITES
+from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, GROUP_DESCRIPTION, GROUPS, SITES
 from tests.benchmarks.members import phantoms
 from training.data.labels import read_grades
 from training.evaluation.metric import MISSING, grade_log_loss, score
@@ -69,16 +69,8 @@ def slice_features(classifier: Classifier, windows: np.ndarray, runner: BatchRun
 
 @torch.inference_mode()
 def grade_present(classifier: Classifier, features: torch.Tensor, present: list[int]) -> np.ndarray:
-    """Return probabilities (detector, 25, 3) with only the groups of sites that are present in the sequences.
-
-    Args:
-        features: (detector, 25, 5, H).
-        present: Indices into ``GROUPS``. Rows of other groups are of no meaning.
-    """
-    related = classifier.network.relate(features.unflatten(1, (len(GROUPS), len(LEVELS)))[:, present])
-    sites = related.new_zeros(len(features), len(GROUPS), *related.shape[2:])
-    sites[:, present] = related
-    return classifier.network.head_logits(sites.flatten(1, 2)).double().softmax(dim=-1).numpy()
+    """Return probabilities (detector, 25, 3) of features (detector, 25, 5, H), some ``GROUPS`` in the sequences."""
+    return classifier.network.grade(features, present).double().softmax(dim=-1).numpy()
 
 
 def grade_every_way(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lumbar.grading.crops import enlarge
-from lumbar.grading.ensemble import classify, distinct_images, weighted_mean
+from lumbar.grading.ensemble import classify, distinct_images, grade_groups, weighted_mean
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.device import Device
 from tests.making.random_bundle import random_classifier
@@ -65,3 +65,17 @@ def test_equal_slices_go_through_the_backbone_once():
     with torch.inference_mode():
         plain = member.network(enlarge(torch.from_numpy(windows))).softmax(dim=-1)
     assert np.allclose(probabilities, plain, atol=1e-5)
+
+
+def test_each_detection_is_graded_with_its_own_groups():
+    torch.manual_seed(0)
+    network = random_classifier("level", "test_convnext", "level", "shift").network
+    features = torch.randn(5, 25, 5, network.pool.hidden.in_features)
+    held = [[0, 1, 2, 3, 4], [0, 3, 4], [1, 2], [0, 3, 4], []]
+    groups = np.array([[group in one for group in range(5)] for one in held])
+    with torch.inference_mode():
+        together = grade_groups(network, features, groups)
+        for row, one in enumerate(held):
+            sites = [site for site in range(25) if site // 5 in one]
+            alone = network.grade(features[row : row + 1], one)[0, sites] if one else together[row, sites]
+            assert torch.allclose(together[row, sites], alone, atol=1e-6)

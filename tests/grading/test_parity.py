@@ -92,7 +92,7 @@ def assert_parity(
     assert clear_points >= 0.7 * searched > 0
     for detector in detectors:
         for classifier in classifiers:
-            reference.grade_study(folders, detector, classifier, "cpu", slow)
+            reference.grade_study(folders, detector, classifier, "cpu", slow, zero_crops)
     mean = reference.average_members(folders, detectors, classifiers, slow, zero_crops)
     assert fast.members.keys() == slow["members"].keys()
     for member, probabilities in slow["members"].items():

@@ -46,6 +46,22 @@ def test_a_level_reaches_its_own_level_alone(site):
 
 
 @pytest.mark.parametrize("sequence", SEQUENCES)
+def test_groups_that_are_left_out_reach_no_other(sequence):
+    """Their sites' features count for nothing, where in whole sequences they do."""
+    network, held, others = small_network(sequence), [0, 3, 4], slice(5, 15)
+    features = torch.randn(2, 25, 5, network.pool.hidden.in_features)
+    changed = features.clone()
+    changed[:, others] += 1
+    kept = [site for site in range(25) if not 5 <= site < 15]
+    with torch.inference_mode():
+        part = network.grade(features, held)[:, kept]
+        assert torch.equal(part, network.grade(changed, held)[:, kept])
+        assert torch.allclose(network.grade(features), network.grade(features, [0, 1, 2, 3, 4]), atol=1e-6)
+        alike = torch.allclose(part, network.grade(features)[:, kept], atol=1e-6)
+    assert alike == (sequence == "alone")
+
+
+@pytest.mark.parametrize("sequence", SEQUENCES)
 def test_a_batch_of_two_is_two_batches_of_one(sequence):
     network = small_network(sequence)
     crops = torch.rand(2, 25, 5, 32, 32)

@@ -186,7 +186,7 @@ def infer_study(
     for detector in detectors:
         detect_study(folders, detector, device, result)
         for classifier in classifiers:
-            grade_study(folders, detector, classifier, device, result)
+            grade_study(folders, detector, classifier, device, result, zero_crops)
     if classifiers:
         result["probabilities"] = average_members(folders, detectors, classifiers, result, zero_crops)
     return result
@@ -251,9 +251,17 @@ def detect_study(folders: dict[str, list[Path]], detector: dict, device: str, re
 
 @torch.inference_mode()
 def grade_study(
-    folders: dict[str, list[Path]], detector: dict, classifier: dict, device: str, result: dict
+    folders: dict[str, list[Path]],
+    detector: dict,
+    classifier: dict,
+    device: str,
+    result: dict,
+    zero_crops: bool = False,
 ) -> None:
-    """Grade the crops of one detector with one classifier; they are zero where there is no volume."""
+    """Grade the crops of one detector with one classifier.
+
+    Sites without a volume are left out of the sequences, or with zero_crops, as in the notebooks, zero.
+    """
     crops = torch.zeros(25, 5, 128, 128, device=device)
     for description, network in detector["networks"].items():
         if description not in folders:
@@ -266,7 +274,9 @@ def grade_study(
                 points = result["points"][detector["name"]][site]
                 crops[site] = crop(grid, points, classifier["config"]["border"])
     with stage(result, "classify"):
-        probabilities = classifier["net"](crops).softmax(dim=1)
+        read = read_sites(folders, detector)
+        groups = [group for group in range(5) if zero_crops or 5 * group in read]
+        probabilities = classifier["net"](crops, groups or range(5)).softmax(dim=1)
         result["members"][detector["name"], classifier["name"]] = probabilities.double().cpu().numpy()
 
 

@@ -198,29 +198,34 @@ class Classifier(nn.Module):
         """Return the attention-weighted mean over the slices: (25, 5, H) -> (25, H)."""
         return (self.pooler.fc(x).softmax(dim=1) * x).sum(dim=1)
 
-    def forward(self, crops):
-        features = torch.stack([self.cnn.backbone(site[:, None]) for site in crops])  # (25, 5, H)
-        sites = self.sites(features)
+    def forward(self, crops, groups=range(5)):
+        """Grade with the sites of these groups in the sequences; the rows of others mean nothing."""
+        held = [5 * group + level for group in groups for level in range(5)]
+        features = torch.stack([self.cnn.backbone(site[:, None]) for site in crops[held]])  # (site, 5, H)
+        found = self.sites(features)
+        sites = found.new_zeros(25, found.shape[1])
+        sites[held] = found
         heads = (self.out1, self.out2, self.out3)
         return torch.cat([head(sites[a:b]) for head, (a, b) in zip(heads, HEAD_SITES, strict=True)])
 
     def sites(self, features):
-        """Return what the heads see, (25, H or 2H), of slice features (25, 5, H)."""
+        """Return what the heads see, (25, H or 2H), of slice features (25, 5, H); of fewer groups, fewer sites."""
         width = features.shape[-1]
+        groups = len(features) // 5
         if self.sequence == "level_slices":
-            by_level = features.reshape(5, 5, 5, width).transpose(0, 1)  # (level, group, slice, H)
-            mixed = self.rnn1(by_level.reshape(5, 25, width))[0].reshape(5, 5, 5, width)
-            return self.pool(mixed.transpose(0, 1).reshape(25, 5, width))
+            by_level = features.reshape(groups, 5, 5, width).transpose(0, 1)  # (level, group, slice, H)
+            mixed = self.rnn1(by_level.reshape(5, groups * 5, width))[0].reshape(5, groups, 5, width)
+            return self.pool(mixed.transpose(0, 1).reshape(groups * 5, 5, width))
         pooled = self.pool(self.rnn1(features)[0])
         if self.sequence == "alone":
             return pooled
         if self.sequence == "all":
             return self.rnn2(pooled[None])[0][0]
-        by_group = pooled.reshape(5, 5, width)  # (group, level, H)
-        across_groups = self.rnn2(by_group.transpose(0, 1))[0].transpose(0, 1).reshape(25, width)
+        by_group = pooled.reshape(groups, 5, width)  # (group, level, H)
+        across_groups = self.rnn2(by_group.transpose(0, 1))[0].transpose(0, 1).reshape(groups * 5, width)
         if self.sequence == "level":
             return across_groups
         if self.sequence == "level_skip":
             return pooled + across_groups
-        across_levels = self.rnn3(by_group)[0].reshape(25, width)  # level_region
+        across_levels = self.rnn3(by_group)[0].reshape(groups * 5, width)  # level_region
         return torch.cat([across_groups, across_levels], dim=1)

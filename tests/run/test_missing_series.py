@@ -79,7 +79,8 @@ def test_the_prior_is_submitted_where_the_series_lacks_and_nowhere_else(ways):
     (_, _, prior), (_, _, zero) = ways["prior"], ways["zero"]
     np.testing.assert_allclose(prior[1, AXIAL], np.tile(PRIOR, (10, 1)), atol=1e-8)
     assert np.abs(zero[1, AXIAL] - PRIOR).max() > 0.05
-    np.testing.assert_array_equal(prior[1, OTHERS], zero[1, OTHERS])
+    # Without the zero crops in their level's sequence the other sites get other grades.
+    assert np.abs(prior[1, OTHERS] - zero[1, OTHERS]).max() > 1e-6
     np.testing.assert_array_equal(prior[[0, 2]], zero[[0, 2]])
     assert (np.abs(prior[[0, 2]] - PRIOR).max(axis=2) > 1e-6).all()
 
@@ -129,7 +130,7 @@ def test_a_description_without_a_network_gets_the_prior_and_is_counted(data, det
 def test_a_detector_that_lacks_a_description_does_not_count_at_its_sites(
     data, detector, classifier, ways, tmp_path
 ):
-    """Beside a whole detector the other sites are as without it; its own are the mean of both."""
+    """At its sites the whole detector beside it counts alone."""
     both = [detector, without(detector, AXIAL_T2)]
     bundle = write_random_bundle(tmp_path / "bundle", both, [classifier])
     _, about, rows = run(data, bundle, tmp_path)

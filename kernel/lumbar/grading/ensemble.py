@@ -4,9 +4,11 @@ Points of different detectors are never averaged: each detector's crops are grad
 works like test-time augmentation (the 5th-place write-up, ensemble).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor, inference_mode
 
 from lumbar.bundle.loading import Classifier
@@ -17,7 +19,7 @@ from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.device import NotFiniteError, nan_unless_finite
 from lumbar.networks.transfer import download, upload
-from lumbar.sites import DESCRIPTION_SITES, SITES
+from lumbar.sites import DESCRIPTION_SITES, GROUP_DESCRIPTION, GROUPS, SITES
 
 CROPS_A_SLICE = (DETECTOR_GRID // CROP_INPUT) ** 2  # by their pixels
 
@@ -28,6 +30,11 @@ def searched_sites(detection: Detection) -> np.ndarray:
     for description in detection.points:
         searched[DESCRIPTION_SITES[description]] = True
     return searched
+
+
+def searched_groups(detections: Iterable[Detection]) -> np.ndarray:
+    """Return which groups of sites each detection's detector searched, (n, 5) bool."""
+    return np.array([[d in found.points for d in GROUP_DESCRIPTION] for found in detections])
 
 
 def site_windows(detection: Detection, border: str) -> np.ndarray:
@@ -47,21 +54,30 @@ class Crops:
     Attributes:
         images: (picture, 1, 64, 64) float32.
         index: (n, 25, 5) int64, which picture each site's slices are.
+        groups: (n, 5) bool, on the host: the groups of sites that the sequences hold.
     """
 
     images: Tensor
     index: Tensor
+    groups: np.ndarray
 
 
-def upload_crops(windows: np.ndarray, runner: BatchRunner) -> Crops:
+def upload_crops(windows: np.ndarray, runner: BatchRunner, groups: np.ndarray | None = None) -> Crops:
     """Bring windows (n, 25, 5, 64, 64) to the runner's device.
 
     A slice that several sites or detectors share, a zero crop or a repeated end slice goes there, and through each
     backbone, once.
+
+    Args:
+        windows: Zero at sites that were not searched.
+        runner: Of the device.
+        groups: (n, 5) bool, the groups of sites that the sequences hold; None for all of them, zero windows included.
     """
     images, index = distinct_images(windows)
     there = upload([images[:, None], index.reshape(windows.shape[:3])], runner.device.torch)
-    return Crops(*there)
+    if groups is None:
+        groups = np.ones((len(windows), len(GROUPS)), bool)
+    return Crops(there[0], there[1], groups)
 
 
 @inference_mode()
@@ -81,17 +97,42 @@ def grade_crops(classifier: Classifier, crops: Crops, runner: BatchRunner) -> Te
             crop_features, network, crops.images, f"classifier {classifier.name}", CROPS_A_SLICE
         )
         features = images[crops.index]
-        logits = network.grade(features)
+        logits = grade_groups(network, features, crops.groups)
     return nan_unless_finite(nan_unless_finite(logits, logits), features).double().softmax(dim=-1)
 
 
-def classify(classifier: Classifier, windows: np.ndarray, runner: BatchRunner) -> np.ndarray:
+def grade_groups(network: ClassifierNetwork, features: Tensor, groups: np.ndarray) -> Tensor:
+    """Return logits (n, 25, 3), each detection's from sequences of its own groups alone.
+
+    In a level's sequence, zero crops of sites without a series move the grades of the others: on phantoms that lack a
+    series those are better without them (tests.benchmarks.missing_series).
+
+    Args:
+        network: The classifier.
+        features: (n, 25, 5, H).
+        groups: (n, 5) bool. Rows of other groups mean nothing.
+    """
+    if groups.all():
+        return network.grade(features)
+    rows, parts = [], []
+    for held in np.unique(groups, axis=0):
+        rows.append(np.flatnonzero((groups == held).all(axis=1)))
+        # A detection without any group has no row that counts.
+        parts.append(network.grade(features[rows[-1]], np.flatnonzero(held).tolist() if held.any() else None))
+    return torch.cat(parts)[np.argsort(np.concatenate(rows))]
+
+
+def classify(
+    classifier: Classifier, windows: np.ndarray, runner: BatchRunner, groups: np.ndarray | None = None
+) -> np.ndarray:
     """Run one classifier on windows: (n, 25, 5, 64, 64) -> probabilities (n, 25, 3) float64.
+
+    ``groups`` as in ``upload_crops``.
 
     Raises:
         NotFiniteError: The network gave NaN or Inf.
     """
-    (graded,) = download([grade_crops(classifier, upload_crops(windows, runner), runner)])
+    (graded,) = download([grade_crops(classifier, upload_crops(windows, runner, groups), runner)])
     if not np.isfinite(graded).all():
         raise NotFiniteError(f"classifier {classifier.name}: NaN or Inf in the network's output")
     return graded

@@ -12,7 +12,7 @@ from torch import nn
 from lumbar.bundle.loading import Bundle, Classifier, Detector
 from lumbar.faults import Fault
 from lumbar.grading.detection import detect, detect_study
-from lumbar.grading.ensemble import classify, grade_crops, site_windows, upload_crops
+from lumbar.grading.ensemble import classify, grade_crops, searched_groups, site_windows, upload_crops
 from lumbar.grading.graded_study import GradedStudy
 from lumbar.grading.time_limit import Plan
 from lumbar.networks.batch_runner import BatchRunner
@@ -42,12 +42,17 @@ class Turn:
         return self.clock() >= self.deadline
 
 
-def run_members(pairs: Pairs, bundle: Bundle, plan: Plan, runner: BatchRunner, turn: Turn) -> None:
-    """Run both stages of a plan on studies; store the results and seconds of each member in ``GradedStudy``."""
+def run_members(
+    pairs: Pairs, bundle: Bundle, plan: Plan, runner: BatchRunner, turn: Turn, zero_crops: bool
+) -> None:
+    """Run both stages of a plan on studies; store the results and seconds of each member in ``GradedStudy``.
+
+    With ``zero_crops`` sequences hold all sites, otherwise those that the detector searched.
+    """
     start = turn.clock()
     costs = run_detectors(pairs, bundle.detectors[: plan.detectors], runner, turn)
     between = turn.clock()
-    classifier_costs = run_classifiers(pairs, bundle, plan, runner, turn)
+    classifier_costs = run_classifiers(pairs, bundle, plan, runner, turn, zero_crops)
     end = turn.clock()
     for _, graded in pairs:
         graded.seconds = {"stage 1": (between - start) / len(pairs), "stage 2": (end - between) / len(pairs)}
@@ -83,7 +88,7 @@ def run_detectors(
 
 
 def run_classifiers(
-    pairs: Pairs, bundle: Bundle, plan: Plan, runner: BatchRunner, turn: Turn
+    pairs: Pairs, bundle: Bundle, plan: Plan, runner: BatchRunner, turn: Turn, zero_crops: bool
 ) -> dict[str, float]:
     """Run stage 2 on the crops of all detections; return the seconds of each classifier per study and detection."""
     classifiers = bundle.classifiers[: plan.classifiers]
@@ -94,8 +99,11 @@ def run_classifiers(
         border: study_windows(searched, border)
         for border in {member.network.config.border for member in classifiers}
     }
+    groups = [searched_groups(graded.detections.values()) | zero_crops for _, graded in searched]
     joined = {border: np.concatenate(of_studies) for border, of_studies in windows.items()}
-    crops = {border: upload_crops(of_all, runner) for border, of_all in joined.items()}
+    crops = {
+        border: upload_crops(of_all, runner, np.concatenate(groups)) for border, of_all in joined.items()
+    }
     watch, launched = Stopwatch(runner.device, turn.clock), {}
     for member in classifiers:
         if launched and turn.is_over():
@@ -106,7 +114,8 @@ def run_classifiers(
     given = dict(zip(launched, download(list(launched.values())), strict=True))
     watch.stop()
     for member in classifiers[: len(given)]:
-        share_out(member, given[member.name], searched, windows[member.network.config.border], runner)
+        of_studies = list(zip(windows[member.network.config.border], groups, strict=True))
+        share_out(member, given[member.name], searched, of_studies, runner)
     detections = sum(len(graded.detections) for _, graded in searched)
     return {f"classifier {name}": seconds / detections for name, seconds in watch.seconds.items()}
 
@@ -124,15 +133,22 @@ def study_windows(pairs: Pairs, border: str) -> list[np.ndarray]:
 
 
 def share_out(
-    member: Classifier, given: np.ndarray, pairs: Pairs, windows: list[np.ndarray], runner: BatchRunner
+    member: Classifier,
+    given: np.ndarray,
+    pairs: Pairs,
+    crops: list[tuple[np.ndarray, np.ndarray]],
+    runner: BatchRunner,
 ) -> None:
-    """Store a classifier's probabilities for the detections of all studies, (n, 25, 3), study by study."""
+    """Store a classifier's probabilities for the detections of all studies, (n, 25, 3), study by study.
+
+    ``crops`` are each study's windows and groups, for one that gets NaN or Inf.
+    """
     ends = np.cumsum([len(graded.detections) for _, graded in pairs])
-    for (_, graded), rows, crops in zip(pairs, np.split(given, ends[:-1]), windows, strict=True):
+    for (_, graded), rows, (windows, groups) in zip(pairs, np.split(given, ends[:-1]), crops, strict=True):
         name = f"classifier {member.name}"
         if not np.isfinite(rows).all():
             rows = in_float32(
-                lambda on, crops=crops: classify(member, crops, on),
+                lambda on, windows=windows, groups=groups: classify(member, windows, on, groups),
                 [member.network],
                 runner,
                 NotFiniteError(f"{name}: NaN or Inf in the network's output"),

@@ -69,7 +69,7 @@ class StudyGrader:
         """Run the plan on the device; where memory does not suffice, study by study, and at last on the CPU."""
         full = ""
         try:
-            run_members(pairs, self.bundle, plan, self.runner, turn)
+            run_members(pairs, self.bundle, plan, self.runner, turn, self.zero_crops)
         except (RuntimeError, MemoryError, DeviceMemoryError) as error:
             if not is_out_of_memory(error) or (self.runner.device.torch.type == "cpu" and len(pairs) == 1):
                 raise
@@ -94,7 +94,7 @@ class StudyGrader:
         place(self.bundle, cpu)
         self.runner.forget_captured()
         try:
-            run_members(pairs, self.bundle, plan, BatchRunner(cpu), turn)
+            run_members(pairs, self.bundle, plan, BatchRunner(cpu), turn, self.zero_crops)
         finally:
             try:
                 place(self.bundle, device)

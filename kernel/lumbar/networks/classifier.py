@@ -61,13 +61,25 @@ class ClassifierNetwork(nn.Module):
         """Return the backbone's features of single slices: (N, 1, 128, 128) -> (N, H)."""
         return self.backbone(images.contiguous(memory_format=torch.channels_last))
 
-    def grade(self, features: Tensor) -> Tensor:
-        """Return logits (B, 25, 3) from the features (B, 25, 5, H) of every site's slices."""
-        return self.head_logits(self.site_features(features))
+    def grade(self, features: Tensor, groups: list[int] | None = None) -> Tensor:
+        """Return logits (B, 25, 3) from the features (B, 25, 5, H) of every site's slices.
 
-    def site_features(self, features: Tensor) -> Tensor:
-        """Return the input of the heads: (B, 25, 5, H) -> (B, 25, H), 2H for ``"level_region"``."""
-        return self.relate(features.unflatten(1, (len(GROUPS), len(LEVELS)))).flatten(1, 2)
+        Args:
+            features: Of all sites.
+            groups: Indices of the ``GROUPS`` that the sequences hold, None for all. The logits of other groups depend
+                on nothing and mean nothing.
+        """
+        return self.head_logits(self.site_features(features, groups))
+
+    def site_features(self, features: Tensor, groups: list[int] | None = None) -> Tensor:
+        """Return the input of the heads: (B, 25, 5, H) -> (B, 25, H), 2H for ``"level_region"``; groups as above."""
+        by_group = features.unflatten(1, (len(GROUPS), len(LEVELS)))
+        if groups is None:
+            return self.relate(by_group).flatten(1, 2)
+        related = self.relate(by_group[:, groups])
+        sites = related.new_zeros(len(related), len(GROUPS), *related.shape[2:])
+        sites[:, groups] = related
+        return sites.flatten(1, 2)
 
     def head_logits(self, sites: Tensor) -> Tensor:
         """Return logits (B, 25, 3) of the sites' features, each condition's by its own head."""

@@ -12,7 +12,7 @@ from lumbar.grading.detection import Detection
 from lumbar.grading.ensemble import site_windows
 from lumbar.grading.point_search import Points
 from lumbar.grids import squeeze
-from lumbar.sites import DESCRIPTION_SITES, MISSING
+from lumbar.sites import DESCRIPTION_SITES, GROUP_DESCRIPTION, MISSING
 from training.data.cache import Cache
 from training.data.crop_augmentation import augment_crops, jitter_points, mix_studies
 from training.recipes.schema import CropAugmentation
@@ -83,6 +83,12 @@ class ClassifierDataset(Dataset):
         if self.augmentation is not None:
             crops, labels = augment_crops(crops, labels, random, self.augmentation)
         return crops, labels, index
+
+    def groups(self, index: int) -> np.ndarray:
+        """Return which groups of sites the study has points of, (5,) bool."""
+        return np.array(
+            [description in self.points.get(self.study_ids[index], {}) for description in GROUP_DESCRIPTION]
+        )
 
     def windows(self, index: int, random: np.random.Generator) -> np.ndarray:
         """Return the windows (25, 5, 64, 64) of a study at its points, jittered where the augmentation has a jitter."""

@@ -79,7 +79,10 @@ def predict_studies(network: ClassifierNetwork, dataset: ClassifierDataset, devi
     network.eval()
     member, runner = Classifier("in training", 1.0, network), BatchRunner(device)
     random = np.random.default_rng(0)  # serving has no jitter: nothing is drawn
-    found = [classify(member, dataset.windows(i, random)[None], runner)[0] for i in range(len(dataset))]
+    found = [
+        classify(member, dataset.windows(i, random)[None], runner, dataset.groups(i)[None])[0]
+        for i in range(len(dataset))
+    ]
     empty = np.zeros((0, len(SITES), 3))
     return Predictions(tuple(dataset.study_ids), np.stack(found) if found else empty)
 
