@@ -62,20 +62,23 @@ def can_be_had() -> bool:
 
 
 def execute_notebook(
-    notebook: Path, kaggle: Path, environment: dict[str, str]
+    notebook: Path, kaggle: Path, environment: dict[str, str], cell_seconds: int = 200
 ) -> subprocess.CompletedProcess:
     """Execute a notebook where ``kaggle/input`` and ``kaggle/working`` are at ``/kaggle``, as Kaggle does.
 
-    The executed notebook is written to ``kaggle/working/executed.ipynb`` also if a cell raised; the status is then
+    The executed notebook is written to ``kaggle/working/executed.ipynb`` also if a cell raised. The status is then
     not 0 and the error in ``stderr``.
+
+    Args:
+        cell_seconds: Limit of a cell.
     """
     home, root = kaggle.parent / "home", kaggle.parent / "root"
     home.mkdir(exist_ok=True)
     root.mkdir(exist_ok=True)
-    command = [sys.executable, str(Path(__file__).resolve()), str(notebook)]
+    command = [sys.executable, str(Path(__file__).resolve()), str(notebook), str(cell_seconds)]
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
     environment = kept | {"HOME": str(home), "KAGGLE_KERNEL_RUN_TYPE": "Batch"} | environment
-    options = {"env": environment, "capture_output": True, "text": True, "timeout": 240}
+    options = {"env": environment, "capture_output": True, "text": True, "timeout": cell_seconds + 40}
     if has_namespaces():
         namespaces = [*NAMESPACES, "sh", "-c", NEW_ROOT, "sh", str(root), str(kaggle)]
         return subprocess.run([*namespaces, *command], **options)
@@ -87,10 +90,13 @@ def execute_notebook(
 
 
 def lay_out(place: Path, style: str, dist: Path, competition: Path) -> Path:
-    """Make ``kaggle/input`` with both data sets at the style's mounts, and ``kaggle/working``; return ``kaggle``."""
+    """Make ``kaggle/input`` with both data sets at the style's mounts, and ``kaggle/working``; return ``kaggle``.
+
+    Files are hard links: ``place`` must be on the file system of both, and nothing may change a file in place.
+    """
     kaggle = place / "kaggle"
     for mount, source in zip(MOUNTS[style], (competition, dist / "dataset"), strict=True):
-        shutil.copytree(source, kaggle / "input" / mount)
+        shutil.copytree(source, kaggle / "input" / mount, copy_function=os.link)  # weights may be gigabytes
     (kaggle / "input" / MOUNTS[style][1] / "dataset-metadata.json").unlink()  # is not uploaded
     (kaggle / "working").mkdir()
     return kaggle
@@ -103,13 +109,13 @@ def printed(kaggle: Path) -> str:
     return "".join(output.get("text", "") + str(output.get("data", "")) for output in outputs)
 
 
-def main(notebook: Path) -> None:
+def main(notebook: Path, cell_seconds: int) -> None:
     """Execute the notebook; runs on the machine that ``execute_notebook`` makes."""
     working = Path("/kaggle/working")
     print("network:", *(name for _, name in socket.if_nameindex()))
     loopback_up()
     cells = nbformat.read(notebook, as_version=4)
-    client = NotebookClient(cells, timeout=200, resources={"metadata": {"path": str(working)}})
+    client = NotebookClient(cells, timeout=cell_seconds, resources={"metadata": {"path": str(working)}})
     try:
         client.execute()
     finally:
@@ -126,4 +132,4 @@ def loopback_up() -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

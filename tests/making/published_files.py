@@ -10,11 +10,18 @@ import timm
 import torch
 from torch import Tensor
 
+from lumbar.networks import families
 from lumbar.networks.architecture import DetectorConfig
 from lumbar.networks.classifier import ClassifierNetwork, bidirectional
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.sites import AXIAL_T2, DESCRIPTION_KEYS
-from tests.making.random_bundle import random_classifier, random_network
+from tests.making.random_bundle import (
+    FAMILY_A,
+    FAMILY_B,
+    FAMILY_B_AXIAL,
+    random_classifier,
+    random_network,
+)
 
 POSITIONS = 512  # of RoBERTa's table, behind two rows that are never used
 ENCODER = "pointer.transformer.encoder.layer.0"
@@ -137,30 +144,63 @@ SMALL_B = SMALL_A | {
     "decoder_channels": (16, 8, 8, 8),
 }
 SMALL_AXIAL_B = SMALL_A | {"pointer": "transformer", "hidden": 16}
-LENGTH = 6
+SMALL_BACKBONE = "convnext_atto"
 
 
-def write_family_a(folder: Path, folds: tuple[int, ...] = (1,)) -> Path:
-    """Write small checkpoints of family A: three descriptions, one classifier a fold; return the folder."""
+def write_family_a(
+    folder: Path,
+    folds: tuple[int, ...] = (1,),
+    parts: dict = SMALL_A,
+    backbones: tuple[str, ...] = (SMALL_BACKBONE,),
+) -> Path:
+    """Write checkpoints of family A: three descriptions and a classifier per backbone in each fold; return the folder.
+
+    Args:
+        parts: Fields of the detectors' configurations, without description and length.
+    """
     for fold in folds:
-        for description in DESCRIPTION_KEYS:
-            write_detector_file(folder, description, SMALL_A | {"max_length": LENGTH}, 1 + fold / 10, fold)
-        write_classifier_file(
-            folder, "convnext_atto", "level", f"convnext_level/fold{fold}", 0.4 + fold / 100
-        )
+        for description, slices in families.FAMILY_A.max_length.items():
+            write_detector_file(folder, description, parts | {"max_length": slices}, 1 + fold / 10, fold)
+        for backbone in backbones:
+            place = f"{backbone.partition('_')[0]}_level/fold{fold}"
+            write_classifier_file(folder, backbone, "level", place, 0.4 + fold / 100)
     return folder
 
 
-def write_family_b(folder: Path, folds: tuple[int, ...] = (1,), seeds: tuple[int, ...] = (42,)) -> Path:
-    """Write small checkpoints of family B: axial of the first fold alone, three sequence axes; return the folder."""
+def write_family_b(
+    folder: Path,
+    folds: tuple[int, ...] = (1,),
+    seeds: tuple[int, ...] = (42,),
+    parts: dict = SMALL_B,
+    axial_parts: dict = SMALL_AXIAL_B,
+    backbone: str = SMALL_BACKBONE,
+) -> Path:
+    """Write checkpoints of family B: axial of the first fold alone, three sequence axes; return the folder.
+
+    Args:
+        parts: Fields of the sagittal detectors' configurations, without description and length.
+        axial_parts: The same of the axial one.
+    """
     for fold in folds:
-        for description in DESCRIPTION_KEYS:
-            parts = SMALL_AXIAL_B if description == AXIAL_T2 else SMALL_B
+        for description, slices in families.FAMILY_B.max_length.items():
+            own = (axial_parts if description == AXIAL_T2 else parts) | {"max_length": slices}
             if description != AXIAL_T2 or fold == folds[0]:
-                write_detector_file(folder, description, parts | {"max_length": LENGTH}, 1 + fold / 10, fold)
+                write_detector_file(folder, description, own, 1 + fold / 10, fold)
         for seed in seeds:
             for version, sequence in enumerate(("level", "level_skip", "level_slices"), start=1):
                 place = f"stage2_finetuned_{seed}_{version}/fold{fold}"
                 score = 0.4 + fold / 100 + version / 1000
-                write_classifier_file(folder, "convnext_atto", sequence, place, score)
+                write_classifier_file(folder, backbone, sequence, place, score)
+    return folder
+
+
+def write_published(folder: Path) -> Path:
+    """Write one checkpoint of each published architecture, at full size; return the folder.
+
+    Family A's three backbones have one sequence axis, family B's one backbone has three.
+    """
+    backbones = ("convnext_tiny", "caformer_s18", "pvt_v2_b3")
+    write_family_a(folder / "family_a", parts=FAMILY_A, backbones=backbones)
+    own = {"parts": FAMILY_B, "axial_parts": FAMILY_B_AXIAL, "backbone": "convnext_small"}
+    write_family_b(folder / "family_b", **own)
     return folder
