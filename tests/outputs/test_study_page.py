@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lumbar.grading.graded_study import PRIOR
-from lumbar.grading.plausibility import flags
+from lumbar.grading.plausibility import Flag, flags
 from lumbar.outputs.report import Report
 from lumbar.outputs.report.display_text import percent
 from lumbar.outputs.report.key_slices import edge_letters
@@ -168,3 +168,28 @@ def test_every_description_has_its_films(report):
             len(films) == {5: 1, 10: 2}[len(range(*DESCRIPTION_SITES[kept].indices(25)))] or kept == AXIAL_T2
         )
         assert kept != AXIAL_T2 or len(films) == 5
+
+
+def test_flags_of_one_reason_share_a_heading(report):
+    study, graded = graded_study(0)
+    reason = "level_distance"
+    found = [
+        Flag(reason, f"{detector}: 66 mm", 66.0, "mm", detector, (SITE_NAMES[number], SITE_NAMES[4]))
+        for number, detector in enumerate(("fixed", "dynamic"))
+    ]
+    add_page(report, study, graded, found)
+    part = page_of(report, study.study_id).source.split('id="concerns"')[1].split("</section>")[0]
+    assert part.count(f"<code>{reason}</code>") == 1
+    assert "fixed: 66 mm" in part and "dynamic: 66 mm" in part
+    assert [part.count(f'href="#{SITE_NAMES[number]}"') >= 1 for number in (0, 1, 4)] == [True] * 3
+
+
+def test_the_numbers_are_explained(tmp_path):
+    study, graded = graded_study(0)
+    figures = [{"mean_loss": 0.4, "auc_spinal": 0.9}, {"mean_loss": 0.5, "auc_spinal": 0.9}]
+    for about, calibrated in ((ABOUT, False), (ABOUT | {"calibrated_on": "500 studies"}, True)):
+        report = Report(tmp_path / str(calibrated), about | {"figures": figures})
+        add_page(report, study, graded)
+        text = page_of(report, study.study_id).text
+        assert "log loss 0.40 to 0.50; AUC canal 0.90" in text
+        assert ("fitted to that metric once more, on: 500 studies" in text) == calibrated

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import infer
+from lumbar.bundle.calibration import Calibration
 from lumbar.bundle.manifest import Manifest
 from lumbar.grading.study_record import record_ungraded
 from lumbar.networks.device import Device
@@ -17,7 +18,7 @@ from lumbar.outputs.submission import read_submission
 from lumbar.reading.references import Dataset, StudyRef
 from lumbar.run.journal import JournalError
 from lumbar.run.options import RunOptions
-from lumbar.run.run_state import Run
+from lumbar.run.run_state import Run, open_report
 from tests.making.small_study import write_studies
 from tests.making.tiny_bundle import write_tiny_bundle
 
@@ -113,3 +114,34 @@ def test_a_damaged_bundle_leaves_the_prior_and_what_an_earlier_run_saw(tmp_path)
     assert {path.name: path.read_bytes() for path in seen.iterdir() if path.is_file()} == before
     _, rows = read_submission(out)
     assert len(np.unique(rows.reshape(-1, 25, 3), axis=0)) == 1
+
+
+def test_pages_and_objects_change_no_grade(tmp_path):
+    """A run with everything that is drawn has the submission of a run without, byte by byte."""
+    root, bundle = write_studies(tmp_path / "data"), write_tiny_bundle(tmp_path / "bundle")
+    flags = ["--data", str(root), "--bundle", str(bundle), "--workers", "1", "--device", "cpu"]
+    flags += ["--precision", "fp32", "--max-fallback-share", "1"]
+    assert infer.main([*flags, "--out", str(tmp_path / "plain.csv")]) == 0
+    for size in ("full", "small"):
+        out, seen = tmp_path / size / "submission.csv", tmp_path / size / "seen"
+        drawn = ["--dump", str(seen), "--secondary-capture", "--pdf", "--report-size", size]
+        assert (
+            infer.main([*flags, *drawn, "--out", str(out), "--report", str(tmp_path / size / "report")]) == 0
+        )
+        assert out.read_bytes() == (tmp_path / "plain.csv").read_bytes()
+        summary = json.loads((seen / "run.json").read_text())
+        graded = summary["studies"] - len([f for f in summary["fallbacks"] if f["fallback"] == "prior"])
+        assert len(list(seen.glob("findings/*/summary.dcm"))) == graded > 0
+        assert len(list(seen.glob("findings/*/key_slice_*.dcm"))) >= graded
+        assert bool(list(tmp_path.glob(f"{size}/report/studies/*/*.jpg"))) == (size == "full")
+        assert summary["report_failures"] == []
+
+
+def test_the_report_names_the_data_of_the_calibration(tmp_path):
+    calibration = Calibration(np.tile([1.0, 0.0, 0.0], (25, 1)), provenance={"fitted_on": "500 studies"})
+    manifest = Manifest("none", "nothing", (), (), np.full((25, 3), 1 / 3), "0" * 64, calibration)
+    dataset = Dataset(tmp_path, "plain", tmp_path, (), None)
+    for applied, expected in ((True, "500 studies"), (False, None)):
+        options = RunOptions(report=tmp_path / "report", calibration=applied)
+        report = open_report(options, dataset, manifest, {})
+        assert report.about.get("calibrated_on") == expected

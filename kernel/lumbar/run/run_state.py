@@ -46,13 +46,7 @@ class Run:
         self.submission = Submission(row_ids, manifest.prior)
         self.summary = summary_of(options, competition, manifest, device)
         self.lock = threading.RLock()
-        configs = [member.get("config") for member in manifest.classifiers]  # not checked yet
-        borders = [config["border"] for config in configs if isinstance(config, dict) and "border" in config]
-        shown = {"prior": manifest.prior.tolist(), "crop_border": (borders or ["shift"])[0]}
-        ids = [study.study_id for study in competition.studies]
-        shown["figures"] = [entry.get("figures", {}) for entry in manifest.classifiers]
-        about, slices = self.summary.about | shown, options.report_size == "full"
-        self.report = Report(options.report, about, ids, slices) if options.report else None
+        self.report = open_report(options, competition, manifest, self.summary.about)
         self.studies = competition.studies
         self.pending = {study.study_id: study for study in competition.studies}
         identity = {
@@ -195,6 +189,20 @@ def fingerprint(studies: tuple[StudyRef, ...]) -> str:
         (study.study_id, [(one.series_id, one.description) for one in study.series]) for study in studies
     ]
     return hashlib.sha256(repr(listed).encode()).hexdigest()
+
+
+def open_report(options: RunOptions, competition: Dataset, manifest: Manifest, about: dict) -> Report | None:
+    """Return the report that a run is to write, or None; ``about`` are the facts of run.json."""
+    if not options.report:
+        return None
+    configs = [member.get("config") for member in manifest.classifiers]  # not checked yet
+    borders = [config["border"] for config in configs if isinstance(config, dict) and "border" in config]
+    shown = {"prior": manifest.prior.tolist(), "crop_border": (borders or ["shift"])[0]}
+    shown["figures"] = [entry.get("figures", {}) for entry in manifest.classifiers]
+    if manifest.calibration and options.calibration:
+        shown["calibrated_on"] = manifest.calibration.provenance.get("fitted_on", "data without a name")
+    ids = [study.study_id for study in competition.studies]
+    return Report(options.report, about | shown, ids, slices=options.report_size == "full")
 
 
 def summary_of(options: RunOptions, competition: Dataset, manifest: Manifest, device: Device) -> Summary:

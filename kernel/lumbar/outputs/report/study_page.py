@@ -22,7 +22,7 @@ from lumbar.outputs.report.result import Result
 from lumbar.outputs.report.site_cards import site_cards
 from lumbar.outputs.report.slice_strips import Strips
 from lumbar.outputs.report.slice_views import slice_views
-from lumbar.outputs.report.warnings import doubts_by_reason, fallbacks, fault_groups
+from lumbar.outputs.report.warnings import doubts_by_reason, fallbacks, fault_groups, flag_groups
 from lumbar.reading.study import Study
 from lumbar.sites import DESCRIPTIONS, SITES, Site
 
@@ -105,6 +105,7 @@ def assemble(
         neighbours=neighbours,
         sentences=[] if result.probabilities is None else level_sentences(result.probabilities, marked),
         marked=marked,
+        flags=flag_groups(result),
         doubts=doubts_by_reason(result),
         fallbacks=fallbacks(result),
         fault_groups=fault_groups(result),

@@ -40,6 +40,16 @@ def fallbacks(result: Result) -> list[tuple[str, str]]:
     return said
 
 
+def flag_groups(result: Result) -> list[tuple[str, list[str], list[str]]]:
+    """Return each reason of the flags with its messages, a detector each, and the names of all its sites."""
+    groups: dict[str, tuple[list[str], list[str]]] = {}
+    for flag in result.flags:
+        messages, sites = groups.setdefault(flag.reason, ([], []))
+        messages.append(flag.message)
+        sites += [site for site in flag.sites if site not in sites]
+    return [(reason, *group) for reason, group in groups.items()]
+
+
 def doubts_by_reason(result: Result) -> dict[str, list[str]]:
     """Return the names of the doubtful sites by reason."""
     sites: dict[str, list[str]] = {}
