@@ -6,9 +6,11 @@ import re
 
 import pytest
 
+from lumbar.grading.plausibility import FLAG_REASONS, Flag
+from lumbar.outputs.report import Report
 from lumbar.sites import SITE_NAMES
 from tests.browser.chromium import complaints, page_address, press, requests, select, set_view
-from tests.making.report_studies import HOSTILE
+from tests.making.report_studies import ABOUT, HOSTILE, add_page, graded_study
 
 # Text against what lies behind it: colours as the browser computed them, mixed where it is translucent.
 CONTRAST = """
@@ -180,6 +182,20 @@ def test_the_sentences_are_copied_as_text(index, studies):
 def test_a_study_prints_on_one_page(index, studies, which, paper):
     index.get(page_address(studies, which))
     assert printed_pages(index, *paper) == 1
+
+
+@pytest.mark.parametrize("paper", [(8.27, 11.69), (8.5, 11)], ids=["A4", "Letter"])
+def test_a_study_with_every_warning_prints_on_one_page(chromium, tmp_path, paper):
+    study, graded = graded_study(1)
+    found = [
+        Flag(reason, f"{detector}: 66 mm, expected less", 66.0, "mm", detector, SITE_NAMES[:10])
+        for reason in FLAG_REASONS
+        for detector in ("fixed", "dynamic")
+    ]
+    report = Report(tmp_path, ABOUT)
+    add_page(report, study, graded, found)
+    chromium.get((tmp_path / report.entries[study.study_id]["page"]).as_uri())
+    assert printed_pages(chromium, *paper) == 1
 
 
 def test_the_keyboard_alone_reaches_a_site(index, studies):
