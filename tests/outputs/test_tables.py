@@ -7,7 +7,7 @@ import pytest
 
 from lumbar.grading.study_record import record_graded, record_ungraded
 from lumbar.outputs.tables import MEMBER_COLUMNS, POINT_COLUMNS, dump_tables
-from lumbar.sites import SITE_NAMES
+from lumbar.sites import SEVERITIES, SITE_NAMES
 from tests.making.report_studies import graded_study
 
 
@@ -28,7 +28,7 @@ def test_both_tables_hold_what_the_records_hold(tmp_path):
         assert [row[name] for name in POINT_COLUMNS[1:]] == [str(value) for value in point]
     for row in members:
         said = graded.members[row["detector"], row["classifier"]][SITE_NAMES.index(row["site"])]
-        assert [float(row[name]) for name in MEMBER_COLUMNS[-3:]] == said.tolist()
+        assert [float(row[name]) for name in SEVERITIES] == said.tolist()
 
 
 def test_an_error_in_the_middle_leaves_the_old_tables(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lumbar.grading.ensemble import weighted_mean
-from lumbar.outputs.tables import MEMBER_COLUMNS, MEMBER_KEYS
+from lumbar.outputs.tables import MEMBER_KEYS
 from lumbar.sites import CONDITION_SITES, MISSING, SEVERITIES, SITE_NAMES, SITES
 from training.data.labels import Grades, read_table
 from training.errors import LabelError
@@ -56,7 +56,7 @@ def read_members(
 
 def member_table(file: Path) -> pd.DataFrame:
     """Read members.csv, a classifier's folds as one; LabelError for a repeated row or one without probabilities."""
-    table = read_table(file, MEMBER_COLUMNS)
+    table = read_table(file, (*MEMBER_KEYS, *SEVERITIES))  # further columns are for other readers
     table["classifier"] = table["classifier"].str.replace(FOLD, "", regex=True)
     twice = table.duplicated(KEYS)
     if twice.any():
