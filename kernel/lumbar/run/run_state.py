@@ -131,7 +131,7 @@ class Run:
         try:
             ref = next(ref for ref in self.studies if ref.study_id == record.study_id)
             kinds = self.options.secondary_capture, self.options.pdf
-            assert self.options.dump  # the command line refuses the flags without it
+            assert self.options.dump, "key slices and summary need a folder to dump to"
             folder = self.options.dump / "findings"
             problem = write_study_objects(ref, record, study, detections, self.summary.about, folder, *kinds)
         except Exception as error:
