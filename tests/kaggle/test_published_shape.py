@@ -47,7 +47,7 @@ MEMBERS = set(product({name for name, _ in DETECTORS}, CLASSIFIERS))
 CARD = re.compile(r'(?s)<article class="site" id="(\w+)".*?</article>')
 MEMBER_ROW = re.compile(r'<th scope="row">([^<]+) · ([^<]+)</th>' + 3 * "<td>([^<]+)</td>")
 ROUNDING = 0.006  # 0.005 of the page's whole percentages, and the submission's own
-SECONDS = 1800  # limit of the notebook, which takes 450 s on two cores that eight other processes use
+SECONDS = 1800  # limit of the notebook; the slowest took 800, on two cores at a load of 14
 
 pytestmark = [
     pytest.mark.long,
