@@ -86,7 +86,7 @@ def grade(args: argparse.Namespace) -> int:
     start_logging(args.log_level, "%(levelname)s %(name)s: %(message)s")
     # Imported here, not above: reader processes import this file's head, and need no torch.
     from lumbar.faults import BundleError
-    from lumbar.networks.device import DeviceError
+    from lumbar.networks.device_choice import DeviceError
     from lumbar.outputs import structured_report
     from lumbar.outputs.submission import SubmissionError
     from lumbar.run.journal import JournalError

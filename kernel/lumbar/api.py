@@ -19,7 +19,8 @@ from lumbar.grading.plausibility import Flag, flags
 from lumbar.grading.study_grading import StudyGrader
 from lumbar.grading.time_limit import Plan
 from lumbar.networks.architecture import Border
-from lumbar.networks.device import Device, choose_device
+from lumbar.networks.device import Device
+from lumbar.networks.device_choice import choose_device
 from lumbar.reading.listing import SPLITS, find_dataset, table_name
 from lumbar.reading.references import StudyRef
 from lumbar.reading.study import Study, read_study

@@ -10,7 +10,8 @@ import torch
 
 from lumbar.bundle.calibrating import calibrate
 from lumbar.faults import BundleError, DataNotFoundError
-from lumbar.networks.device import Device, DeviceError, choose_device, keep_freed_memory
+from lumbar.networks.device import Device, keep_freed_memory
+from lumbar.networks.device_choice import DeviceError, choose_device
 from phantom import PhantomError, write_phantoms
 from training.data.training_data import DataPaths, TrainingData, check_apart, read_training_data
 from training.errors import LabelError, RecipeError, TrainingError

@@ -49,7 +49,7 @@ def main() -> None:
 
 def measure(data: Path, device: str, runs: int, part: str) -> dict:
     """Measure the requested part, print each figure as it comes, and return all of them."""
-    from lumbar.networks.device import choose_device
+    from lumbar.networks.device_choice import choose_device
     from lumbar.reading.listing import find_dataset
     from tests.benchmarks import table
     from tests.benchmarks.amp_agreement import agreement

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lumbar.networks.architecture import ClassifierConfig
-from lumbar.networks.device import choose_device
+from lumbar.networks.device_choice import choose_device
 from lumbar.sites import SAGITTAL_T2
 from tests.benchmarks.true_points import true_points
 from training.data.training_data import DataPaths, read_training_data

@@ -9,7 +9,7 @@ from lumbar.bundle.placement import ready_bundle
 from lumbar.grading.detection import detect_study
 from lumbar.grading.ensemble import classify, site_windows
 from lumbar.networks.batch_runner import BatchRunner
-from lumbar.networks.device import choose_device
+from lumbar.networks.device_choice import choose_device
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import read_study
 from tests.benchmarks.scaling import REPOSITORY

@@ -19,7 +19,8 @@ import torch
 from lumbar.grading.point_search import encode_slices
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.detector import DetectorNetwork, neighbours, present_slices
-from lumbar.networks.device import Device, choose_device
+from lumbar.networks.device import Device
+from lumbar.networks.device_choice import choose_device
 from phantom.dataset import write_phantoms
 from tests.making.random_bundle import (
     FAMILY_A,

@@ -28,7 +28,7 @@ from lumbar.grading.detection import Detection, detect_study
 from lumbar.grading.ensemble import crop_features, site_windows, upload_crops, weighted_mean
 from lumbar.grading.member_runs import sharing_networks
 from lumbar.networks.batch_runner import BatchRunner
-from lumbar.networks.device import choose_device
+from lumbar.networks.device_choice import choose_device
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import Study, read_study
 from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, GROUP_DESCRIPTION, GROUPS, SITES

@@ -5,7 +5,7 @@ from statistics import median
 
 import numpy as np
 
-from lumbar.networks.device import choose_device
+from lumbar.networks.device_choice import choose_device
 from lumbar.sites import LEVELS
 from tests.benchmarks.flop_floor import floor_seconds, matrix_rate
 from tests.benchmarks.two_processes import STAGES, Measured, Side

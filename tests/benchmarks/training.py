@@ -20,7 +20,8 @@ import torch
 
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.detector import DetectorNetwork
-from lumbar.networks.device import choose_device, keep_freed_memory
+from lumbar.networks.device import keep_freed_memory
+from lumbar.networks.device_choice import choose_device
 from tests.benchmarks.paired_differences import spread
 from tests.benchmarks.true_points import true_points
 from training.data.training_data import DataPaths, read_training_data

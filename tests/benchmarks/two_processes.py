@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lumbar.run.summary import peak_memory
+from lumbar.run.peak_memory import peak_memory
 
 STAGES = ("read", "stage 1", "stage 2")
 
@@ -96,7 +96,8 @@ def serve_kernel(connection, bundle: Path, device: str, precision: str) -> None:
     from lumbar.bundle.placement import ready_bundle
     from lumbar.grading.study_grading import StudyGrader
     from lumbar.grading.time_limit import Plan
-    from lumbar.networks.device import choose_device, keep_freed_memory
+    from lumbar.networks.device import keep_freed_memory
+    from lumbar.networks.device_choice import choose_device
     from lumbar.reading.listing import find_dataset
     from lumbar.reading.study import read_study
 

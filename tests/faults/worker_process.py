@@ -14,7 +14,7 @@ import time
 import traceback
 
 STATUS_CAUGHT = 99
-UNPICKLING_HOME = ("multiprocessing",)  # the pipe to the readers
+UNPICKLING_HOME = ("multiprocessing", "lumbar.run.shared_study")  # the pipe to the readers
 
 
 def serve() -> None:

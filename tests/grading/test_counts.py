@@ -11,7 +11,7 @@ from lumbar.grading.ensemble import classify, distinct_images
 from lumbar.grading.point_search import find_points
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.detector import neighbours, present_slices
-from lumbar.networks.device import choose_device
+from lumbar.networks.device_choice import choose_device
 from lumbar.networks.heatmap import logits_to_heatmap
 from lumbar.sites import SAGITTAL_T1
 from tests.grading.test_parity import FIVE_LEVELS, LSTM

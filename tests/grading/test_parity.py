@@ -11,7 +11,7 @@ from lumbar.grading.graded_study import GradedStudy
 from lumbar.grading.study_grading import StudyGrader
 from lumbar.grading.time_limit import Plan
 from lumbar.networks.architecture import SEQUENCES
-from lumbar.networks.device import choose_device
+from lumbar.networks.device_choice import choose_device
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import read_study
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITES

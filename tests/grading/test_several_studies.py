@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from lumbar.bundle.placement import ready_bundle
+from lumbar.grading import ensemble, member_runs, point_search
 from lumbar.grading.crops import enlarge
 from lumbar.grading.ensemble import site_windows
 from lumbar.grading.graded_study import GradedStudy
@@ -16,6 +18,7 @@ from lumbar.grading.member_runs import sharing_networks
 from lumbar.grading.study_grading import StudyGrader
 from lumbar.grading.time_limit import Plan
 from lumbar.networks import stopwatch
+from lumbar.networks.captured_pass import CapturedPass
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.device import Device
 from lumbar.reading.listing import find_dataset
@@ -159,8 +162,6 @@ def without_third(graded: GradedStudy) -> GradedStudy:
 
 
 def test_studies_that_do_not_fit_together_are_graded_one_by_one(bundle, studies, alone, monkeypatch, caplog):
-    from lumbar.grading import point_search
-
     neighbours = point_search.neighbours
     most = max(sum(map(len, study.volumes.values())) for study in studies)
 
@@ -192,3 +193,73 @@ def test_a_pass_out_of_memory_is_halved_and_its_shapes_are_forgotten(
         assert_equal(graded, expected)
     assert grader.runner.batch == 2 and "batch halved to 2" in caplog.text
     assert {key[2] for key in grader.runner.captured} == {8}  # images of a pass of stage 2, at a batch of 2
+
+
+class Launches(TorchDispatchMode):
+    """Counts operators that Python launches, and networks' passes."""
+
+    def __init__(self):
+        super().__init__()
+        self.operators = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.operators += 1
+        return function(*args, **(kwargs or {}))
+
+
+def uncounted(function):
+    """Return a function with operators that do not count."""
+
+    def call(*args):
+        with _disable_current_modes():
+            return function(*args)
+
+    return call
+
+
+def one_launch(replay):
+    """Return a function that counts as one operator."""
+
+    def call(*args):
+        torch.zeros(0)
+        return uncounted(replay)(*args)
+
+    return call
+
+
+def launches(grader: StudyGrader, groups: list[list[Study]], monkeypatch) -> dict[str, int]:
+    """Return the operators, the networks' passes and the reads of the device for groups of studies.
+
+    Crops are cut on the host: these operators do not count. A pass of fixed shape is one launch, as a card replays it.
+    """
+    counts = {"passes": 0, "reads": 0}
+
+    def counted(name, function):
+        def call(*args, **kwargs):
+            counts[name] += 1
+            return function(*args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patch, Launches() as launched:
+        for function in (point_search.encode_slices, point_search.segment_peaks):
+            patch.setattr(point_search, function.__name__, counted("passes", function))
+        patch.setattr(ensemble, "crop_features", counted("passes", ensemble.crop_features))
+        for module in (point_search, member_runs):
+            patch.setattr(module, "download", counted("reads", module.download))
+        patch.setattr(member_runs, "site_windows", uncounted(site_windows))
+        patch.setattr(CapturedPass, "run", one_launch(CapturedPass.run))
+        for group in groups:
+            grader.grade(group, EVERYONE)
+    return counts | {"operators": launched.operators}
+
+
+def test_eight_studies_side_by_side_launch_a_quarter_of_the_operators(bundle, studies, monkeypatch):
+    """And the device is read less than three times per study."""
+    eight = [study for study in studies if study.volumes] + [replace(studies[0], study_id="8")] * 2
+    wide = replace(TOGETHER, batch=32)
+    together = launches(StudyGrader(ready_bundle(bundle, wide), wide), [eight], monkeypatch)
+    alone = launches(StudyGrader(ready_bundle(bundle, ALONE), ALONE), [[one] for one in eight], monkeypatch)
+    assert together["reads"] <= 3 * len(eight)
+    assert together["operators"] <= alone["operators"] / 4
+    assert together["passes"] <= alone["passes"] / 4

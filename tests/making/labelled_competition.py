@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lumbar.networks.architecture import POINT_KINDS, ClassifierConfig, DetectorConfig
-from lumbar.networks.device import choose_device
+from lumbar.networks.device_choice import choose_device
 from lumbar.sites import AXIAL_T2, DESCRIPTION_KEYS, DESCRIPTIONS, SEVERITY_LABELS, SITES
 from tests.making.dicom_writer import AXIAL, SAGITTAL, write_slice
 from training.data.training_data import DataPaths, TrainingData, read_training_data

@@ -9,7 +9,7 @@ from lumbar.grading.ensemble import classify
 from lumbar.networks.architecture import SEQUENCES, ClassifierConfig
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.classifier import ClassifierNetwork, feature_width
-from lumbar.networks.device import choose_device
+from lumbar.networks.device_choice import choose_device
 from lumbar.sites import AXIAL_T2
 from tests.making.random_bundle import random_classifier, random_detector, sharpen, write_random_bundle
 from tests.making.tiny_bundle import NETWORK

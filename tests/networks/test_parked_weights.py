@@ -14,7 +14,7 @@ from lumbar.grading.study_grading import StudyGrader
 from lumbar.grading.time_limit import Plan
 from lumbar.networks import parked_weights as scratch
 from lumbar.networks.batch_runner import BatchRunner
-from lumbar.networks.device import choose_device
+from lumbar.networks.device_choice import choose_device
 from lumbar.networks.parked_weights import ALIGNMENT, Scratch
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import read_study

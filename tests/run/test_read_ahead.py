@@ -15,6 +15,7 @@ from lumbar.reading.references import SeriesRef, StudyRef
 from lumbar.reading.study import Study
 from lumbar.run import read_ahead as readers
 from lumbar.run.read_ahead import Unreadable, Worker, read_ahead
+from lumbar.run.shared_study import SharedStudy
 
 LITTLE = 2.0  # seconds a series before a reader counts as hung
 
@@ -48,7 +49,14 @@ def read(tmp_path: Path, ids: list[str], workers: int = 2) -> dict[str, object]:
     studies = [ref(study_id) for study_id in ids]
     answers = list(read_ahead(studies, workers, partial(act, marks=tmp_path), LITTLE))
     assert sorted(one.study_id for one, _ in answers) == sorted(ids)
-    return {one.study_id: answer for one, answer in answers}
+    return {one.study_id: opened(answer) for one, answer in answers}
+
+
+def opened(answer: SharedStudy | Unreadable) -> Study | Unreadable:
+    if isinstance(answer, Unreadable):
+        return answer
+    with answer:
+        return answer.open()
 
 
 def test_every_study_comes_back_once_whatever_readers_do(tmp_path):

@@ -37,7 +37,7 @@ def start(tmp_path) -> Run:
     studies = (StudyRef("1", ()), StudyRef("2", ()))
     manifest = Manifest("none", "nothing", (), (), np.full((25, 3), 1 / 3), "0" * 64)
     device = Device(torch.device("cpu"), None, "asked for", 1)
-    return Run(options, Dataset(tmp_path, "plain", tmp_path, studies, None), manifest, device)
+    return Run(options, Dataset(tmp_path, "plain", tmp_path, studies, None), manifest, [device])
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from lumbar.networks.architecture import SEQUENCES, ClassifierConfig
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.detector import DetectorNetwork
-from lumbar.networks.device import choose_device
+from lumbar.networks.device_choice import choose_device
 from lumbar.sites import SAGITTAL_T2
 from tests.making.labelled_competition import tiny_detector
 from training.fitting.classifier_step import freeze_features

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from lumbar.networks.architecture import SEQUENCES, ClassifierConfig
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.detector import DetectorNetwork, present_slices
-from lumbar.networks.device import choose_device
+from lumbar.networks.device_choice import choose_device
 from lumbar.networks.heatmap import points_to_heatmap
 from lumbar.sites import AXIAL_T2, SAGITTAL_T2
 from tests.making.labelled_competition import SCHEDULE, tiny_detector

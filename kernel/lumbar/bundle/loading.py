@@ -65,6 +65,14 @@ class LeftOut(NamedTuple):
     message: str
 
 
+class Members(NamedTuple):
+    """The names of a bundle's members that are there, most valuable first, and those that are left out."""
+
+    detectors: tuple[str, ...]
+    classifiers: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+
+
 @dataclass(frozen=True)
 class Bundle:
     """An ensemble that is ready to run; members are in the manifest's order, most valuable first.
@@ -86,6 +94,12 @@ class Bundle:
     calibration: Calibration | None = None
     left_out: tuple[LeftOut, ...] = ()
     scratch: Scratch = dataclasses.field(default_factory=lambda: Scratch(resident_bytes=0))
+
+    @property
+    def members(self) -> Members:
+        """The names of its members."""
+        detectors = tuple(detector.name for detector in self.detectors)
+        return Members(detectors, tuple(member.name for member in self.classifiers), self.left_out)
 
 
 def load_bundle(

@@ -87,6 +87,24 @@ def detect_study(
     return found
 
 
+def without_grids(detections: dict[str, Detection]) -> dict[str, Detection]:
+    """Return detections without the grids, which are large and lie in the study as well."""
+    return {name: Detection(found.points, {}) for name, found in detections.items()}
+
+
+def with_grids(detections: dict[str, Detection], volumes: dict[str, Volume]) -> dict[str, Detection]:
+    """Return detections with the grids again, from the study's volumes."""
+    grids: dict[tuple[str, int], np.ndarray] = {}  # detectors that squeeze alike share one
+    for found in detections.values():
+        for description, points in found.points.items():
+            if (description, points.slices) not in grids:
+                grids[description, points.slices] = squeeze(volumes[description].grid512, points.slices)
+    return {
+        name: Detection(found.points, {d: grids[d, points.slices] for d, points in found.points.items()})
+        for name, found in detections.items()
+    }
+
+
 def study_searches(
     study: int, volumes: dict[str, Volume], detectors: Sequence[Detector], runner: BatchRunner
 ) -> Iterator[Serving]:

@@ -2,16 +2,21 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 
 from lumbar.bundle.loading import Bundle
 from lumbar.bundle.placement import place
+from lumbar.grading.ensemble import CROPS_A_SLICE, crop_features
 from lumbar.grading.graded_study import GradedStudy, average_members
 from lumbar.grading.member_runs import Pairs, Turn, run_members
+from lumbar.grading.point_search import POINTED_A_SLICE, encode_slices, segment_peaks
 from lumbar.grading.time_limit import Plan
+from lumbar.grids import DETECTOR_GRID, WINDOW
 from lumbar.networks.batch_runner import BatchRunner
+from lumbar.networks.detector import neighbours
 from lumbar.networks.device import BATCH_CPU, Device, DeviceMemoryError, is_out_of_memory
 from lumbar.reading.study import Study
 
@@ -64,6 +69,18 @@ class StudyGrader:
         for study, graded in pairs:
             average_members(study, self.bundle, self.zero_crops, graded)
         return [graded for _, graded in pairs]
+
+    def warm_ups(self) -> Iterator[Callable[[], None]]:
+        """Yield calls that run each network's passes on empty images; see ``BatchRunner.warm_up``."""
+        kind = self.runner.device.autocast_type or torch.float32
+        slices = neighbours(torch.zeros(1, 1, DETECTOR_GRID, DETECTOR_GRID, dtype=kind))[0]
+        window = torch.zeros(1, 1, WINDOW, WINDOW)
+        networks = {id(n): n for detector in self.bundle.detectors for n in detector.networks.values()}
+        for network in networks.values():
+            yield partial(self.runner.warm_up, encode_slices, network, slices, POINTED_A_SLICE)
+            yield partial(self.runner.warm_up, segment_peaks, network, slices)
+        for member in self.bundle.classifiers:
+            yield partial(self.runner.warm_up, crop_features, member.network, window, CROPS_A_SLICE)
 
     def run_where_it_fits(self, pairs: Pairs, plan: Plan, turn: Turn) -> None:
         """Run the plan on the device; where memory does not suffice, study by study, and at last on the CPU."""

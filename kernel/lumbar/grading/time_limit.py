@@ -8,9 +8,10 @@ slow for all, studies get one of each as long as there is time, and the rest get
 
 import math
 import re
+import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 RESERVE_SHARE = 0.02  # of the limit, kept for the unexpected and the last write
@@ -36,7 +37,12 @@ NO_MEMBERS = Plan(0, 0)
 class Budget:
     """The clock of a run.
 
-    limit: seconds from ``started`` on, or None. clock: seconds; a test may control it.
+    Attributes:
+        limit: Seconds from ``started`` on, or None.
+        started: On the clock.
+        clock: In seconds; a test may control it.
+        consumers: How many grade studies side by side.
+        measured: Seconds per study by cost, the last ``WINDOW`` of them.
     """
 
     def __init__(
@@ -49,8 +55,9 @@ class Budget:
         self.limit = limit
         self.started = started
         self.clock = clock
-        self.measured: dict[str, deque[float]] = {}  # seconds a study, the last WINDOW of them
+        self.measured: dict[str, deque[float]] = {}
         self.consumers = consumers
+        self.lock = threading.Lock()  # consumers learn and plan side by side
 
     def elapsed(self) -> float:
         return self.clock() - self.started
@@ -75,7 +82,14 @@ class Budget:
 
     def learn(self, cost: str, seconds: float) -> None:
         """Take a measurement: ``detector NAME``, ``classifier NAME`` a detector, or ``other`` a study."""
-        self.measured.setdefault(cost, deque(maxlen=WINDOW)).append(seconds)
+        with self.lock:
+            self.measured.setdefault(cost, deque(maxlen=WINDOW)).append(seconds)
+
+    def learn_all(self, costs: Iterable[dict[str, float]]) -> None:
+        """Take the measurements of several studies, each by the name of its cost."""
+        for of_study in costs:
+            for cost, seconds in of_study.items():
+                self.learn(cost, seconds)
 
     def cost(self, name: str) -> float:
         """Return the seconds per study of one cost: the mean of its measurements without the largest.
@@ -83,7 +97,8 @@ class Budget:
         The largest measurement is dropped, because it includes a warm-up or a reader that hung. A member that never
         ran costs 0 until it has.
         """
-        values = sorted(self.measured.get(name, ()))
+        with self.lock:
+            values = sorted(self.measured.get(name, ()))
         usual = values[:-1] or values
         return sum(usual) / len(usual) if usual else 0.0
 

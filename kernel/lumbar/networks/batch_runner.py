@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, inference_mode, nn
 
-from lumbar.networks.captured_pass import CapturedPass
+from lumbar.networks.captured_pass import CAPTURED_AT, CapturedPass
 from lumbar.networks.device import Device, DeviceMemoryError, is_out_of_memory
 
 logger = logging.getLogger(__name__)
@@ -83,11 +83,29 @@ class BatchRunner:
                 self.halve(cause, full)
         return results[0] if len(results) == 1 else torch.cat(results)
 
+    @inference_mode()
+    def warm_up(self, function: Pass, network: nn.Module, image: Tensor, images_per_slice: int = 1) -> None:
+        """Load, plan and capture a pass for all later images, by passes of an empty one.
+
+        Where shapes are not fixed, nothing is done.
+
+        Args:
+            function: As in ``run``.
+            network: As in ``run``.
+            image: (1, ...) of the shape, the type and the order in memory that images will have.
+            images_per_slice: As in ``run``.
+        """
+        if self.device.fixed_shapes:
+            for _ in range(CAPTURED_AT):
+                self.run_fixed(function, network, image, images_per_slice * self.batch)
+
     def run_fixed(self, function: Pass, network: nn.Module, images: Tensor, size: int) -> Tensor:
         """Run one pass of ``size`` images, of which some may be padding, through a network."""
         key = function, id(network), size, images.shape[1:], images.dtype
         if key not in self.captured:
-            like = images.new_empty((size, *images.shape[1:]), device="meta")
+            like = torch.empty((size, *images.shape[1:]), dtype=images.dtype, device="meta")
+            if images.is_contiguous(memory_format=torch.channels_last):
+                like = like.contiguous(memory_format=torch.channels_last)
             self.captured[key] = CapturedPass(
                 lambda batch: function(network, batch), like, self.device, self.pool
             )

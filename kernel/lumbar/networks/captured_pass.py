@@ -17,6 +17,8 @@ from lumbar.networks.device import Device, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
+CAPTURED_AT = 2  # the number of the call; the first loads and plans, which can't be captured
+
 
 class CapturedPass:
     """A pass of fixed shape. The first call runs it as it is, the second captures it, all later ones replay it.
@@ -29,14 +31,15 @@ class CapturedPass:
 
         Args:
             function: (n, ...) to (n, ...), both on the device; it must not wait for the device.
-            like: Images of the type and shape, with the number that every pass has; only these are read of it.
+            like: Images of the type, the shape and the order in memory, with the number that every pass has. Their
+                values are not read.
             device: Where the pass runs.
             pool: Memory that graphs which never run side by side may share, of ``torch.cuda.graph_pool_handle``.
         """
         self.function = function
         self.device = device
         self.pool = pool
-        self.images = torch.zeros(like.shape, dtype=like.dtype, device=device.torch)
+        self.images = torch.zeros_like(like, device=device.torch)
         self.captures = device.torch.type == "cuda"
         self.calls = 0
         self.replay: Callable[[], Tensor] | None = None
@@ -46,7 +49,7 @@ class CapturedPass:
         """Return the results (n, ...) float32 of at most as many images as the shape has; they are the caller's."""
         self.images[: len(images)].copy_(images, non_blocking=True)
         self.calls += 1
-        if self.calls == 2 and self.captures:
+        if self.calls == CAPTURED_AT and self.captures:
             self.replay = self.capture()
         if self.replay is None:
             return self.run()[: len(images)]

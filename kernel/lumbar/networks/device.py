@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,22 +13,13 @@ from torch import Tensor, dtype, inference_mode, nn
 from lumbar.networks.fusion.onednn import LAYERS
 
 BATCH_CPU = 8  # float32 slices per pass, twice as many short ones; more gain at most 5% and take 0.4 GB
-BATCH_CUDA = (
-    32  # padded: a round of the search segments 5 to 80 slices; 128 would take 20% less time per slice
-)
-STUDIES_CUDA = 8  # share passes on a card; they take 0.5 GB there
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 # Weights of these layers are kept in the autocast type. Exactly these: subclasses may cast for themselves.
 CAST = (nn.Conv2d, Conv2dSame, nn.ConvTranspose2d, nn.Linear, *LAYERS.values())
-CPU_BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of /proc/cpuinfo; "bf16" is Arm's
 
 
 class DeviceMemoryError(Exception):
     """Not even one image fits into the device's memory."""
-
-
-class DeviceError(Exception):
-    """The requested device does not work."""
 
 
 class NotFiniteError(ArithmeticError):
@@ -148,46 +138,3 @@ def nan_unless_finite(result: Tensor, source: Tensor) -> Tensor:
     # x - x is 0 where x is finite, else NaN.
     mark = (source - source).flatten(1).sum(dim=1)
     return result + mark.view(-1, *[1] * (result.ndim - 1))
-
-
-def choose_device(device: str = "auto", precision: str = "auto") -> Device:
-    """Choose the device and the precision.
-
-    A CUDA device counts only after a small operation has run on it. ``torch.cuda.is_available()`` is not enough:
-    a machine's torch may have no kernels for an old card. AMP is float16 on CUDA and bfloat16 on a CPU that has it in
-    hardware. Elsewhere ``amp`` means float32, and ``reason`` notes it.
-
-    Args:
-        device: "auto", "cuda" or "cpu".
-        precision: "auto", "amp" or "fp32".
-
-    Raises:
-        DeviceError: ``device`` is "cuda" and does not work.
-    """
-    usable, why = (False, "requested") if device == "cpu" else try_cuda()
-    if device == "cuda" and not usable:
-        raise DeviceError(f"--device cuda: {why}; take --device auto or cpu")
-    if usable:
-        autocast_type = None if precision == "fp32" else torch.float16
-        return Device(torch.device("cuda"), autocast_type, why, BATCH_CUDA, STUDIES_CUDA, fixed_shapes=True)
-    autocast_type = torch.bfloat16 if precision != "fp32" and cpu_has_bf16() else None
-    if precision == "amp" and autocast_type is None:
-        why += "; no bfloat16 in this CPU's hardware, so float32"
-    return Device(torch.device("cpu"), autocast_type, why, 2 * BATCH_CPU if autocast_type else BATCH_CPU)
-
-
-def try_cuda() -> tuple[bool, str]:
-    if not torch.cuda.is_available():
-        return False, "no CUDA device"
-    name = torch.cuda.get_device_name(0)
-    try:
-        image = torch.ones(1, 1, 8, 8, device="cuda", dtype=torch.float16)
-        torch.nn.functional.conv2d(image, image[..., :3, :3]).sum().item()
-    except RuntimeError as error:
-        return False, f"{name} is there but does not compute ({str(error).splitlines()[0]})"
-    return True, f"{name}, a trial convolution ran"
-
-
-def cpu_has_bf16() -> bool:
-    information = Path("/proc/cpuinfo")
-    return information.is_file() and not CPU_BF16_FLAGS.isdisjoint(information.read_text().split())

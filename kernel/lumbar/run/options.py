@@ -1,12 +1,12 @@
 """The options of a run. Each field with a help text is also a flag of the command line."""
 
 import argparse
-import os
 import time
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from lumbar.grading.time_limit import parse_duration
+from lumbar.networks.device_names import device_names
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -124,8 +124,13 @@ class RunOptions:
             choices=("full", "small"),
         ),
     )
-    device: str = field(
-        default="auto", metadata=flag("default: the GPU if it works", choices=("auto", "cuda", "cpu"))
+    devices: str = field(
+        default="auto",
+        metadata=flag(
+            "auto (every card that works, else the CPU), cuda (every card), cpu, or a list such as cuda:0,cuda:1",
+            type=device_names,
+            metavar="LIST",
+        ),
     )
     precision: str = field(
         default="auto",
@@ -145,9 +150,12 @@ class RunOptions:
             type=share,
         ),
     )
-    workers: int = field(
-        default=max(1, min(4, (os.cpu_count() or 1) - 1)),
-        metadata=flag("reader processes; default: one less than the cores, at most 4", type=count),
+    workers: int | None = field(
+        default=None,
+        metadata=flag(
+            "reader processes; default: beside cards all cores but one per card, beside a CPU at most 4",
+            type=count,
+        ),
     )
     started: float = field(default_factory=time.monotonic)
 

@@ -1,7 +1,7 @@
 """The whole flow on one screen: find -> load -> read -> detect -> crop -> classify -> average -> write.
 
-Reading runs ahead in worker processes while the networks compute. From the first seconds on there is a
-whole, valid ``submission.csv``: the prior at first, replaced as studies finish.
+Reader processes run ahead while each device's consumer computes; this process alone keeps the journal and writes.
+From the first seconds on there is a whole, valid ``submission.csv``: the prior at first, replaced as studies finish.
 """
 
 import contextlib
@@ -11,36 +11,34 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 
 from tqdm import tqdm
 
 from lumbar.bundle.manifest import read_manifest
-from lumbar.bundle.placement import ready_bundle
 from lumbar.faults import Fault
 from lumbar.grading.graded_study import GradedStudy
 from lumbar.grading.plausibility import Flag, flags
-from lumbar.grading.study_grading import StudyGrader
 from lumbar.grading.study_record import StudyRecord, record_graded, record_ungraded
-from lumbar.grading.time_limit import Budget, Plan
-from lumbar.networks.device import Device, choose_device, is_out_of_memory, keep_freed_memory, try_cuda
+from lumbar.grading.time_limit import Budget
+from lumbar.networks.device import Device, keep_freed_memory
+from lumbar.networks.device_choice import choose_devices
 from lumbar.outputs.findings import study_findings
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import Study
+from lumbar.run.consumer import Failure, Grading
+from lumbar.run.consumer_process import ConsumerProcess
+from lumbar.run.consumers import AnyConsumer, consume, cpu_consumer, open_consumers, side_by_side
 from lumbar.run.options import RunOptions
-from lumbar.run.read_ahead import Unreadable, read_ahead
+from lumbar.run.read_ahead import read_ahead, readers_for
 from lumbar.run.run_state import Run, TolerantStream
 from lumbar.run.summary import Summary
+from lumbar.run.waiting_studies import WaitingStudies
 
 logger = logging.getLogger(__name__)
 
 BAR = {"unit": "study", "desc": "grading", "dynamic_ncols": True}
 EXIT_UNWRITTEN = 5  # as infer.py has it for data that can't be used
-
-
-class DeviceLostError(Exception):
-    """The card failed in a way that only a new process could mend."""
 
 
 def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Summary:
@@ -51,72 +49,88 @@ def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Sum
         clock: Of the time limit, in seconds; a test may control it.
 
     Raises:
-        DataNotFoundError, BundleError, JournalError: Before any study is read.
+        DataNotFoundError, BundleError, DeviceError, JournalError: Before any study is read.
         OSError: The file can't be written. An interrupt is passed on after all finished studies are written.
     """
     keep_freed_memory()
     manifest = read_manifest(options.bundle)
-    competition = find_dataset(options.data, options.split, options.series)
-    device = choose_device(options.device, options.precision)
-    logger.info("device %s (%s), precision %s", device.torch, device.reason, device.precision)
-    state = Run(options, competition, manifest, device)
-    budget = Budget(options.time_limit, options.started, clock)
+    dataset = find_dataset(options.data, options.split, options.series)
+    devices = choose_devices(options.devices, options.precision)
+    for device in devices:
+        logger.info("device %s (%s), precision %s", device.torch, device.reason, device.precision)
+    state = Run(options, dataset, manifest, devices)
+    budget = Budget(options.time_limit, options.started, clock, consumers=len(devices))
     complete = False
-    with end_before(budget, state):
-        # A bundle that can't be loaded leaves the prior, and the results of an earlier run.
-        grader = grader_on(device, state)
+    # Readers and networks start side by side. A bundle that can't be loaded leaves the prior, and earlier results.
+    with (
+        end_before(budget, state),
+        reading(devices, state) as studies,
+        open_consumers(devices, grading_of(options, clock)) as consumers,
+    ):
         try:
-            grade_all(grader, budget, state)
+            grade_all(consumers, studies, budget, state)
             complete = True
         finally:
+            state.summary.waits = studies.waits()
+            state.summary.process_memory = {
+                str(one.device.torch): one.peak_memory
+                for one in consumers
+                if isinstance(one, ConsumerProcess)
+            }
             state.finish(complete)
     return state.summary
 
 
-def grader_on(device: Device, state: Run) -> StudyGrader:
-    """Return a grader with the run's bundle on a device; BundleError if the bundle can't be used.
-
-    A member that can't be built or read here is left out and named in the run's summary.
-    """
-    bundle = ready_bundle(state.options.bundle, device, strict=False)
-    if not state.options.calibration:
-        bundle = replace(bundle, calibration=None)
-    state.use_bundle(bundle)
-    return StudyGrader(bundle, device, state.options.missing == "zero")
+@contextlib.contextmanager
+def reading(devices: Sequence[Device], state: Run) -> Iterator[WaitingStudies]:
+    """Have the pending studies read inside a ``with`` block, as many ahead as the devices take at once."""
+    pending, room = list(state.pending.values()), sum(device.studies for device in devices)
+    workers = state.options.workers or readers_for(len(devices), devices[0].torch.type == "cpu")
+    studies = WaitingStudies(lambda closed: read_ahead(pending, workers, closed=closed), room, len(devices))
+    with contextlib.closing(studies):
+        yield studies
 
 
-def grade_all(grader: StudyGrader, budget: Budget, state: Run) -> None:
+def grading_of(options: RunOptions, clock: Callable[[], float]) -> Grading:
+    """Return the options of the run's consumers."""
+    return Grading(options.bundle, options.missing == "zero", options.calibration, clock)
+
+
+def grade_all(consumers: Sequence[AnyConsumer], studies: WaitingStudies, budget: Budget, state: Run) -> None:
     """Grade the studies as the readers bring them, each with the members that the time allows."""
-    bundle = grader.bundle
-    names = [member.name for member in bundle.detectors], [member.name for member in bundle.classifiers]
-    studies = read_ahead(list(state.pending.values()), state.options.workers)
-    with (
-        contextlib.closing(studies),
-        tqdm(total=len(state.pending), file=TolerantStream(sys.stderr), **BAR) as bar,
-    ):
-        begun = budget.clock()
-        for ref, study in studies:
-            if "start" not in state.summary.seconds:
-                state.summary.seconds["start"] = budget.clock() - state.options.started
-            plan = budget.plan(len(state.pending), *names)
-            if not plan.detectors:
+    state.use_members(consumers[0].members)
+    for consumer in consumers:
+        consumer.warm_up(studies.any_waits)
+    with tqdm(total=len(state.pending), file=TolerantStream(sys.stderr), **BAR) as bar:
+        while True:
+            budget.consumers = studies.consumers = len(consumers)
+            streams = [consume(one, studies, budget, lambda: len(state.pending)) for one in consumers]
+            for study, outcome in side_by_side(streams):
+                if "first grades" not in state.summary.seconds:
+                    state.summary.seconds["start"] = studies.first_taken - state.options.started
+                    state.summary.seconds["first grades"] = budget.elapsed()
+                state.add(record_of(study, outcome, state))
+                bar.update()
+            working = [consumer for consumer in consumers if not consumer.lost]
+            if len(working) == len(consumers) or not studies.any_left():
                 break
-            if isinstance(study, Unreadable):
-                record = record_ungraded(ref.study_id, study.reason, study.message)
-            else:
-                try:
-                    record = graded_or_prior(study, grader, plan, budget, state)
-                except DeviceLostError as error:
-                    logger.error("%s; the CPU from here on", error)
-                    device = choose_device("cpu", "fp32")
-                    grader = grader_on(device, state)
-                    record = graded_or_prior(study, grader, plan, budget, state)
-            state.add(record)
-            bar.update()
-            ended = budget.clock()
-            budget.learn("other", max(0.0, ended - begun - sum(record.seconds.values())))
-            begun = ended
+            consumers = working or [cpu_consumer(grading_of(state.options, budget.clock))]
     state.give_up_pending()
+
+
+def record_of(study: Study, outcome: GradedStudy | Failure, state: Run) -> StudyRecord:
+    """Return a study's record and write its page; an error here costs this study alone."""
+    if isinstance(outcome, Failure):
+        return record_ungraded(study.study_id, outcome.reason, outcome.message)
+    try:
+        found = implausible(study, outcome)
+        findings = study_findings(study, outcome) if state.options.dump or state.report else []
+        record = record_graded(study, outcome, found, findings)
+        state.show(record, study, outcome.detections)
+        return record
+    except Exception as error:
+        logger.exception("study %s: not graded", study.study_id)
+        return record_ungraded(study.study_id, "grading_failed", f"{type(error).__name__}: {error}")
 
 
 def implausible(study: Study, graded: GradedStudy) -> list[Flag]:
@@ -129,29 +143,6 @@ def implausible(study: Study, graded: GradedStudy) -> list[Flag]:
             Fault(f"study {study.study_id}", "not_checked", f"{type(error).__name__}: {error}")
         )
         return []
-
-
-def graded_or_prior(study: Study, grader: StudyGrader, plan: Plan, budget: Budget, state: Run) -> StudyRecord:
-    """Return a study's record. An error while it is graded costs this study alone.
-
-    Raises DeviceLostError if the card computes no longer.
-    """
-    try:
-        (graded,) = grader.grade([study], plan, budget.deadline(len(state.pending)))
-        for member, seconds in graded.costs.items():
-            budget.learn(member, seconds)
-        found = implausible(study, graded)
-        findings = study_findings(study, graded) if state.options.dump or state.report else []
-        record = record_graded(study, graded, found, findings)
-        state.show(record, study, graded.detections)
-        return record
-    except Exception as error:
-        device = grader.runner.device
-        if device.torch.type == "cuda" and not try_cuda()[0]:
-            raise DeviceLostError(f"{device.torch}: computes no longer after {error}") from error
-        reason = "out_of_memory" if is_out_of_memory(error) else "grading_failed"
-        logger.exception("study %s: not graded", study.study_id)
-        return record_ungraded(study.study_id, reason, f"{type(error).__name__}: {error}")
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 Each worker reads one study and holds it until the parent takes it, so memory does not grow with the number of
 studies. A worker that dies or hangs is replaced and its study read once more; then it counts as unreadable.
-Pickles travel only through the pipe between a worker and its parent; nothing of a file is ever unpickled.
+Volumes lie in memory that both map (``shared_study``). Pickles of the rest travel only through the pipe between a
+worker and its parent. Nothing of a file is ever unpickled.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from lumbar.reading.references import StudyRef
 from lumbar.reading.study import Study, read_study
+from lumbar.run.shared_study import SharedStudy
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +32,11 @@ SECONDS_TO_START = 120.0  # for a process to import its modules from a cold disk
 SECONDS_PER_STUDY = 600.0  # at most, however many series its table claims
 SECONDS_TO_ANSWER = 60.0  # to hand a study over, which takes below 1
 SECONDS_TO_DIE = 5.0  # after a kill; a process that waits for a broken disk can take forever
+SECONDS_BETWEEN_LOOKS = 0.2  # whether nobody wants studies any more
 TRIES = 2
 RETRIED = ("reader_died", "reader_hung")  # another worker may succeed
+MOST_READERS = 16  # more do not keep a card busier, and each takes up to 0.5 GB
+READERS_BESIDE_CPU = 4  # where the networks compute on the same cores
 LEAST_MEMORY = 4 * 2**30  # bytes of data for a worker, which starts with below 1 GiB
 
 
@@ -85,7 +90,7 @@ class Worker:
         with contextlib.suppress(OSError):  # it died while idle: ``finish`` meets the broken pipe too
             self.connection.send(job.study)
 
-    def finish(self) -> tuple[Job, Study | Unreadable] | None:
+    def finish(self) -> tuple[Job, SharedStudy | Unreadable] | None:
         """Take the answer; a worker that died or hangs is stopped, and that is the answer.
 
         None if the worker only reports that it has started: its study's time counts from now on.
@@ -102,6 +107,8 @@ class Worker:
         watch.start()
         try:
             answer = self.connection.recv()
+            if isinstance(answer, tuple):
+                answer = SharedStudy.receive(answer, self.connection)
         except MemoryError:
             self.stop()  # with the rest of the answer still in its pipe
             return job, Unreadable("out_of_memory", "the study does not fit into memory")
@@ -132,14 +139,17 @@ def serve(connection: Connection, read: Callable[[StudyRef], Study], memory: int
         while True:
             study = connection.recv()
             answer = attempt(read, study)
-            connection.send(answer)
-            del answer  # not held while the next one is read
+            if isinstance(answer, SharedStudy):
+                with answer:
+                    answer.send(connection)
+            else:
+                connection.send(answer)
 
 
-def attempt(read: Callable[[StudyRef], Study], study: StudyRef) -> Study | Unreadable:
+def attempt(read: Callable[[StudyRef], Study], study: StudyRef) -> SharedStudy | Unreadable:
     """Read a study; whatever its files provoke makes it unreadable, with the error's text."""
     try:
-        return read(study)
+        return SharedStudy.of(read(study))
     except Exception as error:
         logger.exception("study %s: not read", study.study_id)
         memory = isinstance(error, MemoryError) or "Insufficient memory" in str(
@@ -159,6 +169,12 @@ def limit_memory(memory: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("500")
 
 
+def readers_for(consumers: int, on_cpu: bool) -> int:
+    """Return how many readers keep consumers busy: beside cards all cores but one per card, beside a CPU a few."""
+    cores = os.cpu_count() or 1
+    return max(1, min(cores - consumers, READERS_BESIDE_CPU if on_cpu else MOST_READERS))
+
+
 def worker_memory(workers: int) -> int:
     """Return the bytes of data for each worker: equal shares of the memory, one for the parent."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -170,7 +186,8 @@ def read_ahead(
     workers: int,
     read: Callable[[StudyRef], Study] = read_study,
     seconds_per_series: float = SECONDS_PER_SERIES,
-) -> Generator[tuple[StudyRef, Study | Unreadable], None, None]:
+    closed: Callable[[], bool] = lambda: False,
+) -> Generator[tuple[StudyRef, SharedStudy | Unreadable], None, None]:
     """Yield every study once, read or unreadable, in the order in which they become ready.
 
     Where the system refuses every process, studies are read in this one.
@@ -180,11 +197,12 @@ def read_ahead(
         workers: Processes, at least 1, each with at most one study in memory.
         read: Reads one study in a worker.
         seconds_per_series: After so many seconds per series of its study a worker counts as hung.
+        closed: Is called every ``SECONDS_BETWEEN_LOOKS``; when it is true, no more is read.
     """
     waiting = deque(Job(study) for study in studies)
     pool: list[Worker] = []
     try:
-        while waiting or any(worker.job for worker in pool):
+        while (waiting or any(worker.job for worker in pool)) and not closed():
             pool = [worker for worker in pool if worker.alive()]
             hire(pool, workers, len(waiting), read)
             if not pool:
@@ -205,7 +223,6 @@ def read_ahead(
                 continue
             assign(pool, waiting, seconds_per_series)  # it reads on while this answer is worked on
             yield job.study, answer
-            del answer, finished  # not held while the next one is received
     finally:
         for worker in pool:
             worker.stop()
@@ -237,7 +254,9 @@ def first_ready(pool: list[Worker]) -> Worker | None:
     if not busy:
         return None
     patience = min(deadline for _, deadline in busy) - time.monotonic()
-    ready = wait([worker.connection for worker, _ in busy], timeout=max(0.0, patience))
+    ready = wait(
+        [worker.connection for worker, _ in busy], timeout=min(max(0.0, patience), SECONDS_BETWEEN_LOOKS)
+    )
     if ready:
         return next(worker for worker, _ in busy if worker.connection is ready[0])
     return next((worker for worker, deadline in busy if time.monotonic() >= deadline), None)

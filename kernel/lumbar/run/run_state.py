@@ -7,11 +7,12 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
 from lumbar.atomic_files import remove_leftovers
-from lumbar.bundle.loading import Bundle
+from lumbar.bundle.loading import Members
 from lumbar.bundle.manifest import Manifest
 from lumbar.grading.detection import Detection
 from lumbar.grading.study_record import StudyRecord, record_ungraded
@@ -36,7 +37,9 @@ SECONDS_BETWEEN_WRITES = 30.0
 class Run:
     """A run in progress: everything that is to be written, safe to write at any moment from any thread."""
 
-    def __init__(self, options: RunOptions, competition: Dataset, manifest: Manifest, device: Device):
+    def __init__(
+        self, options: RunOptions, competition: Dataset, manifest: Manifest, devices: Sequence[Device]
+    ):
         self.options = options
         for file in self.run_files():
             refuse_training_run(file)
@@ -44,15 +47,15 @@ class Run:
             row for study in competition.studies for row in study_rows(study.study_id)
         ]
         self.submission = Submission(row_ids, manifest.prior)
-        self.summary = summary_of(options, competition, manifest, device)
+        self.summary = summary_of(options, competition, manifest, devices)
         self.lock = threading.RLock()
         self.report = open_report(options, competition, manifest, self.summary.about)
         self.studies = competition.studies
         self.pending = {study.study_id: study for study in competition.studies}
         identity = {
             "bundle": manifest.fingerprint,
-            "precision": device.precision,
-            "device": device.torch.type,
+            "precision": devices[0].precision,
+            "device": devices[0].torch.type,
         }
         identity |= {"data": str(competition.images.resolve()), "studies": fingerprint(competition.studies)}
         identity |= {
@@ -72,12 +75,12 @@ class Run:
         self.submission.write(options.out)
         self.written = time.monotonic()
 
-    def use_bundle(self, bundle: Bundle) -> None:
+    def use_members(self, members: Members) -> None:
         """Take note of the members that are there, and of those that are left out."""
-        self.summary.members = Plan(len(bundle.detectors), len(bundle.classifiers))
-        self.summary.left_out = bundle.left_out
+        self.summary.members = Plan(len(members.detectors), len(members.classifiers))
+        self.summary.left_out = members.left_out
         if self.report:
-            self.report.about["left_out"] = [one.member for one in bundle.left_out]
+            self.report.about["left_out"] = [one.member for one in members.left_out]
 
     def add(self, record: StudyRecord) -> None:
         """Take a study's record, write it to the journal, and the submission if the last write is old.
@@ -205,7 +208,9 @@ def open_report(options: RunOptions, competition: Dataset, manifest: Manifest, a
     return Report(options.report, about | shown, ids, slices=options.report_size == "full")
 
 
-def summary_of(options: RunOptions, competition: Dataset, manifest: Manifest, device: Device) -> Summary:
+def summary_of(
+    options: RunOptions, competition: Dataset, manifest: Manifest, devices: Sequence[Device]
+) -> Summary:
     """Return an empty summary that knows what this run is."""
     files = {"submission": str(options.out)} | ({"dump": str(options.dump)} if options.dump else {})
     files |= {"report": str(options.report / "index.html")} if options.report else {}
@@ -217,9 +222,9 @@ def summary_of(options: RunOptions, competition: Dataset, manifest: Manifest, de
         "classifiers": manifest.classifier_names,
         "data": str(competition.root),
         "versions": versions(),
-        "device": str(device.torch),
-        "device_reason": device.reason,
-        "precision": device.precision,
+        "device": ", ".join(str(device.torch) for device in devices),
+        "device_reason": "; ".join(dict.fromkeys(device.reason for device in devices)),
+        "precision": devices[0].precision,
         "files": files,
     }
     if competition.decisions:

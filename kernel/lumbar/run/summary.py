@@ -2,8 +2,6 @@
 
 import json
 import platform
-import re
-import resource
 import time
 from collections import Counter, defaultdict
 from dataclasses import asdict
@@ -22,8 +20,10 @@ from lumbar.bundle.loading import LeftOut
 from lumbar.grading.graded_study import PRIOR, ZERO_CROPS
 from lumbar.grading.study_record import SOME_PRIOR, StudyRecord
 from lumbar.grading.time_limit import Plan
+from lumbar.run.peak_memory import peak_memory
 
 EXIT_FALLBACKS = 3
+LEAST_WAIT = 0.01  # share of the time that counts as waiting
 MODULES = (
     torch,
     timm,
@@ -61,6 +61,8 @@ class Summary:
         self.fewer_members: dict[str, dict] = {}
         self.report_failures: list[str] = []
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.waits: dict[str, float] = {}  # seconds that devices waited for studies, and readers for devices
+        self.process_memory: dict[str, dict[str, float]] = {}  # MB of consumers' processes, by device
 
     def add(self, record: StudyRecord) -> None:
         """Count a study's record."""
@@ -92,12 +94,28 @@ class Summary:
     def exit_status(self) -> int:
         return EXIT_FALLBACKS if self.too_many_fallbacks or self.left_out else 0
 
+    @property
+    def waited_share(self) -> dict[str, float]:
+        """The share of the time, since the first study was read, that devices and readers waited for each other."""
+        working = time.monotonic() - self.started - self.seconds["start"]
+        return {who: seconds / working for who, seconds in self.waits.items() if working > 0}
+
+    @property
+    def bound_by(self) -> str | None:
+        """The slower side, ``"reading"`` or ``"devices"``; None if neither waited for the other."""
+        shares = self.waited_share
+        if max(shares.values(), default=0) < LEAST_WAIT:
+            return None
+        return "reading" if shares["devices"] > shares["readers"] else "devices"
+
     def as_dict(self) -> dict:
         """Return the content of ``run.json``; seconds of wall time, memory in MB."""
         return self.about | {
             "studies": self.studies,
             "seconds": {"total": time.monotonic() - self.started} | dict(self.seconds),
-            "peak_memory_mb": peak_memory(),
+            "waited_share": self.waited_share,
+            "bound_by": self.bound_by,
+            "peak_memory_mb": peak_memory() | self.process_memory,
             "fallbacks": self.fallbacks,
             "fallback_share": self.fallback_share,
             "fallback_sites": dict(self.fallback_sites),
@@ -125,6 +143,7 @@ class Summary:
             f"{self.studies} studies{earlier} in {seconds:.0f} s ({seconds / max(1, now):.1f} s each) "
             f"on {self.about['device']}, {self.about['precision']}",
             f"{self.members.detectors} detectors x {self.members.classifiers} classifiers of {self.about['bundle']!r}",
+            *self.bound_lines(),
             f"fallbacks: {kinds[PRIOR]} studies with the prior, {kinds[SOME_PRIOR]} with the prior at some sites, "
             f"{kinds[ZERO_CROPS]} with zero crops; {self.fallback_sites.total()} sites"
             + (
@@ -155,21 +174,17 @@ class Summary:
         lines += [f"{key}: {path}" for key, path in self.about["files"].items()]
         return "\n".join(lines)
 
+    def bound_lines(self) -> list[str]:
+        """Return the line about the slower side, if there is one."""
+        if not self.bound_by:
+            return []
+        shares = self.waited_share
+        return [
+            f"bound by {self.bound_by}: devices waited for studies {shares['devices']:.0%} of the time,"
+            f" readers for devices {shares['readers']:.0%}"
+        ]
+
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide the numbers."""
     return {"python": platform.python_version()} | {module.__name__: module.__version__ for module in MODULES}
-
-
-def peak_memory() -> dict[str, float]:
-    """Return the largest resident memory of this process and the largest allocation on the card, in MB.
-
-    On Linux not by ``getrusage``: its figure begins with that of the process that started this one.
-    """
-    card = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else 0
-    status = Path("/proc/self/status")
-    if status.is_file() and (peak := re.search(r"VmHWM:\s*(\d+) kB", status.read_text())):
-        process = int(peak[1]) / 1024
-    else:
-        process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"process": process, "card": card / 2**20}

@@ -115,7 +115,7 @@ def machine(args: argparse.Namespace) -> None:
     """Record versions, cores, and the two ceilings: copies and a large matrix product."""
     import torch
 
-    from lumbar.networks.device import choose_device
+    from lumbar.networks.device_choice import choose_device
     from lumbar.run.summary import versions
     from tests.benchmarks.card.ceilings import ceilings
     from tests.benchmarks.flop_floor import matrix_rate
@@ -154,7 +154,7 @@ def first_study(args: argparse.Namespace) -> None:
 def passes(args: argparse.Namespace) -> None:
     """Time every network at several batch sizes."""
     from lumbar.bundle.loading import load_bundle
-    from lumbar.networks.device import choose_device
+    from lumbar.networks.device_choice import choose_device
     from tests.benchmarks.card.passes import time_passes
 
     folder = bundle_folders(args.work, args.tiny)

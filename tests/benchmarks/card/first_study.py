@@ -35,7 +35,7 @@ def profile_start(work: Path, bundle: Path, options: dict, save: Callable[[dict]
     from lumbar.grading.study_grading import StudyGrader
     from lumbar.grading.time_limit import Plan
     from lumbar.networks.batch_runner import BatchRunner
-    from lumbar.networks.device import choose_device
+    from lumbar.networks.device_choice import choose_device
     from lumbar.reading.listing import find_dataset
     from lumbar.reading.study import read_study
 
