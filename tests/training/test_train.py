@@ -12,7 +12,7 @@ import pytest
 import evaluate
 import infer
 import train
-from lumbar.networks import device
+from lumbar.networks import device_choice
 from tests.making.labelled_competition import tiny_recipe, write_competition
 from tests.making.recipe_file import write_recipe
 from training import commands
@@ -110,7 +110,7 @@ def test_input_that_can_not_be_used_is_one_line_and_status_2(line, reason, tmp_p
     ],
 )
 def test_precision_on_a_cpu(flags, bfloat16, expected, tmp_path, monkeypatch):
-    monkeypatch.setattr(device, "cpu_has_bf16", lambda: bfloat16)
+    monkeypatch.setattr(device_choice, "cpu_has_bf16", lambda: bfloat16)
     monkeypatch.setattr(commands, "read_training_data", lambda paths, out: None)
     setups = []
 
