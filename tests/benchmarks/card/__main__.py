@@ -16,21 +16,41 @@ import sys
 import tempfile
 import time
 import zipfile
+from functools import partial
 from pathlib import Path
 
 from tests.benchmarks.card.stage import REPOSITORY, bundle_folders, run_stage, write_result
+from tests.benchmarks.card.table import lines
 
 REHEARSAL = 8  # times the seconds of each stage, on a busy CPU
 STUDIES = 16  # distinct phantoms
-COPIES = 60  # studies of a whole run
+SIDE_BY_SIDE = 8  # studies that share passes on a card
+# Stages in order, the most important first, and the seconds that each may take.
+STAGES = {
+    "machine": 40,
+    "studies": 40,
+    "bundles": 110,
+    "equality": 60,
+    "run:shipped": 60,
+    "run:a_x_1": 60,
+    "run:ab_x_6": 75,
+    "run:published": 100,
+    "train:family_a": 60,
+    "train:family_b": 60,
+    "first:shipped": 40,
+    "first:ab_x_6": 60,
+    "passes": 60,
+}
+COPIES = {"shipped": 60, "a_x_1": 60, "ab_x_6": 60, "published": 24}  # studies of a whole run
 
 
-def main() -> None:
+def main() -> int:
     args = arguments()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if args.stage:
-        stages(args)[args.stage.partition(":")[0]](args)
-        return
+        kind, _, what = args.stage.partition(":")
+        KINDS[kind](args, what, partial(write_result, args.stage, args.work))
+        return 0
     args.work.mkdir(parents=True, exist_ok=True)
     environment = {"LUMBAR_BENCHMARK_CACHE": str(args.work / "cache")}
     environment["PYTHONPATH"] = os.pathsep.join(
@@ -38,17 +58,18 @@ def main() -> None:
     )
     ends, results = time.monotonic() + 60 * args.minutes, {}
     options = ["--device", args.device, *(["--tiny"] if args.tiny else [])]
-    for name, seconds, more in plan(args):
+    for name, seconds in STAGES.items():
         left = min(seconds * (REHEARSAL if args.tiny else 1), ends - time.monotonic())
         if left < 5:
             results[name] = {"status": "no time left", "stage_seconds": 0.0}
         else:
-            results[name] = run_stage(name, args.work, left, options, environment | more)
+            results[name] = run_stage(name, args.work, left, options, environment)
         print(f"{name}: {results[name]['status']}, {results[name]['stage_seconds']:.1f} s", flush=True)
         if results[name]["status"] not in (0, "no time left"):
             print((args.work / f"{name}.log").read_text(errors="replace")[-1500:], flush=True)
     (args.work / "card.json").write_text(json.dumps(results, indent=1))
     print("\n".join(lines(results)))
+    return int(any(result["status"] != 0 for result in results.values()))
 
 
 def arguments() -> argparse.Namespace:
@@ -80,38 +101,7 @@ def unpacked(wheels: Path | None, work: Path) -> list[str]:
     return [str(folder)]
 
 
-def plan(args: argparse.Namespace) -> list[tuple[str, float, dict]]:
-    """Return the stages in order: name, seconds at most, environment besides."""
-    many = "ab_x_6" if not args.tiny else "tiny"
-    return [
-        ("machine", 40, {}),
-        ("studies", 60, {}),
-        ("bundles", 90, {}),
-        ("first:shipped", 60, {}),
-        ("first:shipped:profiler", 60, {}),
-        ("first:shipped:layers", 60, {}),
-        ("first:shipped:fp32", 45, {}),
-        ("first:shipped:eager", 45, {"CUDA_MODULE_LOADING": "EAGER"}),
-        ("first:shipped:benchmark", 45, {}),
-        (f"first:{many}", 60, {}),
-        ("run:shipped", 90, {}),
-        ("passes", 100, {}),
-    ]
-
-
-def stages(args: argparse.Namespace) -> dict:
-    """Return the stages by the first part of their names."""
-    return {
-        "machine": machine,
-        "studies": studies,
-        "bundles": bundles,
-        "first": first_study,
-        "passes": passes,
-        "run": whole_run,
-    }
-
-
-def machine(args: argparse.Namespace) -> None:
+def machine(args: argparse.Namespace, _what: str, save) -> None:
     """Record versions, cores, and the two ceilings: copies and a large matrix product."""
     import torch
 
@@ -125,95 +115,80 @@ def machine(args: argparse.Namespace) -> None:
         device = choose_device(args.device, precision)
         result[precision] = {"device": str(device.torch), "reason": device.reason, "type": device.precision}
         result[precision]["matrix_tflops"] = matrix_rate(device) / 1e12
-    write_result(args.stage, args.work, result | ceilings(device))
+    save(result | ceilings(device))
 
 
-def studies(args: argparse.Namespace) -> None:
+def studies(args: argparse.Namespace, _what: str, save) -> None:
     from tests.benchmarks.card.inputs import make_studies
 
-    write_result(args.stage, args.work, make_studies(args.work, 2 if args.tiny else STUDIES))
+    save(make_studies(args.work, 2 if args.tiny else STUDIES))
 
 
-def bundles(args: argparse.Namespace) -> None:
+def bundles(args: argparse.Namespace, _what: str, save) -> None:
     from tests.benchmarks.card.inputs import make_bundles
 
-    write_result(args.stage, args.work, make_bundles(args.work, args.tiny))
+    save(make_bundles(args.work, args.tiny))
 
 
-def first_study(args: argparse.Namespace) -> None:
-    """Profile the first studies of a process: ``first:BUNDLE[:fp32|layers|benchmark|profiler]``."""
+def equality(args: argparse.Namespace, _what: str, save) -> None:
+    """Compare the shipped bundle's results on the card with the CPU's."""
+    from tests.benchmarks.card.equality import compare
+
+    compare(args.work, REPOSITORY, args.device, 1 if args.tiny else 2, save)
+
+
+def whole_run(args: argparse.Namespace, bundle: str, save) -> None:
+    """Run the command on copies of the phantoms."""
+    from tests.benchmarks.card.whole_run import grade_copies
+
+    copies = 4 if args.tiny else COPIES[bundle]
+    save(grade_copies(args.work, bundle_folders(args.work)[bundle], args.device, copies))
+
+
+def train(args: argparse.Namespace, recipe: str, save) -> None:
+    """Time training steps of a recipe's members."""
+    from tests.benchmarks.card.training_steps import time_training
+
+    time_training(args.work, "tiny" if args.tiny else recipe, args.device, save)
+
+
+def first_study(args: argparse.Namespace, bundle: str, save) -> None:
+    """Time the parts of a process's first studies."""
     from tests.benchmarks.card.first_study import profile_start
 
-    _, name, *how = args.stage.split(":")
-    options = dict.fromkeys(how, True) | {"device": args.device, "studies": 2 if args.tiny else 4}
-    options["precision"] = "fp32" if "fp32" in how else "amp"
-    folder = bundle_folders(args.work, args.tiny)[name]
-    profile_start(args.work, folder, options, lambda found: write_result(args.stage, args.work, found))
+    count = 2 if args.tiny else SIDE_BY_SIDE
+    profile_start(args.work, bundle_folders(args.work)[bundle], args.device, count, save)
 
 
-def passes(args: argparse.Namespace) -> None:
-    """Time every network at several batch sizes."""
+def passes(args: argparse.Namespace, _what: str, save) -> None:
+    """Time networks at the batch sizes of the kernel, and of a single image."""
     from lumbar.bundle.loading import load_bundle
     from lumbar.networks.device_choice import choose_device
     from tests.benchmarks.card.passes import time_passes
 
-    folder = bundle_folders(args.work, args.tiny)
-    small, large = load_bundle(folder["shipped"]), load_bundle(folder["tiny" if args.tiny else "ab_x_6"])
+    folder = bundle_folders(args.work)
+    small, large = load_bundle(folder["shipped"]), load_bundle(folder["ab_x_6"])
     networks = {f"shipped {d}": n for d, n in list(small.detectors[0].networks.items())[1:2]}
-    networks |= {f"large {d}": n for d, n in list(large.detectors[0].networks.items())[1:2]}
-    networks |= {f"{m.name}": m.network for m in (*small.classifiers, *large.classifiers[:4])}
-    if not args.tiny:
-        networks |= {f"b5 {d}": n for d, n in list(large.detectors[1].networks.items())[1:2]}
-    sizes = {"pointer": (1, 32, 128, 256), "segmenter": (1, 8, 32, 128), "backbone": (125, 256, 1000)}
+    for detector in large.detectors:
+        networks |= {f"{detector.name} {d}": n for d, n in list(detector.networks.items())[1:2]}
+    networks |= {m.name: m.network for m in (*small.classifiers, *large.classifiers[: 1 if args.tiny else 4])}
+    sizes = {"pointer": (128, 1), "segmenter": (32, 1), "backbone": (128, 1)}
     if args.tiny:
-        sizes = {part: few[:1] for part, few in sizes.items()}
+        sizes = dict.fromkeys(sizes, (1,))
     device = choose_device(args.device, "amp")
-    time_passes(networks, sizes, device, lambda rows: write_result(args.stage, args.work, {"rows": rows}))
+    time_passes(networks, sizes, device, lambda rows: save({"rows": rows}))
 
 
-def whole_run(args: argparse.Namespace) -> None:
-    """Run the command on copies of the phantoms: ``run:BUNDLE``."""
-    from tests.benchmarks.card.whole_run import grade_copies
-
-    folder = bundle_folders(args.work, args.tiny)[args.stage.split(":")[1]]
-    copies = 4 if args.tiny else COPIES
-    write_result(args.stage, args.work, grade_copies(args.work, folder, args.device, copies))
-
-
-def lines(results: dict[str, dict]) -> list[str]:
-    """Return the short table."""
-    told = [f"machine: {json.dumps({k: v for k, v in results['machine'].items() if k != 'versions'})}"]
-    for name, found in results.items():
-        if name.startswith("first") and "studies" in found:
-            start = ", ".join(f"{part} {seconds:.1f}" for part, seconds in found["start"].items())
-            told.append(f"{name}: {start}")
-            told += [
-                "  study: " + ", ".join(f"{stage} {seconds:.3f}" for stage, seconds in study.items())
-                for study in found["studies"]
-            ]
-            told += [
-                f"  {row['kind']:42} {row['layers']:4} layers {row['shapes']:4} shapes, first {row['first_s']:7.3f} s,"
-                f" later {1e3 * row['later_mean_s']:7.3f} ms"
-                for row in found["layers"][:12]
-            ]
-        if name.startswith("run") and "seconds" in found:
-            told.append(
-                f"{name}: {found['seconds_a_study']:.3f} s per study, {found['after_start_s_a_study']:.3f} after the"
-                f" start of {found['run_seconds'].get('start', 0):.1f} s, card busy {found['busy_percent']} %"
-            )
-    for row in results.get("passes", {}).get("rows", []):
-        if "error" in row:
-            told.append(
-                f"{row['network'][:22]:22} {row['part']:9} {row['way']:8} {row['batch']:4} {row['error']}"
-            )
-            continue
-        told.append(
-            f"{row['network'][:22]:22} {row['part']:9} {row['way']:8} {row['batch']:4} first {row['first_s']:6.2f} s,"
-            f" pass {row['pass_ms']:8.2f} ms, Python {row['python_ms']:7.2f} ms, image {row['image_us']:8.1f} us,"
-            f" {row['operators']:4} operators"
-        )
-    return told
-
+KINDS = {
+    "machine": machine,
+    "studies": studies,
+    "bundles": bundles,
+    "equality": equality,
+    "run": whole_run,
+    "train": train,
+    "first": first_study,
+    "passes": passes,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

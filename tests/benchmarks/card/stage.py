@@ -60,7 +60,7 @@ def write_result(name: str, work: Path, result: dict) -> None:
     beside.replace(work / f"{name}.json")
 
 
-def bundle_folders(work: Path, tiny: bool) -> dict[str, Path]:
+def bundle_folders(work: Path) -> dict[str, Path]:
     """Return the folder of each bundle by name; ``make_bundles`` fills those that the checkout does not ship."""
-    names = ("tiny",) if tiny else ("a_x_1", "ab_x_6")
+    names = ("a_x_1", "ab_x_6", "published")
     return {"shipped": REPOSITORY} | {name: work / "bundles" / name for name in names}

@@ -31,6 +31,7 @@ class Watch:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         except OSError:
             return
+        assert process.stdout is not None
         for line in process.stdout:
             percent, memory = (float(number) for number in line.split(",")[:2])
             self.busy.append((time.monotonic() - self.started, percent))
@@ -52,12 +53,12 @@ class Watch:
 
 def repeat_studies(root: Path, copies: int, folder: Path) -> Path:
     """Write a competition folder with copies of a folder's studies in turn, by hard links."""
-    head, *rows = (root / "test_series_descriptions.csv").read_text().splitlines()
+    head, *rows = (root / "train_series_descriptions.csv").read_text().splitlines()
     models = sorted({row.split(",")[0] for row in rows})
     lines = [head]
     for copy in range(copies):
         model = models[copy % len(models)]
-        link_tree(root / "test_images" / model, folder / "test_images" / str(copy + 1))
+        link_tree(root / "train_images" / model, folder / "test_images" / str(copy + 1))
         lines += [
             ",".join([str(copy + 1), *row.split(",")[1:]]) for row in rows if row.split(",")[0] == model
         ]
@@ -65,22 +66,23 @@ def repeat_studies(root: Path, copies: int, folder: Path) -> Path:
     return folder
 
 
-def grade_copies(work: Path, bundle: Path, device: str, copies: int, precision: str = "auto") -> dict:
+def grade_copies(work: Path, bundle: Path, device: str, copies: int) -> dict:
     """Return seconds per study and by stage, and the card's load from the first study's grades on."""
     with tempfile.TemporaryDirectory(dir=work) as folder:
         data = repeat_studies(work / "phantoms", copies, Path(folder))
         with Watch() as watch:
             started = time.monotonic()
-            run = run_command(data, bundle, device, precision)
+            run = run_command(data, bundle, device)
             seconds = time.monotonic() - started
     spent = run["seconds"]
     return {
         "copies": copies,
         "seconds": seconds,
         "run_seconds": spent,
-        "seconds_a_study": spent["total"] / copies,
-        "after_start_s_a_study": (spent["total"] - spent.get("start", 0.0)) / copies,
-        "busy_percent": watch.percent(spent.get("start", 0.0)),
+        "after_start_s_per_study": (spent["total"] - spent["start"]) / copies,
+        "waited_share": run["waited_share"],
+        "bound_by": run["bound_by"],
+        "busy_percent": watch.percent(spent["first grades"]),
         "memory_mb": watch.memory_mb,
         "peak_memory_mb": run["peak_memory_mb"],
         "load": watch.busy[::5],
