@@ -20,7 +20,7 @@ class WaitingStudies:
         consumers: How many share what waits.
         seconds_without_studies: Seconds that consumers waited for a study, together, after the first one came.
         first_taken: When the first study was taken, on the clock of ``time.monotonic``; 0: not yet.
-        seconds_without_room: Seconds that the readers waited for room.
+        seconds_without_room: Seconds that the readers waited for room, after the first study was taken.
     """
 
     def __init__(
@@ -54,7 +54,8 @@ class WaitingStudies:
                 with self.changed:
                     started = time.monotonic()
                     self.changed.wait_for(lambda: len(self.waiting) < self.room or self.closed)
-                    self.seconds_without_room += time.monotonic() - started
+                    if self.first_taken:  # devices still start until then
+                        self.seconds_without_room += time.monotonic() - max(started, self.first_taken)
                     self.waiting.append(study)
                     self.changed.notify_all()
         except BaseException as error:
