@@ -25,10 +25,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         stage = set_stage(Path(folder))
         tally = inject(stage, *draw(args.faults, rng), rng, args.minutes)
+        print(tally.table())
+        for name, message in tally.wrong:
+            print(f"\n{name}: {message}", flush=True)
         stage.starter.close()
-    print(tally.table())
-    for name, message in tally.wrong:
-        print(f"\n{name}: {message}")
     return bool(tally.wrong)
 
 
