@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import _disable_current_modes
 
 from lumbar.bundle.placement import ready_bundle
 from lumbar.grading import ensemble, member_runs, point_search
@@ -24,6 +24,7 @@ from lumbar.networks.device import Device
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import Study, read_study
 from lumbar.sites import SAGITTAL_T1
+from tests.making.operator_count import OperatorCount
 from tests.making.random_bundle import random_classifier, random_detector, write_random_bundle
 from tests.making.small_study import write_studies
 from tests.making.tiny_bundle import NETWORK
@@ -195,18 +196,6 @@ def test_a_pass_out_of_memory_is_halved_and_its_shapes_are_forgotten(
     assert {key[2] for key in grader.runner.captured} == {8}  # images of a pass of stage 2, at a batch of 2
 
 
-class Launches(TorchDispatchMode):
-    """Counts operators that Python launches, and networks' passes."""
-
-    def __init__(self):
-        super().__init__()
-        self.operators = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.operators += 1
-        return function(*args, **(kwargs or {}))
-
-
 def uncounted(function):
     """Return a function with operators that do not count."""
 
@@ -241,7 +230,7 @@ def launches(grader: StudyGrader, groups: list[list[Study]], monkeypatch) -> dic
 
         return call
 
-    with monkeypatch.context() as patch, Launches() as launched:
+    with monkeypatch.context() as patch, OperatorCount() as launched:
         for function in (point_search.encode_slices, point_search.segment_peaks):
             patch.setattr(point_search, function.__name__, counted("passes", function))
         patch.setattr(ensemble, "crop_features", counted("passes", ensemble.crop_features))

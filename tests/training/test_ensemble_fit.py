@@ -14,7 +14,7 @@ from training.evaluation.ensemble_fit import Wanted, fit_ensemble, known_mean
 from training.evaluation.members import read_members
 from training.evaluation.metric import best_constant
 
-OOF = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "oof"
+OOF = Path(__file__).resolve().parents[2] / "../shared/data/oof"
 PRIOR = np.full((25, 3), 1 / 3)
 
 
@@ -69,7 +69,7 @@ def test_right_predictions_are_left_alone():
     assert not fit_ensemble(labels, conditions, PRIOR, Wanted(False, True))["pays"]
 
 
-@pytest.mark.skipif(not OOF.is_dir(), reason="no real out-of-fold predictions here")
+@pytest.mark.skipif(not OOF.is_dir(), reason="../shared/data is not here")
 def test_real_predictions():
     """On the mean of three members of 1,975 studies a calibration pays, on one of them alone it does not."""
     grades = read_grades(OOF / "train.csv")
@@ -83,7 +83,7 @@ def test_real_predictions():
     assert alone["equal"] == pytest.approx(0.4024, abs=5e-5) and not alone["pays"]
 
 
-@pytest.mark.skipif(not OOF.is_dir(), reason="no real out-of-fold predictions here")
+@pytest.mark.skipif(not OOF.is_dir(), reason="../shared/data is not here")
 def test_evaluate_prints_the_score_of_real_members(capsys):
     arguments = ["--data", str(OOF), "--members", str(OOF / "members.csv")]
     assert evaluate.main(arguments) == 0

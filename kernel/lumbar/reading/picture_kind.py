@@ -44,7 +44,6 @@ VALUES = {
     ),
 }
 KIND_OF_VALUE = {value: kind for kind, values in VALUES.items() for value in values}
-PLAIN_VALUES = ("M", "MAGNITUDE", "M_SE", "M_IR", "M_FFE", "MODULUS")
 # GE's raw data type, (0043,102F), and Philips' image type, (2005,1011): private tags that may be the only ones.
 RAW_TYPE, PHILIPS_TYPE = 0x0043102F, 0x20051011
 KIND_OF_RAW = {"0": PLAIN, "1": PHASE, "2": REAL, "3": IMAGINARY}

@@ -7,27 +7,15 @@ from statistics import median
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from lumbar.grids import CROP_INPUT, DETECTOR_GRID
 from lumbar.networks.device import Device
 from lumbar.networks.fusion.rewrite import fuse
 from tests.benchmarks.flop_floor import COUNTED
+from tests.making.operator_count import OperatorCount
 
 REPEATS = 7
 WAYS = ("autocast", "half", "graph", "fp32")
-
-
-class OperatorCount(TorchDispatchMode):
-    """Count what Python hands to the dispatcher."""
-
-    def __init__(self):
-        super().__init__()
-        self.operators = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.operators += 1
-        return function(*args, **(kwargs or {}))
 
 
 def time_passes(networks: dict, sizes: dict, device: Device, save: Callable[[list], None]) -> None:
