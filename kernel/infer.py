@@ -63,7 +63,11 @@ def main(argv: list[str] | None = None) -> int:
     write_any_text()
     args = arguments(argv)
     try:  # before the imports, which take seconds
-        if args.data and not args.demo:
+        if isinstance(args.data, str):
+            from lumbar.reading.sources.remote import open_remote  # imports pydicom
+
+            open_remote(args.data, args.split)
+        elif args.data and not args.demo:
             refuse_absent(args.data)
     except DataNotFoundError as error:
         return fail(error, EXIT_DATA)

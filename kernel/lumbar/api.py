@@ -23,6 +23,7 @@ from lumbar.networks.device import Device
 from lumbar.networks.device_choice import choose_device
 from lumbar.reading.listing import SPLITS, find_dataset, table_name
 from lumbar.reading.references import StudyRef
+from lumbar.reading.sources.locations import data_location
 from lumbar.reading.study import Study, read_study
 from lumbar.sites import DESCRIPTION_SITES, SEVERITIES, SITE_NAMES
 
@@ -73,13 +74,14 @@ class Grader:
 
         Args:
             path: A folder or .zip with the DICOM files of one study, or a study's folder in a competition's folder
-                of images (``train_images/<study>``), where the competition's table describes the series.
+                of images (``train_images/<study>``), where the competition's table describes the series. Or a URL with
+                one study: ``dicomweb+https://HOST/ROOT/studies/UID``, ``s3://BUCKET/STUDY.zip``.
 
         Raises:
             DataNotFoundError: There is no study, more than one, or no series of it could be read.
             DeviceMemoryError: The study fits into the memory of neither the device nor the CPU.
         """
-        study = read_study(find_study(Path(path)))
+        study = read_study(find_study(data_location(path)))
         if not study.volumes:
             reasons = "; ".join(fault.message for fault in study.faults[:SHOWN])
             raise DataNotFoundError(f"{path}: no series of the study could be read. {reasons}")
@@ -112,8 +114,10 @@ def load(folder: str | Path, device: str = "auto", precision: str = "auto") -> G
     return Grader(ready_bundle(Path(folder), chosen), chosen)
 
 
-def find_study(path: Path) -> StudyRef:
-    """Return the one study at a path, as ``Grader.grade`` takes it; DataNotFoundError for none or several."""
+def find_study(path: Path | str) -> StudyRef:
+    """Return the one study at a path or URL, as ``Grader.grade`` takes it; DataNotFoundError for none or several."""
+    if isinstance(path, str):
+        return only_study(path)
     images = path.absolute().parent
     split = images.name.removesuffix("_images")
     if split in SPLITS and (images.parent / table_name(split)).is_file():
@@ -124,6 +128,11 @@ def find_study(path: Path) -> StudyRef:
                 f"{path}: study {path.name} is not in {table}. Add its series to the table."
             )
         return found[0]
+    return only_study(path)
+
+
+def only_study(path: Path | str) -> StudyRef:
+    """Return the study of a path or URL that has no other; DataNotFoundError for none or several."""
     studies = find_dataset(path).studies
     if len(studies) != 1:
         names = ", ".join(study.study_id for study in studies[:SHOWN])

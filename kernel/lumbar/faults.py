@@ -34,6 +34,13 @@ SERIES_REASONS = {
     "no_series": "the sample submission names the study, the table of series does not",
     "unknown_description": "the series' description is none of the three",
 }
+# Reasons for a study that its reader did not get from where it lies; another run may get it.
+SOURCE_REASONS = {
+    "not_fetched": "the source did not give the study's files, at several tries",
+    "study_gone": "the source no longer has the study",
+    "other_studies": "one study was expected at a place, and several or none lie there",
+    "no_room": "the temporary folder has no room for the study's files",
+}
 # Reasons for a series that a folder without tables holds and that is left out by its headers.
 HEADER_REASONS = {
     "localizer": "ImageType, the text or slices of several planes are those of a localizer",

@@ -1,4 +1,4 @@
-"""Any input -> the studies to read, listed by the competition's tables or by DICOM headers."""
+"""Any input -> the studies to read, listed by the competition's tables, by DICOM headers or by a remote source."""
 
 import logging
 import os
@@ -10,6 +10,8 @@ from lumbar.faults import DataNotFoundError
 from lumbar.reading.competition_tables import read_descriptions, read_sample, studies_of_rows
 from lumbar.reading.dicom_folder import scan_folder
 from lumbar.reading.references import Dataset, SeriesRef, StudyRef, refuse_absent, shown, with_shown_paths
+from lumbar.reading.sources.locations import data_location
+from lumbar.reading.sources.remote import remote_dataset
 from lumbar.reading.zip_archive import unpack
 
 logger = logging.getLogger(__name__)
@@ -20,19 +22,22 @@ SPLITS = ("test", "train")
 
 
 def find_dataset(
-    root: Path | None = None, split: str | None = None, series_map: Path | None = None
+    root: Path | str | None = None, split: str | None = None, series_map: Path | None = None
 ) -> Dataset:
     """Find the competition's files and list its studies; without its tables list them by DICOM headers.
 
     Args:
         root: The folder with ``<split>_series_descriptions.csv`` and ``<split>_images``, or any folder of DICOM
-            files or volumes, or a .zip of either. None searches ``/kaggle/input``, for both styles of mounts.
+            files or volumes, or a .zip of either, or a URL (``reading.sources``). None searches ``/kaggle/input``,
+            for both styles of mounts.
         split: "test" or "train"; None takes test if it is there (under ``/kaggle/input``: always test).
         series_map: A table like the competition's, with descriptions that override all others.
 
     Raises:
         DataNotFoundError: Nothing was found, or a file is not as expected.
     """
+    if isinstance(root, str) and isinstance(url := data_location(root), str):
+        return remote_dataset(url, split, read_overrules(series_map) if series_map else {})
     if root is None:
         root = search_folder(KAGGLE_INPUT, table_name(split or "test"))
     root = Path(root)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from lumbar.faults import DicomError, Fault
 from lumbar.reading.references import SeriesRef, StudyRef, shown_faults
 from lumbar.reading.series import Series, read_series
+from lumbar.reading.sources.fetching import local_study
 from lumbar.reading.volume import Volume, build_volume
 from lumbar.sites import DESCRIPTIONS
 
@@ -23,10 +24,21 @@ class Study:
 
 
 def read_study(ref: StudyRef) -> Study:
-    """Read a study's series and join them by description.
+    """Fetch a study if it lies elsewhere, read its series and join them by description.
 
-    Nothing in the files raises: files that can't be used, and oddities, are in ``faults``.
+    Nothing in the files raises: files that can't be used, and oddities, are in ``faults``. So is the reason of a study
+    that its source did not give, which then has no volume.
     """
+    try:
+        with local_study(ref) as local:
+            return read_files(local)
+    except DicomError as error:
+        logger.warning("study %s: %s", ref.study_id, error)
+        return Study(ref.study_id, faults=[*ref.faults, Fault(ref.location, error.reason, str(error))])
+
+
+def read_files(ref: StudyRef) -> Study:
+    """Read a study with files on this machine, as ``read_study`` does."""
     study = Study(ref.study_id, faults=list(ref.faults))
     if not ref.series and not ref.faults:
         message = f"study {ref.study_id}: got no series in the table, expected at least one"

@@ -1,6 +1,7 @@
 """A .zip, with those inside it -> a temporary folder: no path leads out, its size is bounded, it goes at the end."""
 
 import atexit
+import contextlib
 import hashlib
 import logging
 import shutil
@@ -8,7 +9,8 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 
 from lumbar.faults import DataNotFoundError
@@ -20,6 +22,7 @@ MAX_MEMBERS = 2**20
 MAX_DEPTH = 3  # archives in archives
 LONGEST_NAME = 200  # bytes of a file's name; most file systems take 255
 PIECE = 2**20  # bytes copied at once
+PLACE: ContextVar[Path | None] = ContextVar("place", default=None)  # to unpack into; None: a temporary folder
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
 
 
@@ -63,8 +66,20 @@ def unpack_all(paths: Iterable[Path], root: Path) -> tuple[Path | None, list[tup
     return folder if done else None, failed
 
 
+@contextlib.contextmanager
+def unpacking_into(place: Path) -> Iterator[None]:
+    """Unpack into a folder inside a ``with`` block; whoever made the folder removes it."""
+    token = PLACE.set(place)
+    try:
+        yield
+    finally:
+        PLACE.reset(token)
+
+
 def new_folder() -> Path:
-    """Return a new temporary folder that is removed when the process ends."""
+    """Return a new temporary folder that is removed when the process ends, or with ``unpacking_into``'s folder."""
+    if (place := PLACE.get()) is not None:
+        return Path(tempfile.mkdtemp(prefix="unpacked-", dir=place))
     folder = Path(tempfile.mkdtemp(prefix="lumbar-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

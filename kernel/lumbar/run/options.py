@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lumbar.grading.time_limit import parse_duration
 from lumbar.networks.device_names import device_names
+from lumbar.reading.sources.locations import data_location
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -39,11 +40,12 @@ def flag(help_text: str, **settings: object) -> dict[str, object]:
 class RunOptions:
     """The options of a run; times in seconds, ``started`` on the clock of ``time.monotonic``."""
 
-    data: Path | None = field(
+    data: Path | str | None = field(
         default=None,
         metadata=flag(
-            "folder in the competition's layout, or any folder or .zip of DICOM; default: found under /kaggle/input",
-            type=Path,
+            "folder in the competition's layout, any folder or .zip of DICOM, or a URL: dicomweb+https://HOST/ROOT, "
+            "s3://BUCKET/PREFIX; default: found under /kaggle/input",
+            type=data_location,
         ),
     )
     split: str | None = field(

@@ -22,6 +22,7 @@ from multiprocessing.context import SpawnContext
 from pathlib import Path
 
 from lumbar.reading.references import StudyRef
+from lumbar.reading.sources.spool import remove_abandoned
 from lumbar.reading.study import Study, read_study
 from lumbar.run.shared_study import SharedStudy
 
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 SECONDS_PER_SERIES = 30.0  # a healthy one takes below 1
 SECONDS_TO_START = 120.0  # for a process to import its modules from a cold disk
 SECONDS_PER_STUDY = 600.0  # at most, however many series its table claims
+SERIES_OF_A_STUDY = 20  # of one that its reader fetches and lists: so it has SECONDS_PER_STUDY
 SECONDS_TO_ANSWER = 60.0  # to hand a study over, which takes below 1
 SECONDS_TO_DIE = 5.0  # after a kill; a process that waits for a broken disk can take forever
 SECONDS_BETWEEN_LOOKS = 0.2  # whether nobody wants studies any more
@@ -84,7 +86,8 @@ class Worker:
 
     def start(self, job: Job, seconds_per_series: float) -> None:
         job.tries += 1
-        job.seconds = min(seconds_per_series * max(1, len(job.study.series)), SECONDS_PER_STUDY)
+        series = len(job.study.series) or (SERIES_OF_A_STUDY if job.study.location else 1)
+        job.seconds = min(seconds_per_series * series, SECONDS_PER_STUDY)
         job.deadline = time.monotonic() + job.seconds + (0 if self.started else SECONDS_TO_START)
         self.job = job
         with contextlib.suppress(OSError):  # it died while idle: ``finish`` meets the broken pipe too
@@ -127,6 +130,7 @@ class Worker:
         self.process.kill()
         self.process.join(SECONDS_TO_DIE)
         self.connection.close()
+        remove_abandoned()
 
 
 def serve(connection: Connection, read: Callable[[StudyRef], Study], memory: int) -> None:
@@ -201,6 +205,7 @@ def read_ahead(
     """
     waiting = deque(Job(study) for study in studies)
     pool: list[Worker] = []
+    remove_abandoned()  # of runs before, on a machine that stopped
     try:
         while (waiting or any(worker.job for worker in pool)) and not closed():
             pool = [worker for worker in pool if worker.alive()]

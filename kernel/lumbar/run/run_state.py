@@ -57,7 +57,9 @@ class Run:
             "precision": devices[0].precision,
             "device": devices[0].torch.type,
         }
-        identity |= {"data": str(competition.images.resolve()), "studies": fingerprint(competition.studies)}
+        images = competition.images
+        place = images if isinstance(images, str) else str(images.resolve())  # a URL, or a folder
+        identity |= {"data": place, "studies": fingerprint(competition.studies)}
         identity |= {
             "dump": options.dump is not None,
             "missing": options.missing,

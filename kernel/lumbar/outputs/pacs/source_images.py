@@ -6,6 +6,7 @@ from pydicom.tag import Tag
 from lumbar.faults import DicomError
 from lumbar.reading.dicom_file import parse
 from lumbar.reading.references import StudyRef
+from lumbar.reading.sources.fetching import local_study
 from lumbar.reading.tags import tag_value
 
 REPEATED = (
@@ -17,8 +18,18 @@ REPEATED = (
 def image_headers(study: StudyRef, wanted: set[str]) -> dict[str, Dataset]:
     """Return the headers, by SOP Instance UID, of the wanted images of a study that are single slices.
 
-    An attribute of ``REPEATED`` that an image lacks is there with an empty value.
+    An attribute of ``REPEATED`` that an image lacks is there with an empty value. A study of another place is fetched
+    once more.
+
+    Raises:
+        DicomError: Its source does not give it.
     """
+    with local_study(study) as local:
+        return local_headers(local, wanted)
+
+
+def local_headers(study: StudyRef, wanted: set[str]) -> dict[str, Dataset]:
+    """Return the headers as ``image_headers`` does, of a study with files on this machine."""
     images = {}
     for series in study.series:
         for path in series.files or (sorted(series.folder.iterdir()) if series.folder.is_dir() else ()):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lumbar.faults import FILE_REASONS, HEADER_REASONS, ODDITIES, SERIES_REASONS
+from lumbar.faults import FILE_REASONS, HEADER_REASONS, ODDITIES, SERIES_REASONS, SOURCE_REASONS
 from lumbar.grading.doubt import DOUBT_REASONS
 from lumbar.grading.plausibility import FLAG_REASONS
 from lumbar.sites import GROUP_WORDS, Site, site_words
@@ -19,6 +19,7 @@ SHORT_LABELS = ("Normal", "Mod.", "Severe")
 REASON_WORDS = {
     **FILE_REASONS,
     **SERIES_REASONS,
+    **SOURCE_REASONS,
     **HEADER_REASONS,
     **ODDITIES,
     **FLAG_REASONS,
