@@ -9,7 +9,7 @@ from lumbar.grading.study_record import record_graded
 from lumbar.outputs.findings import site_findings
 from lumbar.outputs.report import Report
 from lumbar.outputs.report.bundle_figures import bundle_figures
-from lumbar.sites import SEVERITIES, SEVERITY_WEIGHTS, SITE_NAMES
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SEVERITIES, SEVERITY_WEIGHTS, SITE_NAMES
 from tests.making.report_page import Page, page_of
 from tests.making.report_studies import (
     ABOUT,
@@ -51,7 +51,9 @@ def test_grades_and_findings_are_beside_the_page(tmp_path):
             assert [float(row[name]) for name in SEVERITIES] == pytest.approx(expected.tolist(), abs=1e-6)
             assert row["most_probable"] == SEVERITIES[expected.argmax()]
     assert [row["site"] for row in rows if not row["most_probable"]] == list(SITE_NAMES[15:])
-    assert {row["site"] for row in rows if row["to_check"]} == set(record.doubts)
+    to_check = {row["site"] for row in rows if row["to_check"]}
+    assert to_check == set(record.doubts) | set(SITE_NAMES[DESCRIPTION_SITES[AXIAL_T2]])
+    assert {row["to_check"] for row in rows if not row["most_probable"]} == {"prior"}
     content = json.loads((tmp_path / "studies" / files["findings.json"]).read_text())
     assert content["findings"] == json.loads(json.dumps(record.findings)) and content["graded"]
     index = Page(tmp_path / "index.html")

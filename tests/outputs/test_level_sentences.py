@@ -18,7 +18,7 @@ def sentence_of(**severities: tuple[float, float, float]) -> str:
         for group, row in severities.items():
             if site.level == "l4_l5" and site.group.startswith(group):
                 rows[site.index] = row
-    return dict(level_sentences(rows))["L4/L5"]
+    return level_sentences(rows)[LEVELS.index("l4_l5")].text
 
 
 def test_a_level_without_narrowing_says_so_with_its_least_certain_site():
@@ -48,12 +48,28 @@ def test_sites_without_a_grade_are_named_and_not_counted():
     )
 
 
+def test_doubtful_sites_are_named_and_colour_the_level():
+    rows = np.tile(NORMAL, (len(SITES), 1))
+    rows[3] = np.nan  # the canal of L4/L5
+    doubtful = [site.name for site in SITES if site.level == "l1_l2"]
+    doubtful += [SITES[2].name, SITES[3].name]
+    sentences = level_sentences(rows, doubtful)
+    assert [sentence.doubtful for sentence in sentences] == [True, False, True, True, False]
+    assert [sentence.to_check for sentence in sentences] == [
+        "To check: all five sites.",
+        "",
+        "To check: spinal canal.",
+        "",  # named as "not graded"
+        "",
+    ]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_every_site_is_counted_once(seed):
     rows = np.random.default_rng(seed).dirichlet([1, 1, 1], len(SITES))
     sentences = level_sentences(rows)
-    assert [level for level, _ in sentences] == [LEVEL_WORDS[level] for level in LEVELS]
-    for level, sentence in zip(LEVELS, [words for _, words in sentences], strict=True):
+    assert [sentence.level for sentence in sentences] == [LEVEL_WORDS[level] for level in LEVELS]
+    for level, sentence in zip(LEVELS, [one.grades for one in sentences], strict=True):
         own = [site for site in SITES if site.level == level]
         narrowed = [site for site in own if rows[site.index].argmax()]
         for site in own:

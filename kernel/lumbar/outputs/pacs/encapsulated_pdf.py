@@ -15,7 +15,7 @@ from lumbar.outputs.pacs.derived import NOTE, derived_object, reference
 from lumbar.outputs.pacs.drawing import draw_on
 from lumbar.outputs.report.display_text import GROUP_ORDER, SHORT_LABELS, group_title, is_ungraded, percent
 from lumbar.outputs.report.key_slices import Film
-from lumbar.outputs.report.level_sentences import level_sentences
+from lumbar.outputs.report.level_sentences import LevelSentence
 from lumbar.outputs.report.result import Result
 from lumbar.outputs.report.study_page import STATUS_WORDS
 from lumbar.reading.study import Study
@@ -32,16 +32,22 @@ METRIC = "Percentages are made for a metric that counts Moderate twice and Sever
 
 
 def encapsulated_summary(
-    study: Study, result: Result, films: list[Film], about: dict, sources: list[Dataset]
+    study: Study,
+    result: Result,
+    sentences: list[LevelSentence],
+    films: list[Film],
+    about: dict,
+    sources: list[Dataset],
 ) -> Dataset:
     """Return the object of a study's summary.
 
     Args:
+        sentences: The levels in words; none of a study without grades.
         films: The key slices, sagittal ones first.
         about: As in run.json.
         sources: Headers of the slices shown, at least one.
     """
-    pdf = summary_pdf(study, result, films, about)
+    pdf = summary_pdf(study, result, sentences, films, about)
     made = derived_object(sources[0], EncapsulatedPDFStorage, pdf, SERIES, SERIES_NUMBER)
     made.Modality, made.InstanceNumber = "DOC", 1
     made.AcquisitionDateTime = ""
@@ -56,7 +62,9 @@ def encapsulated_summary(
     return made
 
 
-def summary_pdf(study: Study, result: Result, films: list[Film], about: dict) -> bytes:
+def summary_pdf(
+    study: Study, result: Result, sentences: list[LevelSentence], films: list[Film], about: dict
+) -> bytes:
     """Return the summary as a PDF of one A4 page with text that can be searched."""
     figure = Figure(figsize=PAGE)
     canvas = FigureCanvasPdf(figure)
@@ -66,9 +74,8 @@ def summary_pdf(study: Study, result: Result, films: list[Film], about: dict) ->
     write.lines(
         f"Weights {about.get('bundle', '')}, trained on: {about.get('trained_on', '')}.", PLAIN, gap=1.6
     )
-    if result.probabilities is not None:
-        for level, sentence in level_sentences(result.probabilities, result.marked_sites):
-            write.lines(f"{level}: {sentence}", PLAIN, gap=1.15)
+    for sentence in sentences:
+        write.lines(f"{sentence.level}: {sentence.text}", PLAIN, gap=1.15)
     bottom = draw_films(figure, films, study, write.top - 0.01)
     if result.probabilities is not None:
         draw_grid(figure, result.probabilities, set(result.marked_sites), bottom - 0.012)

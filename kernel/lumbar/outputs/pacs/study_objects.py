@@ -14,7 +14,7 @@ from lumbar.outputs.pacs.secondary_capture import key_slice_capture
 from lumbar.outputs.pacs.source_images import image_headers
 from lumbar.outputs.report.key_slices import study_places
 from lumbar.outputs.report.result import read_result
-from lumbar.outputs.report.study_page import draw_films
+from lumbar.outputs.report.study_page import draw_films, sentences_of
 from lumbar.reading.competition_tables import IDENTIFIER
 from lumbar.reading.library_warnings import gathered_warnings
 from lumbar.reading.references import StudyRef
@@ -62,5 +62,7 @@ def write_study_objects(
             write_object(capture, place / f"key_slice_{number}.dcm")
     if summary:
         unique = list({source.SOPInstanceUID: source for source in found}.values())
-        write_object(encapsulated_summary(study, result, films, about, unique), place / "summary.dcm")
+        sentences = sentences_of(study, result, places, about)
+        document = encapsulated_summary(study, result, sentences, films, about, unique)
+        write_object(document, place / "summary.dcm")
     return None

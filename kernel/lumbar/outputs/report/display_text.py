@@ -24,6 +24,8 @@ REASON_WORDS = {
     **ODDITIES,
     **FLAG_REASONS,
     **DOUBT_REASONS,
+    "prior": "the series is missing or not usable: the prior is submitted",
+    "zero_crops": "the series is missing or not usable: the grade is of an empty crop",
     "no_description": "the study has no usable series of a description",
     "no_detector": "no detector reads a description that the study has",
     "no_classifier": "the bundle has no classifier",

@@ -11,9 +11,11 @@ from lumbar.grading.detection import Detection
 from lumbar.grading.graded_study import PRIOR, ZERO_CROPS
 from lumbar.grading.plausibility import Flag
 from lumbar.grading.study_record import SOME_PRIOR, StudyRecord, grade_rows
+from lumbar.sites import DESCRIPTION_SITES, SITES
 
 FALLBACKS = (PRIOR, SOME_PRIOR, ZERO_CROPS)
-PAGE_VERSION = 2  # of a page and its row of the index; a page of another version is written anew
+FALLBACK_REASONS = {PRIOR: "prior", ZERO_CROPS: "zero_crops"}  # of a site, as a reason to look at it twice
+PAGE_VERSION = 3  # of a page and its row of the index; a page of another version is written anew
 STATUSES = (*FALLBACKS, "warning", "doubt", "fine")  # the worst first
 
 
@@ -45,8 +47,12 @@ class Result:
 
     @property
     def marked_sites(self) -> dict[str, tuple[str, ...]]:
-        """The sites to look at twice, by name: the reasons of their doubts and flags."""
+        """The sites to look at twice, by name: the reasons of their doubts and flags, and fallbacks of their series."""
         marked = dict(self.doubts)
+        if self.probabilities is not None:
+            for description, given in self.fallbacks.items():
+                for site in SITES[DESCRIPTION_SITES[description]]:
+                    marked[site.name] = (*marked.get(site.name, ()), FALLBACK_REASONS[given])
         for flag in self.flags:
             for site in flag.sites:
                 marked[site] = tuple(dict.fromkeys((*marked.get(site, ()), flag.reason)))

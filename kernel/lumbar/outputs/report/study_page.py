@@ -16,7 +16,8 @@ from lumbar.outputs.report.display_text import count
 from lumbar.outputs.report.document import render
 from lumbar.outputs.report.downloads import PLACE
 from lumbar.outputs.report.key_slices import Film, choose_key_slices, draw_film, study_places
-from lumbar.outputs.report.level_sentences import level_sentences
+from lumbar.outputs.report.level_sentences import LevelSentence, level_sentences
+from lumbar.outputs.report.level_sources import level_sources
 from lumbar.outputs.report.pictures import crop_pictures
 from lumbar.outputs.report.result import Result
 from lumbar.outputs.report.site_cards import site_cards
@@ -103,7 +104,7 @@ def assemble(
         status_words=STATUS_WORDS[result.status],
         facts=study_facts(study, result),
         neighbours=neighbours,
-        sentences=[] if result.probabilities is None else level_sentences(result.probabilities, marked),
+        sentences=sentences_of(study, result, places, about),
         marked=marked,
         flags=flag_groups(result),
         doubts=doubts_by_reason(result),
@@ -123,6 +124,15 @@ def assemble(
         left_out=[name for name in places if name not in crops],
         plot=members,
     )
+
+
+def sentences_of(
+    study: Study | None, result: Result, places: dict[str, dict[str, Places]], about: dict
+) -> list[LevelSentence]:
+    """Return the levels of a graded study in words, with the slices that they were read from."""
+    if result.probabilities is None:
+        return []
+    return level_sentences(result.probabilities, result.marked_sites, level_sources(study, places, about))
 
 
 def prior(about: dict) -> np.ndarray | None:
