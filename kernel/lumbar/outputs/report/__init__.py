@@ -6,7 +6,8 @@
                slices to scroll                              tables and findings beside the page
 
 The markup stands in ``templates`` and is filled by ``document``. ``style.css`` and the scripts that a page needs are
-written into it: ``index.js``, or ``study.js`` with ``slice_geometry.js``, ``slice_view.js`` and ``slice_control.js``.
+written into it: ``index.js``, or ``study.js`` with ``slice_geometry.js``, ``slice_view.js``, ``slice_pointer.js`` and
+``slice_control.js``.
 """
 
 from lumbar.outputs.report.folder import Report

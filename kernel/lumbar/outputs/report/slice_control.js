@@ -1,5 +1,5 @@
 "use strict";
-// The three views under the reader's hands: wheel, drag, keys and touch, and the ways from the rest of the page to a site.
+// The three views together: what keys, buttons and a click do, and the ways from the rest of the page to a site.
 (() => {
   const holder = document.getElementById("slice-values");
   if (!holder) return;
@@ -71,57 +71,6 @@
     else follow(view, x, y);
   }
 
-  function listenToPointer(view) {
-    let start = null;
-    view.stage.addEventListener("pointerdown", (event) => {
-      if (event.button) return;
-      const { index, width, level, x, y } = view;
-      start = { left: event.clientX, top: event.clientY, index, width, level, x, y, moved: false };
-      view.stage.setPointerCapture(event.pointerId);
-    });
-    view.stage.addEventListener("pointermove", (event) => {
-      if (!start) return;
-      const [right, down] = [event.clientX - start.left, event.clientY - start.top];
-      if (!start.moved && Math.hypot(right, down) < 5) return;
-      start.moved = true;
-      const { wide, high, width, height } = view.frame();
-      const manner = event.shiftKey ? "window" : dragging();
-      if (manner === "window") view.window(start.width + right / wide, start.level + down / high);
-      else if (manner === "move") view.move(start.x - right / width, start.y - down / height);
-      else {
-        // A finger that moves up or down scrolls the page.
-        const way = event.pointerType === "touch" || Math.abs(right) > Math.abs(down) ? right : down;
-        view.show(start.index + Math.round(way / clamp(high / view.slices.length, 4, 20)));
-      }
-    });
-    view.stage.addEventListener("pointerup", (event) => {
-      if (start && !start.moved) click(view, event);
-      start = null;
-      view.slider.focus({ preventScroll: true });
-    });
-    view.stage.addEventListener("pointercancel", () => (start = null));
-    view.stage.addEventListener("dblclick", () => view.widen());
-  }
-
-  function listenToWheel(view) {
-    let way = 0;
-    view.stage.addEventListener("wheel", (event) => {
-      if (performance.now() - scrolledPage < 250) return; // the page is being scrolled past the views
-      event.preventDefault();
-      event.stopPropagation();
-      if (event.ctrlKey) {
-        view.enlarge(event.deltaY < 0 ? 1.2 : 1 / 1.2, ...view.under(event));
-        return;
-      }
-      way += event.deltaMode ? event.deltaY * 40 : event.deltaY;
-      const slices = Math.trunc(way / 40);
-      way -= slices * 40;
-      // A notch of a wheel is 100 pixels or more, and one slice.
-      view.show(view.index + (Math.abs(event.deltaY) >= 100 ? Math.sign(event.deltaY) : slices));
-      if (Math.abs(event.deltaY) >= 100) way = 0;
-    }, { passive: false });
-  }
-
   const KEYS = {
     "[": (view) => view.window(view.width - 0.05, view.level),
     "]": (view) => view.window(view.width + 0.05, view.level),
@@ -175,8 +124,8 @@
     if (figure.querySelector("canvas")) shared.views.push(new SliceView(figure, Number(figure.dataset.view), shared));
   }
   for (const view of shared.views) {
-    listenToPointer(view);
-    listenToWheel(view);
+    listenToPointer(view, dragging, click);
+    listenToWheel(view, () => performance.now() - scrolledPage < 250);
     listenToKeys(view);
     new ResizeObserver(shared.redraw).observe(view.stage);
   }

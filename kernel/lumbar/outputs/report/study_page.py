@@ -29,7 +29,7 @@ from lumbar.sites import DESCRIPTIONS, SITES, Site
 
 LIMIT = 2_000_000  # bytes of a page
 TAGS = 300  # bytes of the tags around a crop
-SLICE_SCRIPTS = ("slice_geometry.js", "slice_view.js", "slice_control.js")
+SLICE_SCRIPTS = ("slice_geometry.js", "slice_view.js", "slice_pointer.js", "slice_control.js")
 MOST_APART = 6  # sites in the list of disagreement
 STATUS_WORDS = {
     PRIOR: "Fallback: the prior",

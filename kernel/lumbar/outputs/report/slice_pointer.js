@@ -1,0 +1,54 @@
+"use strict";
+// Mouse, pen and fingers on a view: drag, click and wheel.
+// ``dragging`` returns what a drag does: scroll, window or move. ``click`` takes the view and the event.
+function listenToPointer(view, dragging, click) {
+  let start = null;
+  view.stage.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
+    const { index, width, level, x, y } = view;
+    start = { left: event.clientX, top: event.clientY, index, width, level, x, y, moved: false };
+    view.stage.setPointerCapture(event.pointerId);
+  });
+  view.stage.addEventListener("pointermove", (event) => {
+    if (!start) return;
+    const [right, down] = [event.clientX - start.left, event.clientY - start.top];
+    if (!start.moved && Math.hypot(right, down) < 5) return;
+    start.moved = true;
+    const { wide, high, width, height } = view.frame();
+    const manner = event.shiftKey ? "window" : dragging();
+    if (manner === "window") view.window(start.width + right / wide, start.level + down / high);
+    else if (manner === "move") view.move(start.x - right / width, start.y - down / height);
+    else {
+      // A finger that moves up or down scrolls the page.
+      const way = event.pointerType === "touch" || Math.abs(right) > Math.abs(down) ? right : down;
+      view.show(start.index + Math.round(way / clamp(high / view.slices.length, 4, 20)));
+    }
+  });
+  view.stage.addEventListener("pointerup", (event) => {
+    if (start && !start.moved) click(view, event);
+    start = null;
+    view.slider.focus({ preventScroll: true });
+  });
+  view.stage.addEventListener("pointercancel", () => (start = null));
+  view.stage.addEventListener("dblclick", () => view.widen());
+}
+
+// ``pageScrolls`` returns whether the page is being scrolled past the views.
+function listenToWheel(view, pageScrolls) {
+  let way = 0;
+  view.stage.addEventListener("wheel", (event) => {
+    if (pageScrolls()) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (event.ctrlKey) {
+      view.enlarge(event.deltaY < 0 ? 1.2 : 1 / 1.2, ...view.under(event));
+      return;
+    }
+    way += event.deltaMode ? event.deltaY * 40 : event.deltaY;
+    const slices = Math.trunc(way / 40);
+    way -= slices * 40;
+    // A notch of a wheel is 100 pixels or more, and one slice.
+    view.show(view.index + (Math.abs(event.deltaY) >= 100 ? Math.sign(event.deltaY) : slices));
+    if (Math.abs(event.deltaY) >= 100) way = 0;
+  }, { passive: false });
+}
