@@ -1,11 +1,16 @@
-"""The browser, and a report of five studies for it to show."""
+"""The browser, and two reports for it to show: one of five studies, and one with slices of known greys."""
 
+from dataclasses import replace
+
+import cv2
+import numpy as np
 import pytest
 
 from lumbar.grading.plausibility import Flag
 from lumbar.outputs.report import Report
 from lumbar.sites import SITE_NAMES
-from tests.browser.chromium import start_chromium
+from tests.browser.chromium import complaints, requests, start_chromium
+from tests.browser.slice_views import grey, open_page
 from tests.making.report_studies import (
     ABOUT,
     HOSTILE,
@@ -50,3 +55,30 @@ def studies(tmp_path_factory):
         "doubtful": doubtful.study_id,
     }
     return report, ids
+
+
+@pytest.fixture(scope="session")
+def shown(tmp_path_factory):
+    """A report of one study with slices of known greys, and a bright dot at each point of the first detector."""
+    study, graded = graded_study(0)
+    for description, volume in study.volumes.items():
+        greys = np.array([grey(index) for index in range(len(volume))], np.uint8)
+        grid = np.repeat(greys, 512 * 512).reshape(-1, 512, 512)
+        for z, row, column in graded.detections["fixed"].points[description].points[:, 2]:
+            cv2.circle(grid[z], (2 * int(column) + 1, 2 * int(row) + 1), 4, 255, -1)
+        study.volumes[description] = replace(volume, grid512=grid)
+    report = Report(tmp_path_factory.mktemp("slices"), ABOUT, [study.study_id])
+    add_page(report, study, graded)
+    report.finish({"seconds": {"total": 1.0}, "fewer_members": {}})
+    assert not report.failures
+    return report, study, graded
+
+
+@pytest.fixture
+def page(chromium, shown):
+    complaints(chromium), requests(chromium)
+    open_page(chromium, shown[0])
+    yield chromium
+    assert complaints(chromium) == []
+    addresses = [address for address in requests(chromium) if not address.startswith("chrome://")]
+    assert all(address.startswith(shown[0].folder.as_uri()) for address in addresses)
