@@ -1,5 +1,10 @@
 """Slices are scrolled, windowed and enlarged by wheel, drag, keys and touch."""
 
+import re
+
+import numpy as np
+import pytest
+
 from lumbar.sites import AXIAL_T2
 from tests.browser.chromium import press, select
 from tests.browser.slice_views import (
@@ -42,30 +47,80 @@ def test_wheel_drag_and_keys_scroll(page, shown):
     assert shown[1].study_id in page.title  # the arrows of a slider do not lead to the next study
 
 
-def test_a_finger_scrolls_sideways_and_the_page_downwards(chromium, shown):
+@pytest.fixture
+def phone(chromium, shown):
+    """The page on a phone with a touch screen."""
     open_page(chromium, shown[0], 390)
-    stage = select(chromium, ".stage")[0]
+    chromium.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+    yield chromium
+    chromium.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
+def touch(chromium, view: int, *fingers: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    """Put fingers on a view, move them and lift them.
+
+    Args:
+        fingers: From where to where each moves, (x, y) in pixels from the view's middle.
+    """
+    stage = select(chromium, ".stage")[view]
     box = chromium.execute_script("return arguments[0].getBoundingClientRect().toJSON()", stage)
-    x, y = box["left"] + box["width"] / 2, box["top"] + box["height"] / 2
-    chromium.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    middle = np.array([box["left"] + box["width"] / 2, box["top"] + box["height"] / 2])
 
-    def swipe(right: int, down: int) -> None:
-        for step in range(11):
-            place = [{"x": x + right * step / 10, "y": y + down * step / 10}]
-            kind = "touchMove" if step else "touchStart"
-            chromium.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": place})
-        chromium.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    def send(kind: str, points: list[dict]) -> None:
+        chromium.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
-    try:
-        before, scrolled = slices_shown(chromium)[0], chromium.execute_script("return scrollY")
-        swipe(-80, 0)
-        after = slices_shown(chromium)[0]
-        assert after < before and abs(brightness(chromium, 0) - grey(after)) <= 1
-        assert chromium.execute_script("return scrollY") == scrolled
-        swipe(0, -80)
-        assert slices_shown(chromium)[0] == after and chromium.execute_script("return scrollY") > scrolled
-    finally:
-        chromium.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+    for step in range(11):
+        places = [middle + np.add(begin, np.subtract(end, begin) * step / 10) for begin, end in fingers]
+        points = [{"id": number, "x": x, "y": y} for number, (x, y) in enumerate(np.array(places).tolist())]
+        if step == 0:  # one finger comes down after the other
+            for number in range(len(points)):
+                send("touchStart", points[: number + 1])
+        else:
+            send("touchMove", points)
+    send("touchEnd", [])
+
+
+def test_a_finger_scrolls_sideways_and_the_page_downwards(phone):
+    before, scrolled = slices_shown(phone)[0], phone.execute_script("return scrollY")
+    touch(phone, 0, ((0, 0), (-80, 0)))
+    after = slices_shown(phone)[0]
+    assert after < before and abs(brightness(phone, 0) - grey(after)) <= 1
+    assert phone.execute_script("return scrollY") == scrolled
+    touch(phone, 0, ((0, 0), (0, -80)))
+    assert slices_shown(phone)[0] == after and phone.execute_script("return scrollY") > scrolled
+
+
+def test_two_fingers_enlarge_and_move_what_lies_between_them(phone):
+    """The place between the fingers stays there, at the scale of their distance; nothing is scrolled or clicked."""
+
+    def scale() -> float:
+        """Return pixels per mm of the first view."""
+        bar = select(phone, ".view")[0].find_element("css selector", ".scale")
+        return float(re.search(r"v6h([\d.]+)v", bar.get_attribute("d"))[1]) / float(
+            bar.get_attribute("data-mm")
+        )
+
+    def mark() -> np.ndarray:
+        """Return the place of the first mark, (x, y) in pixels from the view's middle."""
+        wait(phone)
+        words = select(phone, '.view[data-view="0"] .mark')[0].get_attribute("transform")
+        size = select(phone, ".stage")[0].size
+        return np.array(re.findall(r"[\d.-]+", words), float) - [size["width"] / 2, size["height"] / 2]
+
+    place, small, before = mark(), scale(), slices_shown(phone)
+    scrolled, shown = phone.execute_script("return scrollY"), select(phone, "#site-shown")[0].text
+    near, far = np.array([0, 20]), np.array([0, 60])
+    touch(phone, 0, (place - near, place - far), (place + near, place + far))
+    assert mark() == pytest.approx(place, abs=1.5) and scale() == pytest.approx(3 * small, rel=0.01)
+    moved = np.array([30, 25])
+    touch(phone, 0, (place - near, place - near + moved), (place + near, place + near + moved))
+    assert mark() == pytest.approx(place + moved, abs=1.5) and scale() == pytest.approx(3 * small, rel=0.01)
+    touch(phone, 0, (-far, -near), (far, near))
+    assert scale() == pytest.approx(small, rel=0.01)
+    touch(phone, 0, (-far, -near / 2), (far, near / 2))  # no smaller than the whole slice
+    assert mark() == pytest.approx(place, abs=1.5)
+    assert slices_shown(phone) == before and phone.execute_script("return scrollY") == scrolled
+    assert select(phone, "#site-shown")[0].text == shown
 
 
 def test_window_and_level_change_by_drag_and_keys_and_are_reset(page):

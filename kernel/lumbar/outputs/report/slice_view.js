@@ -51,6 +51,14 @@ class SliceView {
     this.shared.redraw();
   }
 
+  // Enlarge so that a place of the slice lies under a pointer.
+  enlargeAround(zoom, [x, y], pointer) {
+    this.zoom = clamp(zoom, 1, 12);
+    [this.x, this.y] = [0.5, 0.5];
+    const [right, down] = this.under(pointer);
+    this.move(x + this.x - right, y + this.y - down);
+  }
+
   move(x, y) {
     if (this.zoom > 1) [this.x, this.y] = [clamp(x, 0, 1), clamp(y, 0, 1)];
     this.shared.redraw();
