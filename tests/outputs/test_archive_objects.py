@@ -4,9 +4,7 @@ import json
 import logging
 import re
 import shutil
-import socket
 import subprocess
-import time
 import urllib.request
 
 import numpy as np
@@ -20,37 +18,15 @@ from lumbar.outputs.report.document import FOLDER
 from lumbar.outputs.report.key_slices import COLOURS, choose_key_slices, draw_film, study_places
 from lumbar.outputs.report.result import read_result
 from lumbar.reading.references import SeriesRef, StudyRef
-from tests.making.dicom_writer import write_slice
+from tests.making.archive_objects import source_files, written_objects
+from tests.making.orthanc import running_orthanc, store
 from tests.making.report_studies import ABOUT, graded_study, without_axial
-
-PATIENT = {
-    "PatientName": "Größe^Ä",
-    "PatientID": "P 7",
-    "SpecificCharacterSet": "ISO_IR 100",
-    "StudyDate": "20240102",
-}
-
-
-def source_files(study, folder, **tags) -> StudyRef:
-    """Write a file per slice of a study and return the study's reference."""
-    for volume in study.volumes.values():
-        for header in volume.headers:
-            uids = {"SOPInstanceUID": header.sop_instance_uid, "StudyInstanceUID": "1.2.3"}
-            write_slice(
-                folder / f"{header.sop_instance_uid}.dcm", None, Modality="MR", **uids, **PATIENT, **tags
-            )
-    return StudyRef("7", (SeriesRef("1", folder, "Axial T2"),))
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """The objects of a study: the study, its grades, and the folder of its files."""
-    folder = tmp_path_factory.mktemp("objects")
-    study, graded = graded_study(0)
-    ref = source_files(study, folder / "images")
-    record = record_graded(study, graded, [], [])
-    assert write_study_objects(ref, record, study, graded.detections, ABOUT, folder, True, True) is None
-    return study, graded, folder / "7"
+    return written_objects(tmp_path_factory.mktemp("objects"))
 
 
 def captures(folder) -> list[pydicom.Dataset]:
@@ -128,39 +104,17 @@ def test_a_validator_has_no_objection(written):
 
 @pytest.fixture
 def archive(tmp_path):
-    """The address of an Orthanc that was started for the test; skip without one."""
-    program = shutil.which("Orthanc")
-    if program is None:
-        pytest.skip("no Orthanc: apt-get install orthanc")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {"HttpPort": port, "DicomServerEnabled": False, "AuthenticationEnabled": False}
-    folders = {"StorageDirectory": str(tmp_path / "db"), "IndexDirectory": str(tmp_path / "db")}
-    (tmp_path / "orthanc.json").write_text(json.dumps(settings | folders))
-    process = subprocess.Popen([program, str(tmp_path / "orthanc.json")], stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(100):
-            try:
-                urllib.request.urlopen(f"{address}/system").read()
-                break
-            except OSError:
-                time.sleep(0.1)
+    with running_orthanc(tmp_path) as address:
         yield address
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def test_an_archive_stores_and_shows_them(written, archive):
     """Orthanc takes all objects into one study, renders each key slice and gives the PDF back."""
     rendered = 0
     for file in sorted(written[2].iterdir()):
-        answer = json.load(urllib.request.urlopen(f"{archive}/instances", data=file.read_bytes()))
-        assert answer["Status"] == "Success"
+        stored = store(archive, file)
         part = "pdf" if file.name == "summary.dcm" else "preview"
-        shown = urllib.request.urlopen(f"{archive}/instances/{answer['ID']}/{part}").read()
+        shown = urllib.request.urlopen(f"{archive}/instances/{stored['ID']}/{part}").read()
         assert shown.startswith(b"%PDF" if part == "pdf" else b"\x89PNG")
         rendered += part == "preview"
     (study,) = json.load(urllib.request.urlopen(f"{archive}/studies"))
