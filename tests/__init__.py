@@ -3,4 +3,6 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "kernel"))
+KERNEL = str(Path(__file__).resolve().parents[1] / "kernel")
+if KERNEL not in sys.path:  # where it is, another checkout's kernel may come before it
+    sys.path.insert(0, KERNEL)

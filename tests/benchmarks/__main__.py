@@ -53,7 +53,6 @@ def measure(data: Path, device: str, runs: int, part: str) -> dict:
     from lumbar.reading.listing import find_dataset
     from tests.benchmarks import table
     from tests.benchmarks.amp_agreement import agreement
-    from tests.benchmarks.card.published import published_cost
     from tests.benchmarks.flop_floor import image_flops
     from tests.benchmarks.members import learnt_members, phantoms, random_members
     from tests.benchmarks.memory import published_ensemble
@@ -90,9 +89,6 @@ def measure(data: Path, device: str, runs: int, part: str) -> dict:
     if part in ("agreement", "all"):
         result["agreement"] = agreement(phantoms(25, seed=3, split="test"), device)
         print(json.dumps(result["agreement"]))
-    if device == "cuda" and part == "all":
-        result["card"] = published_cost(result["amp"])
-        print(json.dumps(result["card"], indent=1))
     return result
 
 

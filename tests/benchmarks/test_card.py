@@ -1,4 +1,4 @@
-"""The card's script without a card: its stages are there, with all that they import while they run."""
+"""The card's script without a card: its stages are there, and all that benchmarks import while they run."""
 
 import ast
 import importlib
@@ -11,12 +11,13 @@ from tests.benchmarks.card.published import T4_RATE, TEST_STUDIES, t4_minutes
 from tests.benchmarks.card.stage import bundle_folders
 from tests.benchmarks.card.table import lines
 
-FILES = sorted(Path(card.__file__).parent.glob("*.py"))
+BENCHMARKS = Path(__file__).parent
+FILES = sorted(BENCHMARKS.rglob("*.py"))
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_all_imports_of_the_stages_are_there(file):
-    """Those within functions, too: a stage imports when it starts, and a card is rented by then."""
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(BENCHMARKS)))
+def test_all_imports_of_the_benchmarks_are_there(file):
+    """Those within functions, too: a stage of the card's script imports when it starts, on a rented card."""
     imports = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
     for node in imports:
         assert node.module

@@ -1,6 +1,7 @@
 """A crop shows its point in the middle, and the borders follow the rule of the classifier."""
 
 from enum import StrEnum
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -39,6 +40,18 @@ def test_stretch_is_the_plain_trilinear_stretch_of_what_is_left(z, y, x):
     left = grid[max(z - 2, 0) : z + 3, max(2 * y - 32, 0) : 2 * y + 32, max(2 * x - 32, 0) : 2 * x + 32]
     expected = F.interpolate(torch.from_numpy(left)[None, None], (5, 64, 64), mode="trilinear")[0, 0]
     assert np.allclose(extract_windows(grid, site(z, y, x), "stretch")[0], expected, atol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 3), st.integers(16, 240), st.integers(16, 240))
+def test_a_window_wholly_inside_is_stretched_by_no_bit(z, y, x):
+    """The short way, a copy, gives the bytes of the interpolation."""
+    grid = np.random.default_rng(0).integers(0, 256, (6, 512, 512), np.uint8)
+    points = site(z, y, x)
+    assert crops.is_inside(grid, z, crops.window_centre(points[0, :, 1:]))
+    with patch.object(crops, "is_inside", return_value=False):
+        expected = extract_windows(grid, points, "stretch")
+    assert extract_windows(grid, points, "stretch").tobytes() == expected.tobytes()
 
 
 @settings(max_examples=40, deadline=None)

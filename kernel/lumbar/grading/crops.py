@@ -52,6 +52,8 @@ def shifted_window(grid: np.ndarray, z: int, centres: np.ndarray) -> np.ndarray:
 
 def stretched_window(grid: np.ndarray, z: int, centres: np.ndarray) -> np.ndarray:
     """Return (5, 64, 64): windows cut off at the volume's ends, the rest stretched (trilinear)."""
+    if is_inside(grid, z, centres):
+        return shifted_window(grid, z, centres)  # nothing moves and nothing is stretched
     inside = [o for o in range(len(CROP_OFFSETS)) if 0 <= z + CROP_OFFSETS[o] < grid.shape[0]]
     slices = []
     for offset in inside:
@@ -66,6 +68,13 @@ def stretched_window(grid: np.ndarray, z: int, centres: np.ndarray) -> np.ndarra
     if len(inside) < len(CROP_OFFSETS):
         stack = F.interpolate(stack, (len(CROP_OFFSETS), WINDOW, WINDOW), mode="trilinear")
     return stack[0, 0].numpy()
+
+
+def is_inside(grid: np.ndarray, z: int, centres: np.ndarray) -> bool:
+    """Return whether the five windows of a site lie wholly inside the volume."""
+    half, last = WINDOW // 2, np.array(grid.shape[1:])
+    slices = z + CROP_OFFSETS[0] >= 0 and z + CROP_OFFSETS[-1] < grid.shape[0]
+    return bool(slices and (centres >= half).all() and (centres + half <= last).all())
 
 
 def enlarge(windows: Tensor) -> Tensor:
