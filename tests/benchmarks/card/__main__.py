@@ -22,7 +22,7 @@ from pathlib import Path
 from tests.benchmarks.card.stage import REPOSITORY, bundle_folders, run_stage, write_result
 from tests.benchmarks.card.table import lines
 
-REHEARSAL = 8  # times the seconds of each stage, on a busy CPU
+REHEARSAL = 30  # times the seconds of each stage, on a CPU that others keep busy
 STUDIES = 16  # distinct phantoms
 SIDE_BY_SIDE = 8  # studies that share passes on a card
 # Stages in order, the most important first, and the seconds that each may take.
