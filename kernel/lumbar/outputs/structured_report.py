@@ -97,7 +97,7 @@ def structured_report(findings: dict, images: dict[str, Dataset]) -> Dataset:
     from highdicom import sr
     from pydicom.sr.codedict import codes
 
-    uid = generate_uid(entropy_srcs=[findings["bundle_sha256"], findings["study_id"]])
+    uid = report_uid(findings)
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=generate_uid(entropy_srcs=[findings["bundle_sha256"]]),
         name=MAKER,
@@ -127,6 +127,12 @@ def structured_report(findings: dict, images: dict[str, Dataset]) -> Dataset:
     )
     report.SeriesDescription = "Lumbar spine grades, research use only"
     return report
+
+
+def report_uid(findings: dict) -> str:
+    """Return the SOP Instance UID of a study's report: the same for the same findings, another for others."""
+    content = json.dumps(findings["findings"], sort_keys=True)
+    return generate_uid(entropy_srcs=[findings["bundle_sha256"], findings["study_id"], content])
 
 
 def site_group(site: dict, images: dict[str, Dataset], study_id: str):
