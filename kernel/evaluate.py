@@ -1,6 +1,7 @@
 """Predictions and labels in; score, AUC, calibration, point errors and pictures out.
 
     python kernel/evaluate.py --data DIR --submission submission.csv
+    python kernel/evaluate.py --data DIR --points dump/points.csv
     python kernel/evaluate.py --data DIR --submission submission.csv --points dump/points.csv \\
         --members dump/members.csv --fit-weights --json figures.json --png figures.png
     python kernel/evaluate.py --data DIR --members RUN/members.csv --fit-weights --fit-calibration --json fit.json
@@ -35,7 +36,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--submission",
         type=Path,
-        help="submission.csv of infer.py; only labelled studies count (default: the mean of --members)",
+        help="submission.csv of infer.py, of which only labelled studies count (default: the mean of --members). "
+        "--points alone needs none",
     )
     add("--points", type=Path, help="points.csv of infer.py --dump: errors of the detectors' points")
     add(
@@ -63,8 +65,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--json", type=Path, help="write all figures to this file")
     add("--png", type=Path, help="write calibration and point errors as a picture")
     options = parser.parse_args(arguments)
-    if not (options.submission or options.members):
-        parser.error("expected --submission, --members or both")
+    if not (options.submission or options.members or options.points):
+        parser.error("expected --submission, --members or --points")
+    if options.png and not (options.submission or options.members):
+        parser.error("--png: expected --submission or --members as well")
     for flag, needed in (
         ("fit_weights", "members"),
         ("fit_calibration", "members"),

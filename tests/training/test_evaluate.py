@@ -20,7 +20,7 @@ from training.data.labels import read_grades
 from training.evaluation import all_figures as all_figures_module
 from training.evaluation.all_figures import all_figures
 from training.evaluation.metric import best_constant, score
-from training.evaluation.point_figures import place_errors
+from training.evaluation.point_figures import LEVEL_SHARES, place_errors, site_errors
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,8 @@ def test_bad_members_are_named_in_one_line(data, tmp_path, capsys, spoil, said, 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "--submission, --members or both"),
+        ([], "--submission, --members or --points"),
+        (["--points", "p.csv", "--png", "p.png"], "--png: expected --submission"),
         (["--submission", "s.csv", "--fit-weights"], "--fit-weights: expected --members"),
         (["--submission", "s.csv", "--fit-calibration"], "--fit-calibration: expected --members"),
         (["--members", "m.csv", "--by-level"], "--by-level: expected --fit-calibration"),
@@ -258,3 +259,50 @@ def test_ctrl_c_is_one_line_and_status_130(data, monkeypatch, capsys):
     monkeypatch.setattr(all_figures_module, "read_grades", interrupted)
     assert evaluate.main(["--data", str(data), "--members", "members.csv"]) == 130
     assert capsys.readouterr().err == "\nevaluate.py: interrupted.\n"
+
+
+def canal_volume(slices: int = 3) -> Volume:
+    """Return a sagittal volume of 1 mm pixels on the detector grid and slices 4 mm apart."""
+    headers = tuple(
+        SliceHeader(
+            "1", i + 1, "", (4.0 * i, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0, 0.0, -1.0), (1.0, 1.0), (256, 256)
+        )
+        for i in range(slices)
+    )
+    grids = [np.zeros((slices, size, size), np.uint8) for size in (256, 512)]
+    return Volume("Sagittal T2/STIR", *grids, headers, "ImagePositionPatient")
+
+
+@pytest.mark.parametrize(
+    ("moved", "expected"),
+    [
+        ((0, 0, 0), "own_level"),
+        ((0, 9, 4), "own_level"),  # 9.8 mm
+        ((0, 9, 5), "nowhere"),  # 10.3 mm
+        ((0, 30, 0), "another_level"),
+        ((0, 25, 0), "another_level"),
+        ((0, 15, 0), "nowhere"),
+        ((1, 9, 0), "own_level"),  # one slice is 4 mm: 9.8 mm
+        ((1, 9, 4), "nowhere"),
+        ((0, 0, 40), "nowhere"),
+    ],
+)
+def test_a_point_is_near_its_own_level_another_or_none(moved, expected):
+    truth = np.array([[1.0, 60 + 30 * level, 120] for level in range(5)])
+    assert site_errors(truth[1] + moved, 1, truth, canal_volume())[-1] == expected
+
+
+def test_points_alone_are_evaluated_without_predictions(data, tmp_path, capsys):
+    rows = []
+    for (study, description), target in training_data_of(data, tmp_path).targets.items():
+        for c, point in enumerate(target.points):
+            site = SITES[DESCRIPTION_SITES[description].start + c]
+            rows.append([study, "d", site.name, 0, *(point + np.array([0, 0, 200 * (c % 2)])), 0.5])
+    pd.DataFrame(rows, columns=POINT_COLUMNS).to_csv(tmp_path / "points.csv", index=False)
+    arguments = ["--data", str(data), "--points", str(tmp_path / "points.csv")]
+    figures = all_figures(evaluate.parse(arguments))
+    for entry in figures["points"]["d"].values():
+        assert sum(entry[share] for share in LEVEL_SHARES) == pytest.approx(1)
+        assert 0 < entry["own_level"] < 1 and entry["nowhere"] > 0
+    assert evaluate.main(arguments) == 0
+    assert "own level" in capsys.readouterr().out

@@ -6,7 +6,14 @@ from lumbar.faults import DataNotFoundError
 from lumbar.outputs.submission import SubmissionError
 from lumbar.reading.listing import find_dataset
 from training.data.cache import build_cache
-from training.data.labels import COORDINATES_FILE, GRADES_FILE, read_coordinates, read_grades, report_faults
+from training.data.labels import (
+    COORDINATES_FILE,
+    GRADES_FILE,
+    Grades,
+    read_coordinates,
+    read_grades,
+    report_faults,
+)
 from training.data.study_headers import read_study_headers
 from training.data.targets import place_targets
 from training.errors import LabelError
@@ -30,6 +37,26 @@ def all_figures(options: argparse.Namespace) -> dict:
     """
     split = options.split or ("train" if (options.data / GRADES_FILE).is_file() else "test")
     grades = read_grades(options.data / GRADES_FILE.replace("train", split))
+    figures = graded_figures(options, grades) if options.submission or options.members else {}
+    table = None
+    if options.points:
+        found = read_found_points(options.points)  # first: decoding takes minutes
+        source = find_dataset(options.data, split)
+        decoded = build_cache(source, options.cache, 0) if options.cache else read_study_headers(source)
+        coordinates, faults = read_coordinates(options.data / COORDINATES_FILE.replace("train", split))
+        targets, more = place_targets(coordinates, decoded)
+        report_faults([*decoded.faults, *faults, *more], strict=False)
+        table = point_table(found, targets, decoded, grades)
+        figures["points"] = point_figures(table)
+    if options.json:
+        write_strict_json(options.json, figures)
+    if options.png:
+        draw_evaluation(options.png, figures, table)
+    return figures
+
+
+def graded_figures(options: argparse.Namespace, grades: Grades) -> dict:
+    """Return the figures of predictions and labels: the score and its terms, members, and the ensemble's fit."""
     prior = best_constant(grades.labels)
     studies, members = None, None
     if options.submission:
@@ -47,18 +74,4 @@ def all_figures(options: argparse.Namespace) -> dict:
         wanted = Wanted(options.fit_weights, options.fit_calibration, options.by_level)
         if wanted.weights or wanted.calibration:
             figures["fit"] = fit_ensemble(labels, members, prior, wanted)
-    table = None
-    if options.points:
-        found = read_found_points(options.points)  # first: decoding takes minutes
-        source = find_dataset(options.data, split)
-        decoded = build_cache(source, options.cache, 0) if options.cache else read_study_headers(source)
-        coordinates, faults = read_coordinates(options.data / COORDINATES_FILE.replace("train", split))
-        targets, more = place_targets(coordinates, decoded)
-        report_faults([*decoded.faults, *faults, *more], strict=False)
-        table = point_table(found, targets, decoded, grades)
-        figures["points"] = point_figures(table)
-    if options.json:
-        write_strict_json(options.json, figures)
-    if options.png:
-        draw_evaluation(options.png, figures, table)
     return figures

@@ -13,6 +13,10 @@ from training.data.labels import Grades, read_table
 from training.data.study_headers import StudyHeaders
 from training.data.targets import Target
 
+NEAR_LEVEL = 10.0  # mm; neighbouring levels are about 35 apart
+# Where a point lies: within NEAR_LEVEL of its own level's label, only of another level's, or of none.
+OWN, ANOTHER, NOWHERE = LEVEL_SHARES = ("own_level", "another_level", "nowhere")
+
 
 def read_found_points(file: Path) -> pd.DataFrame:
     """Return the sites' own points in ``points.csv``: one row per study, detector and site."""
@@ -32,7 +36,7 @@ def point_table(
         Columns study_id, detector, description, site, and severity, -1 where missing. The errors are slices, y and x in
         pixels of the detector grid, place_slices, place_y and place_x of ``place_errors``, and mm. mm is the distance
         in the patient, NaN without geometry. level_right is whether the nearest labelled site of the same group is
-        the site itself. series is the number of series in the volume.
+        the site itself. near is one of ``LEVEL_SHARES``. series is the number of series in the volume.
     """
     number = {name: index for index, name in enumerate(SITE_NAMES)}
     rows = []
@@ -63,13 +67,14 @@ def point_table(
         "place_x",
         "mm",
         "level_right",
+        "near",
         "series",
     ]
     return pd.DataFrame(rows, columns=columns)
 
 
 def site_errors(point: np.ndarray, c: int, truth: np.ndarray, volume: Volume) -> tuple:
-    """Return |slice|, |row|, |column|, the same by place, mm and whether the level is right, of one class's point."""
+    """Return the errors of one class's point: |slice|, |row|, |column|, the same by place, mm, level_right, near."""
     slices, y, x = np.abs(point - truth[c])
     group = range(c - c % len(LEVELS), c - c % len(LEVELS) + len(LEVELS))
     rivals = [k for k in group if not np.isnan(truth[k, 0])]
@@ -77,7 +82,9 @@ def site_errors(point: np.ndarray, c: int, truth: np.ndarray, volume: Volume) ->
     # Without geometry a slice counts as 4 mm on pixels of about 1 mm, the usual gap.
     distances = mm if np.isfinite(mm).all() else np.linalg.norm((truth[rivals] - point) * (4, 1, 1), axis=1)
     place = place_errors(point, truth[c], volume)
-    return slices, y, x, *place, mm[rivals.index(c)], rivals[int(distances.argmin())] == c
+    own = rivals.index(c)
+    near = OWN if distances[own] <= NEAR_LEVEL else ANOTHER if distances.min() <= NEAR_LEVEL else NOWHERE
+    return slices, y, x, *place, mm[own], own == int(distances.argmin()), near
 
 
 def place_errors(point: np.ndarray, truth: np.ndarray, volume: Volume) -> np.ndarray:
@@ -147,7 +154,8 @@ def mean_errors(rows: pd.DataFrame) -> dict[str, float]:
     """Return the mean errors of rows.
 
     ``px`` is the distance within the slice, ``px_median`` its median, and ``place_px`` that of ``place_errors``.
-    ``slices_one_series`` counts the volumes of a single series alone, and is NaN without any.
+    ``slices_one_series`` counts the volumes of a single series alone, and is NaN without any. The shares of
+    ``LEVEL_SHARES`` add up to 1.
     """
     px = np.hypot(rows["y"], rows["x"])
     figures = {name: float(rows[name].mean()) for name in ("slices", "y", "x", "mm", "place_slices")}
@@ -158,4 +166,5 @@ def mean_errors(rows: pd.DataFrame) -> dict[str, float]:
         "mm_median": float(rows["mm"].median()),
         "slices_one_series": float(rows.loc[rows["series"] == 1, "slices"].mean()),
     }
+    figures |= {share: float((rows["near"] == share).mean()) for share in LEVEL_SHARES}
     return figures | {"level_right": float(rows["level_right"].mean()), "n": len(rows)}

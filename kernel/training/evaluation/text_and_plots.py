@@ -10,11 +10,17 @@ import pandas as pd
 
 from lumbar.sites import CONDITION_SITES, GROUPS, LEVEL_WORDS, LEVELS, SEVERITIES, SITES
 from training.evaluation.metric import TERMS
+from training.evaluation.point_figures import ANOTHER, NEAR_LEVEL, NOWHERE, OWN
 from training.plots import finish
 
 
 def evaluation_text(figures: dict) -> str:
     """Return the figures as aligned lines."""
+    return "\n".join([*(grade_lines(figures) if "studies" in figures else ()), *point_lines(figures)])
+
+
+def grade_lines(figures: dict) -> list[str]:
+    """Return the lines about grades: scores, AUC, calibration, losses, and the ensemble's fit."""
     lines = [f"{figures['studies']} studies, {figures['labels']} labels", ""]
     lines.append(f"{'':28s}{'score':>8s}" + "".join(f"{term:>14s}" for term in TERMS))
     rows = {"prediction": figures, "prior": figures["prior"]}
@@ -39,6 +45,14 @@ def evaluation_text(figures: dict) -> str:
     for group in GROUPS:
         cells = [figures["sites"][site.name] for site in SITES if site.group == group]
         lines.append(f"{group:40s}" + "".join(f"{c['loss']:9.3f} ({sum(c['counts']):4d})" for c in cells))
+    if fitted := figures.get("fit"):
+        lines += ["", *fit_lines(fitted)]
+    return lines
+
+
+def point_lines(figures: dict) -> list[str]:
+    """Return one line per detector and description about its points."""
+    lines = []
     for detector, descriptions in figures.get("points", {}).items():
         for name, e in descriptions.items():
             lines.append(
@@ -46,9 +60,9 @@ def evaluation_text(figures: dict) -> str:
                 f"({e['slices_one_series']:.2f} in volumes of one series), by place {e['place_px']:.2f} px, "
                 f"{e['place_slices']:.2f} slices, {e['mm']:.2f} mm, right level {e['level_right']:.1%}, n {e['n']}"
             )
-    if fitted := figures.get("fit"):
-        lines += ["", *fit_lines(fitted)]
-    return "\n".join(lines)
+            shares = f"own level {e[OWN]:.0%}, another level {e[ANOTHER]:.0%}, nowhere {e[NOWHERE]:.0%}"
+            lines.append(f"  within {NEAR_LEVEL:g} mm of a label: {shares}")
+    return lines
 
 
 def fit_lines(fitted: dict) -> list[str]:
