@@ -68,6 +68,12 @@ def add_phantoms(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="least number of axial series per study (default: %(default)s)",
     )
+    add(
+        "--appearance",
+        choices=("realistic", "wide"),
+        default="realistic",
+        help="wide: contrasts, views, stacks and shapes far beyond reality, to train on (default: %(default)s)",
+    )
     add("--workers", type=count, default=2, help="processes (default: %(default)s)")
     add("--out", type=Path, required=True, help="new folder, in the competition's layout")
     add(
@@ -129,6 +135,19 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         default="weights",
         metavar="FOLDER",
         help="of the members, in BUNDLE (default: %(default)s)",
+    )
+    add(
+        "--over",
+        type=Path,
+        metavar="BUNDLE",
+        help="take everything from this bundle but the run's trained networks of stage 1, which replace its own",
+    )
+    add(
+        "--fold",
+        type=int,
+        default=0,
+        metavar="K",
+        help="with --over: the networks of this fold (default: %(default)s)",
     )
     add("--calibration", type=Path, metavar="FIT.json", help="a fit of evaluate.py on RUN/members.csv")
     add("--trained-on", required=True, help="the studies that the weights were trained on, for the manifest")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lumbar.sites import LEVELS, SITES
+from phantom.build import REALISTIC, Build
 from phantom.frame import STEP, SpineFrame
 from phantom.grades import Grades, narrowing_to_severity
 
@@ -26,6 +27,7 @@ _RECESS_DEPTH = (7.6, 6.6, 5.5, 3.9, 2.0, 0.8, 0.3)  # front to back, 8.5 mm off
 _FORAMEN_HALF_DEPTH = (6.4, 5.6, 4.9, 3.9, 2.6, 1.8, 1.4)
 _FORAMEN_HALF_HEIGHT = (11.0, 9.8, 8.8, 7.3, 5.4, 4.2, 3.6)
 RECESS_OFFSET = 8.5  # mm from the midline
+_LEAST_DISC = 0.8  # mm
 # The foramen's middle by level: from the midline, and behind the vertebral bodies' posterior wall.
 _FORAMEN_OFFSET = np.array([15.0, 16.0, 17.0, 18.5, 21.5])
 _FORAMEN_BACK = np.array([5.5, 5.0, 4.5, 2.0, -2.8])
@@ -52,6 +54,8 @@ class Anatomy:
         girth: Scale of the trunk.
         transitional: None, "sacralised L5" or "lumbarised S1".
         seed: Of the tissue's texture.
+        marrow: (13,) factor on the marrow's signal in the body below each disc.
+        endplate: (13,) the same factor at both end plates of each disc (Modic changes).
     """
 
     frame: SpineFrame
@@ -71,6 +75,8 @@ class Anatomy:
     girth: float
     transitional: str | None
     seed: int
+    marrow: np.ndarray
+    endplate: np.ndarray
 
     @property
     def level_disc(self) -> np.ndarray:
@@ -100,13 +106,14 @@ class Anatomy:
 _SIZE_OF_CANAL_MIDDLE = 7.0  # mm behind the posterior wall: both walls close in on it
 
 
-def draw_anatomy(rng: np.random.Generator, grades: Grades) -> Anatomy:
-    """Draw a patient with sites as narrow as ``grades.narrowing``."""
+def draw_anatomy(rng: np.random.Generator, grades: Grades, build: Build = REALISTIC) -> Anatomy:
+    """Draw a patient with sites as narrow as ``grades.narrowing``, of a population's build."""
     severity = narrowing_to_severity(grades.narrowing).reshape(5, len(LEVELS))
-    size = float(np.clip(rng.normal(1.0, 0.05), 0.88, 1.13))
-    transitional = rng.choice([None, "sacralised L5", "lumbarised S1"], p=[0.96, 0.02, 0.02])
+    size = float(np.clip(rng.normal(1.0, build.size), *build.size_limits))
+    numbering = [1 - 2 * build.transitional, build.transitional, build.transitional]
+    transitional = rng.choice([None, "sacralised L5", "lumbarised S1"], p=numbering)
     wear = _draw_wear(rng, severity)
-    disc_height, body_height = _draw_heights(rng, size, wear, transitional)
+    disc_height, body_height = _draw_heights(rng, size, wear, transitional, build)
     # Each disc's centre: half of both discs and the body between.
     steps = disc_height[:-1] / 2 + body_height[:-1] + disc_height[1:] / 2
     disc = np.concatenate([[0.0], np.cumsum(steps)])
@@ -115,7 +122,7 @@ def draw_anatomy(rng: np.random.Generator, grades: Grades) -> Anatomy:
     foramen[:, 2] = disc[FIRST_LEVEL : FIRST_LEVEL + 5] - _FORAMEN_ABOVE_DISC * size
     foramen[:, :2] += rng.normal(0, 0.5, (5, 2))
     return Anatomy(
-        frame=_draw_frame(rng, disc),
+        frame=_draw_frame(rng, disc, disc_height, build),
         disc=disc,
         disc_height=disc_height,
         body_height=body_height,
@@ -127,12 +134,23 @@ def draw_anatomy(rng: np.random.Generator, grades: Grades) -> Anatomy:
         foramen=foramen,
         size=size,
         conus=float(disc[FIRST_LEVEL] - 12 + rng.normal(0, 12)),
-        fat_back=float(np.clip(rng.gamma(4, 3.5), 4, 45)),
-        muscle_fat=float(rng.beta(2, 3)),
-        girth=float(np.clip(rng.normal(1.0, 0.1), 0.8, 1.25)),
+        fat_back=float(np.clip(rng.gamma(*build.fat_back), 4, build.most_fat)),
+        muscle_fat=float(rng.beta(*build.muscle_fat)),
+        girth=float(np.clip(rng.normal(1.0, build.girth), *build.girth_limits)),
         transitional=transitional,
         seed=int(rng.integers(2**31)),
+        marrow=_draw_marrow(rng, build),
+        endplate=_draw_marrow(rng, build),
     )
+
+
+def _draw_marrow(rng: np.random.Generator, build: Build) -> np.ndarray:
+    """Draw (13,) factors on the marrow's signal, most of them near 1; all are 1 in a build without changes."""
+    factors = np.ones(len(DISCS))
+    if build.marrow_changes:
+        changed = rng.random(len(DISCS)) < build.marrow_changes
+        factors = rng.lognormal(0, np.where(changed, 0.6, 0.06))
+    return factors
 
 
 def _draw_wear(rng: np.random.Generator, severity: np.ndarray) -> np.ndarray:
@@ -145,11 +163,14 @@ def _draw_wear(rng: np.random.Generator, severity: np.ndarray) -> np.ndarray:
     return np.clip(wear, 0, 1)
 
 
-def _draw_heights(rng, size, wear, transitional) -> tuple[np.ndarray, np.ndarray]:
+def _draw_heights(rng, size, wear, transitional, build: Build) -> tuple[np.ndarray, np.ndarray]:
     """Draw (13,) heights of the discs and of the bodies below them, in mm."""
-    disc_height = _DISC_HEIGHT * size * (1.08 - 0.45 * wear) * rng.normal(1, 0.05, len(DISCS))
-    body_height = _BODY_HEIGHT * size * rng.normal(1, 0.03, len(DISCS))
+    disc_height = _DISC_HEIGHT * size * (1.08 - 0.45 * wear) * rng.normal(1, build.disc_height, len(DISCS))
+    body_height = _BODY_HEIGHT * size * rng.normal(1, build.body_height, len(DISCS))
+    disc_height = np.maximum(disc_height, _LEAST_DISC)
     disc_height[_SACRUM + 1 :] = _DISC_HEIGHT[_SACRUM + 1 :]
+    if build.sacral_disc:  # a rudimentary disc in the sacrum, which is not the last of the spine
+        disc_height[_SACRUM + 1] = rng.uniform(0.8, build.sacral_disc)
     if transitional == "sacralised L5":
         disc_height[_SACRUM] *= 0.5
     elif transitional == "lumbarised S1":
@@ -157,21 +178,36 @@ def _draw_heights(rng, size, wear, transitional) -> tuple[np.ndarray, np.ndarray
     return disc_height, body_height
 
 
-def _draw_frame(rng: np.random.Generator, disc: np.ndarray) -> SpineFrame:
-    """Draw lordosis and scoliosis."""
+def _draw_frame(
+    rng: np.random.Generator, disc: np.ndarray, disc_height: np.ndarray, build: Build
+) -> SpineFrame:
+    """Draw lordosis, the sacrum's angle, slips and scoliosis."""
     s = np.arange(np.floor(disc[0] - 60), np.ceil(disc[-1] + 40), STEP)
-    lordosis = np.clip(rng.normal(1.0, 0.22), 0.5, 1.5)
-    angles = np.radians(_INCLINATION * lordosis + rng.normal(0, 2.0, len(disc)) + rng.normal(0, 2.5))
+    lordosis = np.clip(rng.normal(1.0, build.lordosis), *build.lordosis_limits)
+    degrees = _INCLINATION * lordosis + rng.normal(0, build.disc_angle, len(disc))
+    degrees = degrees + rng.normal(0, build.spine_angle)
+    if build.sacral_angle:
+        degrees[_SACRUM:] += np.clip(rng.normal(0, build.sacral_angle), -25, 25)
+        degrees[_SACRUM + 1 :] += rng.normal(0, build.sacral_angle) * np.linspace(
+            0.3, 1.5, len(disc) - _SACRUM - 1
+        )
+    angles = np.radians(degrees)
     # Most of the bend is in the discs: steps at them, rounded over some 16 mm.
     middle = (disc[1:] + disc[:-1]) / 2
     knots = np.sort(np.concatenate([disc - 7, disc + 7]))
     steps = np.interp(middle, disc, angles)
     steps = np.concatenate([[angles[0]], steps, [angles[-1]]])
     inclination = np.interp(s, knots, np.repeat(steps, 2)[1:-1])
+    for level in np.flatnonzero(rng.random(len(disc)) < build.slips) if build.slips else ():
+        # A slip moves everything below a disc forwards or backwards: a steep piece of the curve at that disc.
+        height = max(disc_height[level], 8.0)
+        inclination += np.arctan2(rng.normal(0, 4.0), height) * (np.abs(s - disc[level]) < height / 2)
     kernel = np.hanning(int(16 / STEP))
     padded = np.pad(inclination, len(kernel), mode="edge")
     inclination = np.convolve(padded, kernel / kernel.sum(), mode="same")[len(kernel) : -len(kernel)]
-    bow = rng.normal(0, 3.5) * (rng.random() < 0.85) + rng.normal(0, 10) * (rng.random() < 0.08)
+    bow = rng.normal(0, 3.5) * (rng.random() < 0.85) + rng.normal(0, build.curve) * (
+        rng.random() < build.curved
+    )
     phase = rng.uniform(0, 2 * np.pi)
     offset = bow * np.sin(s / rng.uniform(35, 55) + phase) * np.exp(-((s / 140) ** 2))
     return SpineFrame(

@@ -51,6 +51,26 @@ def draw_contrast(rng: np.random.Generator, sequence: str) -> Contrast:
     return Contrast(**{f.name: getattr(mean, f.name) * rng.lognormal(0, 0.09) for f in fields(Contrast)})
 
 
+def draw_wide_contrast(rng: np.random.Generator, sequence: str) -> Contrast:
+    """Draw a contrast far wider than scanners have: a strongly changed sequence, or any signal for any tissue.
+
+    A surface coil makes fat the brightest tissue of most real images, so fat is brighter on the average than usual.
+    Source: SynthSeg (Billot et al. 2023), networks that have learnt from random contrasts read any real one.
+    """
+    mean, kind = _CONTRAST[sequence], rng.random()
+    if kind < 0.6:
+        signals = {f.name: getattr(mean, f.name) * rng.lognormal(0, 0.25) for f in fields(Contrast)}
+        signals["fat"] *= rng.lognormal(0.35, 0.4)
+        if sequence == "T2" and kind < 0.12:  # fat-suppressed
+            signals |= {name: signals[name] * rng.uniform(0.1, 0.5) for name in ("fat", "marrow", "skin")}
+        return Contrast(**signals)
+    signals = {f.name: rng.uniform(0.03, 1.0) for f in fields(Contrast)}
+    dark = ("cortex", "ligament", "annulus", "vessel")
+    if rng.random() < 0.7:  # bone's shell and fibres have few protons, and flow no signal, in most sequences
+        signals |= {name: rng.uniform(0.02, 0.2) for name in dark}
+    return Contrast(**signals)
+
+
 def split_fat(contrast: Contrast) -> tuple[Contrast, Contrast]:
     """Return (water, fat): their signals add up to ``contrast``. A chemical shift moves only the fat."""
     fat = {f.name: getattr(contrast, f.name) * _FATTY.get(f.name, 0.0) for f in fields(Contrast)}

@@ -20,7 +20,7 @@ from lumbar.table_columns import (
 from lumbar.worker_map import map_in_workers
 from phantom.files import TRANSFER_SYNTAXES
 from phantom.grades import NARROWING_NOISE
-from phantom.study import PhantomStudy, draw_study, study_truth, write_study
+from phantom.study import APPEARANCES, PhantomStudy, draw_study, study_truth, write_study
 
 
 class PhantomError(ValueError):
@@ -46,6 +46,7 @@ def write_phantoms(
     transfer_syntax: str = RLELossless,
     split: str = "train",
     axial_series: int = 1,
+    appearance: str = APPEARANCES[0],
 ) -> None:
     """Write ``studies`` phantoms under ``out``; the same arguments give the same bytes, whatever ``workers`` is.
 
@@ -57,6 +58,7 @@ def write_phantoms(
         transfer_syntax: UID of how pixels are stored: RLE Lossless as the competition's, or uncompressed.
         split: "train" or "test": the names of the image folder and the tables. Labels are written for both.
         axial_series: The least number of axial series in a study, 1 to 3.
+        appearance: One of ``APPEARANCES``: as scanners have it, or far wider, for training.
 
     Raises:
         PhantomError: ``transfer_syntax`` is not among ``TRANSFER_SYNTAXES``, or a count is not positive.
@@ -72,6 +74,10 @@ def write_phantoms(
         )
     if not 1 <= axial_series <= 3:
         raise PhantomError(f"phantoms: got at least {axial_series} axial series per study, expected 1 to 3")
+    if appearance not in APPEARANCES:
+        raise PhantomError(
+            f"phantoms: got appearance {appearance!r}, expected one of {', '.join(APPEARANCES)}"
+        )
     if split not in ("train", "test"):
         raise PhantomError(f"phantoms: got split {split!r}, expected 'train' or 'test'")
     if out.exists() and any(out.iterdir()):
@@ -84,7 +90,12 @@ def write_phantoms(
     images = beside / f"{split}_images"
     images.mkdir(parents=True)
     write = partial(
-        _write_one, seed=seed, axial_series=axial_series, images=images, transfer_syntax=transfer_syntax
+        _write_one,
+        seed=seed,
+        axial_series=axial_series,
+        appearance=appearance,
+        images=images,
+        transfer_syntax=transfer_syntax,
     )
     # disable=None: the bar is shown on a terminal alone.
     bar = {"total": studies, "desc": "phantoms", "unit": "study", "disable": None}
@@ -92,6 +103,7 @@ def write_phantoms(
     _write_tables(beside, drawn, split)
     truth = {
         "seed": seed,
+        "appearance": appearance,
         "narrowing_noise": NARROWING_NOISE,
         "studies": {str(rows.study_id): rows.truth for rows in drawn},
     }
@@ -102,9 +114,11 @@ def write_phantoms(
     beside.rmdir()
 
 
-def _write_one(index: int, seed: int, axial_series: int, images: Path, transfer_syntax: str) -> StudyRows:
+def _write_one(
+    index: int, seed: int, axial_series: int, appearance: str, images: Path, transfer_syntax: str
+) -> StudyRows:
     """Draw and write one study."""
-    study = draw_study(seed, index, axial_series)
+    study = draw_study(seed, index, axial_series, appearance)
     write_study(study, images / str(study.study_id), transfer_syntax)
     return StudyRows(
         study_id=study.study_id,

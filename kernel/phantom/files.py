@@ -14,7 +14,8 @@ from pydicom.uid import (
 )
 
 from phantom.packbits import encode_rle
-from phantom.protocol import Plane, SeriesPlan
+from phantom.planes import Plane
+from phantom.protocol import SeriesPlan
 
 TRANSFER_SYNTAXES = (
     RLELossless,

@@ -11,6 +11,7 @@ import numpy as np
 from phantom.anatomy import FIRST_LEVEL, Anatomy
 
 _STEP = 0.25  # mm between a table's samples
+_ENDPLATE_DEPTH = 6.0  # mm that a change of an end plate reaches into the body
 _LUMBAR_END = FIRST_LEVEL + 4  # index of the L5/S1 disc
 NORMAL_DEPTH = (15.5, 6.4)  # mm of the bony canal, at the midline and in the recess, at the disc
 _BUMP = 5.5  # mm, how far from the disc's centre its narrowing of the canal reaches (standard deviation)
@@ -64,12 +65,20 @@ def build_profiles(anatomy: Anatomy) -> Profiles:
         "disc_half": anatomy.disc_height[disc] / 2,
         "wear": anatomy.wear[disc],
         "body": middle[body],
+        "marrow": _marrow(anatomy, s, disc, body),
         **_body_measures(anatomy, s, middle, body),
         **_canal_measures(anatomy, s),
         **_foramen_measures(anatomy, s),
         **_psoas_measures(anatomy, s),
     }
     return Profiles(Table.of(s, measures), _trunk_table(anatomy))
+
+
+def _marrow(anatomy: Anatomy, s, disc, body) -> np.ndarray:
+    """Return the factor on the marrow's signal: of the body, and of the end plate near a disc."""
+    beyond = np.abs(s - anatomy.disc[disc]) - anatomy.disc_height[disc] / 2
+    near = np.exp(-((np.clip(beyond, 0, None) / _ENDPLATE_DEPTH) ** 2))
+    return anatomy.marrow[body] * (1 + (anatomy.endplate[disc] - 1) * near)
 
 
 def _trunk_table(anatomy: Anatomy) -> Table:

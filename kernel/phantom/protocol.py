@@ -7,36 +7,12 @@ import numpy as np
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from phantom.anatomy import Anatomy
 from phantom.contrast import Contrast, draw_contrast
+from phantom.planes import Plane, lay_blocks, lay_stack, sagittal_planes
 
 _MATRIX = np.array([192, 256, 288, 320, 352, 384, 448, 512, 576, 640, 768, 1024])
 _MATRIX_SHARE = np.array([0.01, 0.06, 0.05, 0.22, 0.09, 0.19, 0.12, 0.18, 0.03, 0.03, 0.01, 0.01])
 _PIXEL = (0.3, 1.0)  # mm
 _AXIAL_LIMITS = (20, 100)  # slices in all of a study's axial series
-
-
-@dataclass(frozen=True)
-class Plane:
-    """Where one slice lies: DICOM's Image Position and Image Orientation (Patient), mm.
-
-    ``along_row`` is the direction in which the column index grows, ``along_column`` the row index.
-    """
-
-    position: np.ndarray
-    along_row: np.ndarray
-    along_column: np.ndarray
-    spacing: tuple[float, float]  # (row, column) mm
-    shape: tuple[int, int]  # (rows, columns)
-
-    @property
-    def normal(self) -> np.ndarray:
-        """Unit vector across the slice."""
-        return np.cross(self.along_row, self.along_column)
-
-    def project(self, point: np.ndarray) -> tuple[float, float, float]:
-        """Return (row, column) of a patient point in pixels (0 = first pixel's centre), and mm off the plane."""
-        offset = np.asarray(point) - self.position
-        row = offset @ self.along_column / self.spacing[0]
-        return row, offset @ self.along_row / self.spacing[1], offset @ self.normal
 
 
 @dataclass(frozen=True)
@@ -57,6 +33,7 @@ class SeriesPlan:
         ghost: Strength of a motion ghost, 0 for none; wrap: strength of what folds over the edge.
         clip: (slope, pixels) of a black wedge at the first rows or columns, or None.
         saturation: (y in mm, share of signal left) of a band that quenches the belly before it, or None.
+        surface: Logarithms of the gain near the coil's elements, behind the spine and before it.
     """
 
     description: str
@@ -74,6 +51,7 @@ class SeriesPlan:
     wrap: float
     clip: tuple[float, float] | None
     saturation: tuple[float, float] | None
+    surface: tuple[float, float] = (0.0, 0.0)
 
 
 def draw_protocol(
@@ -92,14 +70,14 @@ def draw_protocol(
         if rng.random() < 0.3:
             view = {**view, **_draw_sagittal_matrix(rng)}
         sequence = "T1" if description == SAGITTAL_T1 else str(rng.choice(["T2", "STIR"], p=[0.75, 0.25]))
-        planes = _sagittal_planes(rng, anatomy, view)
-        plans.append(_plan(rng, description, sequence, planes, view["distance"]))
+        planes = sagittal_planes(rng, anatomy, view)
+        plans.append(plan_series(rng, description, sequence, planes, view["distance"]))
     for planes, distance in _draw_axial(rng, anatomy, axial_series):
-        plans.append(_plan(rng, AXIAL_T2, "T2", planes, distance))
+        plans.append(plan_series(rng, AXIAL_T2, "T2", planes, distance))
     return tuple(plans)
 
 
-def _plan(rng, description, sequence, planes, distance) -> SeriesPlan:
+def plan_series(rng, description, sequence, planes, distance) -> SeriesPlan:
     """Draw what does not depend on where the slices lie."""
     axial = description == AXIAL_T2
     if rng.random() < 0.5:
@@ -121,16 +99,16 @@ def _plan(rng, description, sequence, planes, distance) -> SeriesPlan:
         ghost=float(rng.uniform(0.02, 0.05)) if rng.random() < 0.2 else 0.0,
         wrap=float(rng.uniform(0.3, 1.0)) if rng.random() < 0.08 else 0.0,
         clip=(float(rng.normal(0, 0.06)), float(rng.uniform(4, 20))) if rng.random() < 0.12 else None,
-        saturation=_draw_saturation(rng) if not axial and rng.random() < 0.6 else None,
+        saturation=draw_saturation(rng) if not axial and rng.random() < 0.6 else None,
     )
 
 
-def _draw_saturation(rng) -> tuple[float, float]:
+def draw_saturation(rng) -> tuple[float, float]:
     """Draw where the band before the spine ends, y in mm, and the share of signal that it leaves."""
     return float(rng.uniform(-72, -54)), float(rng.uniform(0.05, 0.25))
 
 
-def _draw_matrix(rng, view_mm: float, oblong: bool) -> tuple[tuple[int, int], float]:
+def draw_matrix(rng, view_mm: float, oblong: bool) -> tuple[tuple[int, int], float]:
     """Draw (rows, columns) and the pixel in mm so that rows x pixel is the field of view."""
     fitting = (view_mm / _MATRIX >= _PIXEL[0]) & (view_mm / _MATRIX <= _PIXEL[1])
     share = _MATRIX_SHARE * fitting
@@ -141,7 +119,7 @@ def _draw_matrix(rng, view_mm: float, oblong: bool) -> tuple[tuple[int, int], fl
 
 def _draw_sagittal_matrix(rng) -> dict:
     view_mm = float(np.clip(rng.normal(298, 18), 260, 340))
-    shape, pixel = _draw_matrix(rng, view_mm, oblong=True)
+    shape, pixel = draw_matrix(rng, view_mm, oblong=True)
     return {"shape": shape, "pixel": pixel}
 
 
@@ -159,32 +137,6 @@ def _draw_sagittal_view(rng) -> dict:
     }
 
 
-def _rotation(angles) -> np.ndarray:
-    """Return the rotation matrix about x, then y, then z."""
-    matrix = np.eye(3)
-    for axis, angle in enumerate(angles):
-        cos, sin = np.cos(angle), np.sin(angle)
-        turn = np.eye(3)
-        i, j = [(1, 2), (0, 2), (0, 1)][axis]
-        turn[i, i], turn[j, j], turn[i, j], turn[j, i] = cos, cos, -sin, sin
-        matrix = turn @ matrix
-    return matrix
-
-
-def _sagittal_planes(rng, anatomy, view) -> list[Plane]:
-    """Lay parallel sagittal planes round the L3/L4 disc, from right to left."""
-    turn = _rotation(view["tilt"] + rng.normal(0, np.radians(0.3), 3))
-    along_row, along_column, normal = turn @ [0, 1, 0], turn @ [0, 0, -1], turn @ [1, 0, 0]
-    rows, columns = view["shape"]
-    row = (view["place"][0] + rng.normal(0, 0.012)) * rows
-    column = (view["place"][1] + rng.normal(0, 0.012)) * columns
-    anchor = anatomy.frame.to_patient(0, 6, anatomy.level_disc[2]) + view["sideways"] * normal
-    first = anchor - view["pixel"] * (row * along_column + column * along_row)
-    offsets = (np.arange(view["count"]) - (view["count"] - 1) / 2) * view["distance"]
-    spacing = (view["pixel"], view["pixel"])
-    return [Plane(first + o * normal, along_row, along_column, spacing, view["shape"]) for o in offsets]
-
-
 def _draw_axial(rng, anatomy, least: int) -> list[tuple[list[Plane], float]]:
     """Draw ``least`` to three axial series: straight stacks, or five oblique blocks along the discs."""
     count = max(least, int(rng.choice([1, 2, 3], p=[0.83, 0.155, 0.015])))
@@ -192,7 +144,7 @@ def _draw_axial(rng, anatomy, least: int) -> list[tuple[list[Plane], float]]:
     for index in range(count):
         rest = count - 1 - index  # every later series needs at least 20 slices
         blocks = rng.random() < 0.5
-        planes, distance = (_draw_blocks if blocks else _draw_stack)(rng, anatomy, left - 20 * rest)
+        planes, distance = (draw_blocks if blocks else draw_stack)(rng, anatomy, left - 20 * rest)
         series.append((planes, distance))
         left -= len(planes)
     return series
@@ -200,57 +152,21 @@ def _draw_axial(rng, anatomy, least: int) -> list[tuple[list[Plane], float]]:
 
 def _axial_view(rng) -> dict:
     view_mm = float(np.clip(rng.normal(182, 15), 150, 220))
-    shape, pixel = _draw_matrix(rng, view_mm, oblong=True)
+    shape, pixel = draw_matrix(rng, view_mm, oblong=True)
     place = (rng.normal(0.525, 0.03), rng.normal(0.5025, 0.018))
     return {"shape": shape, "pixel": pixel, "place": place, "tilt": rng.normal(0, np.radians([0, 1.5, 1.5]))}
 
 
-def _axial_plane(view, anchor, inclination) -> Plane:
-    """Lay one axial plane through ``anchor``; ``inclination`` (radians) is that of the spine across it."""
-    turn = _rotation(view["tilt"]) @ _rotation([inclination, 0, 0])
-    along_row, along_column = turn @ [1, 0, 0], turn @ [0, 1, 0]
-    rows, columns = view["shape"]
-    offset = view["place"][0] * rows * along_column + view["place"][1] * columns * along_row
-    spacing = (view["pixel"], view["pixel"])
-    return Plane(anchor - view["pixel"] * offset, along_row, along_column, spacing, view["shape"])
+def draw_stack(rng, anatomy, most: int) -> tuple[list[Plane], float]:
+    """Draw a straight stack from above L1/L2 to below L5/S1, from the head downwards."""
+    view = _axial_view(rng)
+    beyond = np.clip(rng.normal((14, 12), 9), 4, 40)
+    return lay_stack(rng, anatomy, most, view, beyond)
 
 
-def _draw_stack(rng, anatomy, most: int) -> tuple[list[Plane], float]:
-    """Lay a straight stack from above L1/L2 to below L5/S1, from the head downwards."""
-    view, frame, level = _axial_view(rng), anatomy.frame, anatomy.level_disc
-    above, below = np.clip(rng.normal((14, 12), 9), 4, 40)
-    top, bottom = frame.to_patient(0, 4, level[0] - above), frame.to_patient(0, 4, level[4] + below)
-    length = np.linalg.norm(bottom - top)
-    distance = float(np.clip(rng.normal(4.6, 0.5), max(3.0, 1.02 * length / most), 6.0))
-    count = int(np.clip(np.ceil(length / distance), 20, most))
-    inclination = rng.normal(0.02, 0.05)
-    middle = np.mean([frame.to_patient(0, 4, s) for s in level], axis=0)
-    centre = _axial_plane(view, middle, inclination)
-    normal = np.array([0, 0, 1.0]) if centre.normal[2] > 0 else np.array([0, 0, -1.0])
-    down = -np.abs(centre.normal[2]) / centre.normal[2] * centre.normal * (normal[2] ** 2)
-    start = (middle - (top + bottom) / 2) @ down
-    offsets = (np.arange(count) - (count - 1) / 2) * distance - start
-    planes = [
-        Plane(centre.position + o * down, centre.along_row, centre.along_column, centre.spacing, centre.shape)
-        for o in offsets
-    ]
-    return planes, distance
-
-
-def _draw_blocks(rng, anatomy, most: int) -> tuple[list[Plane], float]:
-    """Lay a block of slices along each of the five discs, from the head downwards."""
-    view, frame = _axial_view(rng), anatomy.frame
+def draw_blocks(rng, anatomy, most: int) -> tuple[list[Plane], float]:
+    """Draw a block of slices along each of the five discs, from the head downwards."""
+    view = _axial_view(rng)
     count = int(np.clip(rng.integers(5, 12), 4, most // 5))
     distance = float(np.clip(rng.normal(3.9, 0.4), 3.0, 5.0))
-    planes = []
-    for s in anatomy.level_disc:
-        anchor = frame.to_patient(0, 4, s) + rng.normal(0, (1, 1, 0))
-        inclination = float(np.interp(s, frame.s, frame.inclination)) + rng.normal(0, 0.035)
-        middle = _axial_plane(view, anchor, inclination)
-        down = -np.sign(middle.normal[2]) * middle.normal
-        for offset in (np.arange(count) - (count - 1) / 2) * distance:
-            position = middle.position + offset * down
-            planes.append(
-                Plane(position, middle.along_row, middle.along_column, middle.spacing, middle.shape)
-            )
-    return planes, distance
+    return lay_blocks(rng, anatomy, view, anatomy.level_disc, count, distance), distance

@@ -6,8 +6,9 @@ from lumbar.sites import AXIAL_T2
 from phantom.anatomy import Anatomy
 from phantom.canvas import Canvas, enlarge
 from phantom.contrast import Contrast, split_fat
+from phantom.planes import Plane
 from phantom.profiles import Profiles
-from phantom.protocol import Plane, SeriesPlan
+from phantom.protocol import SeriesPlan
 from phantom.spine import REACH, bounding_window, paint_spine
 from phantom.surroundings import draw_grain, paint_surroundings
 
@@ -31,6 +32,8 @@ def scan_series(rng: np.random.Generator, anatomy: Anatomy, profiles: Profiles, 
     for plane in plan.planes:
         signal, patient_y, patient_z = _sample(anatomy, profiles, plan, plane)
         signal = signal * _sensitivity(patient_y, patient_z, plan.coil)
+        if plan.surface != (0.0, 0.0):
+            signal = signal * _surface_gain(patient_y, *plan.surface)
         if plan.saturation:
             signal = signal * _saturation(patient_y, *plan.saturation)
         signal = _artefacts(signal, plan)
@@ -114,6 +117,13 @@ def _sensitivity(y, z, coil) -> np.ndarray:
     depth, length = coil
     forwards, backwards = np.minimum(y, 0), np.clip(y, 0, 90)
     return np.exp((forwards + 0.5 * backwards) / depth - (z + 15) ** 2 / (2 * length**2)).astype(np.float32)
+
+
+def _surface_gain(y, behind: float, before: float) -> np.ndarray:
+    """Return the gain near the coils' elements: e^behind 100 mm behind the spine, e^before 150 mm before it."""
+    return np.exp(behind * np.clip((y - 15) / 100, 0, 1) + before * np.clip((-y - 20) / 150, 0, 1)).astype(
+        np.float32
+    )
 
 
 def _saturation(y, edge: float, left: float) -> np.ndarray:

@@ -24,9 +24,10 @@ def paint_spine(
         mottle: (rows, columns) texture of mean 0 and deviation 1.
         contrast: Signals.
     """
-    a, v, _ = spine
+    a, v, s = spine
     side = np.abs(a)
-    marrow = contrast.marrow * (1 + np.float32(0.09) * mottle)
+    (change,) = profiles.at(s, "marrow")
+    marrow = contrast.marrow * (1 + np.float32(0.09) * mottle) * change
     parts = (
         (_paint_sacrum, side < 58),
         (_paint_column, (side < 31) & (v < 9)),

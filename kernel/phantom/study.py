@@ -7,12 +7,16 @@ import numpy as np
 
 from lumbar.sites import SITES
 from phantom.anatomy import Anatomy, draw_anatomy
+from phantom.build import REALISTIC, WIDE
 from phantom.files import draw_tags, write_slice
 from phantom.grades import Grades, draw_grades, posterior, weighted_answer
+from phantom.planes import Plane
 from phantom.profiles import build_profiles
-from phantom.protocol import Plane, SeriesPlan, draw_protocol
+from phantom.protocol import SeriesPlan, draw_protocol
 from phantom.scan import scan_series
+from phantom.wide_protocol import draw_wide_protocol
 
+APPEARANCES = ("realistic", "wide")
 _ISOCENTRE = (20.0, 30.0, 60.0)  # mm, spread of where in the scanner the patient lies
 
 
@@ -51,12 +55,20 @@ class PhantomStudy:
     points_on_slices: tuple[PointOnSlice | None, ...]
 
 
-def draw_study(seed: int, index: int, axial_series: int = 1) -> PhantomStudy:
-    """Draw study number ``index`` of a run, of at least so many axial series; it depends on nothing else."""
+def draw_study(seed: int, index: int, axial_series: int = 1, appearance: str = "realistic") -> PhantomStudy:
+    """Draw study number ``index`` of a run, of at least so many axial series; it depends on nothing else.
+
+    Args:
+        seed: Of the run.
+        index: Number of the study in the run.
+        axial_series: The least number of axial series.
+        appearance: One of ``APPEARANCES``. Grades and truth are drawn alike in both.
+    """
     rng = np.random.default_rng([seed, index])
     grades = draw_grades(rng)
-    anatomy = draw_anatomy(rng, grades)
-    plans = draw_protocol(rng, anatomy, axial_series)
+    wide = appearance == "wide"
+    anatomy = draw_anatomy(rng, grades, WIDE if wide else REALISTIC)
+    plans = (draw_wide_protocol if wide else draw_protocol)(rng, anatomy, axial_series)
     # An odd factor modulo 2^32 is a bijection: ids look random and never collide within a run.
     study_id = (2654435761 * (index + 1) + 97 * seed) % 2**32
     base = int(rng.integers(10**8, 4 * 10**9))

@@ -17,7 +17,7 @@ from training.data.training_data import DataPaths, TrainingData, check_apart, re
 from training.errors import LabelError, RecipeError, TrainingError
 from training.evaluation.phantom_bound import describe_bound
 from training.fitting.closing_summary import closing, report
-from training.fitting.export_bundle import export_run
+from training.fitting.export_bundle import export_over, export_run
 from training.fitting.imagenet_start import convert_lite0
 from training.fitting.run_file import check_same_run, recipe_identity
 from training.fitting.run_recipe import run_recipe
@@ -62,6 +62,7 @@ def phantoms(options: argparse.Namespace) -> None:
         transfer_syntax=options.transfer_syntax,
         split=options.split,
         axial_series=options.axial_series,
+        appearance=options.appearance,
     )
     print(f"{options.studies} studies in {options.out}: {options.split}_images/, their labels and truth.json")
     print(describe_bound())
@@ -70,7 +71,14 @@ def phantoms(options: argparse.Namespace) -> None:
 def export(options: argparse.Namespace) -> None:
     """Write a finished run as a bundle, and print its manifest's path."""
     name = options.name or options.run.resolve().name
-    print(export_run(options.run, options.out, name, options.trained_on, options.weights))
+    if options.over:
+        print(
+            export_over(
+                options.run, options.fold, options.over, options.out, options.trained_on, options.weights
+            )
+        )
+    else:
+        print(export_run(options.run, options.out, name, options.trained_on, options.weights))
     if options.calibration:
         print(calibrate(options.out, options.calibration, f"out-of-fold predictions of {name}"))
 

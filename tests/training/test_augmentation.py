@@ -1,5 +1,7 @@
 """Image and labels move together, left stays left, masks stay, mixes keep their accounts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -191,3 +193,17 @@ def test_a_missing_label_counts_zero_among_all_sites():
         / 3
     )
     assert torch.allclose(grade_loss(logits, labels, (labels >= 0).float()), expected)
+
+
+def test_a_zoom_is_drawn_evenly_in_its_logarithm_and_none_draws_nothing():
+    zoomed = Affine(shift=0, scale=0, rotate=0, p=1, zoom=(0.5, 2.0))
+    factors = [
+        np.linalg.det(random_affine(np.random.default_rng(s), zoomed, 256)[:, :2]) ** 0.5 for s in range(300)
+    ]
+    assert 0.5 <= min(factors) < 0.6 and 1.7 < max(factors) <= 2
+    assert abs(np.mean(np.log(factors))) < 0.1
+    plain = [
+        random_affine(np.random.default_rng(0), ranges, 256)
+        for ranges in (STRONG, replace(STRONG, zoom=(1.0, 1.0)))
+    ]
+    np.testing.assert_array_equal(*plain)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import train
 import training.fitting.train_detector as stage1
@@ -29,7 +30,7 @@ from tests.making.recipe_file import write_recipe
 from training.data.classifier_dataset import ClassifierDataset
 from training.errors import LabelError
 from training.fitting.closing_summary import closing
-from training.fitting.export_bundle import export_run
+from training.fitting.export_bundle import export_over, export_run
 from training.fitting.out_of_fold_points import read_points
 from training.fitting.run_file import RUN_FILE, RUN_FORMAT
 from training.fitting.run_recipe import detector_points, run_recipe
@@ -144,6 +145,32 @@ def test_points_out_of_fold_need_every_fold(finished, tmp_path):
     assert not (tmp_path / "run/points").exists()
     with pytest.raises(LabelError, match="out of fold"):
         run_recipe(recipe, setup, tmp_path / "run", (network,), recipe.classifiers)
+
+
+def test_a_runs_networks_replace_those_of_a_bundle_and_nothing_else(finished, tmp_path):
+    recipe, _, run, _ = finished
+    export_run(run, tmp_path / "base", "tiny", "synthetic dots")
+    (last,) = (n for n in recipe.networks[-1:])
+    part = shutil.copytree(run, tmp_path / "run")
+    for network in recipe.networks[:-1]:
+        shutil.rmtree(part / "networks" / network.name)
+    (file,) = (part / "networks" / last.name).glob("fold*/best.safetensors")
+    fold = int(file.parent.name.removeprefix("fold"))
+    save_file({key: value * 1.5 for key, value in load_file(file).items()}, file)
+    manifest = export_over(part, fold, tmp_path / "base", tmp_path / "new", "dots, then more dots")
+    old, new = (read_manifest(folder) for folder in (tmp_path / "base", manifest.parent))
+    assert (old.name, old.detector_names, old.classifiers) == (new.name, new.detector_names, new.classifiers)
+    assert new.trained_on == "dots, then more dots"
+    for before, after in zip(old.detectors, new.detectors, strict=True):
+        changed = {
+            d for d, entry in after["networks"].items() if entry["sha256"] != before["networks"][d]["sha256"]
+        }
+        assert changed == {last.config.description}
+        assert last.name in after["figures"]
+    load_bundle(manifest.parent)
+    shutil.rmtree(part / "networks" / last.name)
+    with pytest.raises(LabelError, match="no trained network of fold"):
+        export_over(part, fold, tmp_path / "base", tmp_path / "newer", "dots")
 
 
 def test_an_unfinished_run_is_not_exported(finished, tmp_path):

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from lumbar.grading.detection import stage1_grid
 from lumbar.grids import DETECTOR_GRID, unit_range
 from lumbar.networks.heatmap import SIGMA, points_to_heatmap
+from training.data.appearance_augmentation import augment_appearance
 from training.data.cache import Cache
 from training.data.external_labels import LabelledImage
 from training.data.targets import Target, squeezed_target
@@ -48,9 +49,10 @@ class DetectorDataset(Dataset):
         augmentation: DetectorAugmentation | None,
         seed: int,
         sigma: float = SIGMA,
+        repeat: int = 1,
     ):
         self.cache, self.description, self.max_length = cache, description, max_length
-        self.study_ids = [study for study in study_ids if (study, description) in targets]
+        self.study_ids = [study for study in study_ids if (study, description) in targets] * repeat
         self.targets = [targets[study, description] for study in self.study_ids]
         self.augmentation, self.seed, self.sigma = augmentation, seed, sigma
         self.epoch = 0
@@ -62,14 +64,17 @@ class DetectorDataset(Dataset):
         volume = self.cache.volumes(self.study_ids[index])[self.description]
         target = squeezed_target(self.targets[index], self.max_length)
         grid, planes = stage1_grid(volume, self.max_length), class_planes(target.points, self.sigma)
+        amplitude = target.amplitude
         if self.augmentation is not None:
             random = np.random.default_rng((self.seed, self.epoch, index))
+            if look := self.augmentation.appearance:
+                grid, amplitude = augment_appearance(grid, target.points, amplitude, random, look)
             grid, planes = augment_volume(grid, planes, random, self.augmentation)
         padding = self.max_length - len(grid)
         return DetectorBatch(
             grid=torch.from_numpy(np.pad(grid, ((0, padding), (0, 0), (0, 0)))),
             planes=torch.from_numpy(planes),
-            amplitude=torch.from_numpy(np.pad(target.amplitude, ((0, 0), (0, padding)))),
+            amplitude=torch.from_numpy(np.pad(amplitude, ((0, 0), (0, padding)))),
             labelled=torch.from_numpy(~np.isnan(target.points[:, 0])),
         )
 

@@ -16,9 +16,10 @@ def random_affine(random: np.random.Generator, ranges: Affine, size: int) -> np.
         return None
     degrees = random.uniform(-ranges.rotate, ranges.rotate)
     centre = (size - 1) / 2
-    matrix = cv2.getRotationMatrix2D(
-        (centre, centre), degrees, 1 + random.uniform(-ranges.scale, ranges.scale)
-    )
+    scale = 1 + random.uniform(-ranges.scale, ranges.scale)
+    if ranges.zoom != (1.0, 1.0):
+        scale *= np.exp(random.uniform(*np.log(ranges.zoom)))
+    matrix = cv2.getRotationMatrix2D((centre, centre), degrees, scale)
     matrix[:, 2] += random.uniform(-ranges.shift, ranges.shift, 2) * size
     return matrix
 

@@ -1,14 +1,17 @@
 """A finished run -> a bundle that ``infer.py --bundle`` runs: float16 weights, manifest, figures, prior."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from lumbar.bundle.loading import Bundle, Classifier, Detector
+from lumbar.bundle.loading import Bundle, Classifier, Detector, load_bundle
+from lumbar.bundle.manifest import read_manifest
 from lumbar.bundle.writing import write_bundle
 from lumbar.networks.architecture import ClassifierConfig, DetectorConfig
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.detector import DetectorNetwork
+from lumbar.sites import DESCRIPTION_KEYS
 from training.errors import LabelError
 from training.fitting.loop import BEST, RESULT, load_tensors
 from training.fitting.run_file import RUN_FILE, read_run
@@ -69,6 +72,53 @@ def export_run(run: Path, folder: Path, name: str, trained_on: str, weights: str
         fingerprint="",
     )
     return write_bundle(bundle, folder, weights, figures, half=True)
+
+
+def export_over(
+    run: Path, fold: int, base: Path, folder: Path, trained_on: str, weights: str = "weights"
+) -> Path:
+    """Write a bundle with a run's trained networks of stage 1 over those of another, and return its manifest's path.
+
+    Args:
+        run: The run's folder. A network of its recipe that is not trained is left as it is in the bundle.
+        fold: Of the networks that are taken.
+        base: Folder of the bundle that everything else is taken from, its name as well.
+        folder: The new bundle's folder; it may be the same one.
+        trained_on: The training studies in words, for the manifest.
+        weights: Folder of the weights, in the bundle.
+
+    Raises:
+        LabelError: There is no run, no network of this fold is trained, or two are of one description.
+        BundleError: The bundle can't be used.
+    """
+    about = read_run(run)
+    trained: dict[str, tuple[str, DetectorNetwork]] = {}
+    for entry in about["recipe"]["networks"]:
+        if (run / "networks" / entry["name"] / f"fold{fold}" / RESULT).is_file():
+            network = load_trained_network(run, entry, fold)
+            if network.config.description in trained:
+                raise LabelError(
+                    f"{run}: got two trained networks of {network.config.description}, expected one"
+                )
+            trained[network.config.description] = entry["name"], network
+    if not trained:
+        raise LabelError(
+            f"{run}: got no trained network of fold {fold}, expected one; run the recipe, or give --fold"
+        )
+    bundle, manifest = load_bundle(base), read_manifest(base)
+    figures = {
+        member["name"]: member["figures"]
+        for member in (*manifest.detectors, *manifest.classifiers)
+        if "figures" in member
+    }
+    for detector in bundle.detectors:
+        own = figures.setdefault(detector.name, {})
+        for description, (name, network) in trained.items():
+            detector.networks[description] = network
+            for older in [key for key in own if key.endswith(DESCRIPTION_KEYS[description])]:
+                del own[older]
+            own[name] = about["figures"][f"{name}/fold{fold}"]["best"]
+    return write_bundle(replace(bundle, trained_on=trained_on), folder, weights, figures, half=True)
 
 
 def load_trained_network(run: Path, entry: dict, fold: int) -> DetectorNetwork:

@@ -152,7 +152,7 @@ def evaluate_network(
 def network_dataset(recipe: NetworkRecipe, studies: list[str], setup: TrainingSetup) -> Dataset:
     """Return the volumes a network is trained on: the studies', and the extra ones where the recipe takes them."""
 
-    def volumes(data: TrainingData, study_ids: Sequence[str]) -> DetectorDataset:
+    def volumes(data: TrainingData, study_ids: Sequence[str], repeat: int = 1) -> DetectorDataset:
         return DetectorDataset(
             data.cache,
             study_ids,
@@ -162,9 +162,10 @@ def network_dataset(recipe: NetworkRecipe, studies: list[str], setup: TrainingSe
             recipe.augmentation,
             recipe.seed,
             recipe.sigma,
+            repeat,
         )
 
-    own = volumes(setup.data, studies)
+    own = volumes(setup.data, studies, recipe.repeat)
     if not (recipe.extra_studies and setup.extra_data):
         return own
     return ConcatDataset([own, volumes(setup.extra_data, setup.extra_data.study_ids)])

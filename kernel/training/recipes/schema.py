@@ -58,12 +58,14 @@ class Affine:
         scale: Largest change of the size, as a share of it.
         rotate: Largest angle, degrees.
         p: Chance per sample.
+        zoom: Smallest and largest further factor of the size, drawn evenly in its logarithm.
     """
 
     shift: NotNegative
     scale: Share
     rotate: NotNegative
     p: Chance
+    zoom: tuple[Positive, Positive] = (1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,29 @@ class Brightness:
     p: Chance
 
 
+@dataclass(frozen=True)
+class Appearance:
+    """A random look of a decoded volume: grey levels, coils, resolution, and which of its slices there are.
+
+    Attributes:
+        curve: Chance of a random curve of grey levels.
+        field: Spread of the logarithm of a smooth bias field.
+        coil: Largest logarithm of the gain far from the labelled points, before and behind them.
+        blur: Largest standard deviation of a blur, pixels of the detector grid; half of it for a sharpening.
+        noise: Largest standard deviation of noise, as a share of the full range.
+        drop: Chance that slices far from the labelled ones are dropped.
+        black: Chance that slices without a label's peak are blackened.
+    """
+
+    curve: Chance
+    field: NotNegative
+    coil: NotNegative
+    blur: NotNegative
+    noise: NotNegative
+    drop: Chance
+    black: Chance
+
+
 NO_AFFINE = Affine(0, 0, 0, 0)
 NO_BRIGHTNESS = Brightness(0, 0, 0)
 
@@ -91,6 +116,7 @@ class DetectorAugmentation:
 
     affine: Affine = NO_AFFINE
     brightness: Brightness = NO_BRIGHTNESS
+    appearance: Appearance | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +176,7 @@ class NetworkRecipe:
             pixels is a good value: from one much above it the features first learn to push every pixel down.
         pretraining: Epochs on external images before, where ``--pretraining`` names some.
         extra_studies: Whether the network learns from the studies of ``--extra-studies`` too.
+        repeat: Times that an epoch shows each study of ``--data``, each time changed anew. The extra ones come once.
         sequence_alone: Whether only the pointer's sequence and head learn, on features of unchanged volumes.
         imagenet: Whether the encoders start from ImageNet weights, where ``--imagenet`` names some.
         seed: Seed of weights, order and augmentation.
@@ -173,6 +200,7 @@ class NetworkRecipe:
     start_bias: float | None = None
     pretraining: CountOrZero = 0
     extra_studies: bool = False
+    repeat: Count = 1
     sequence_alone: bool = False
     imagenet: bool = True
     seed: CountOrZero = 42
