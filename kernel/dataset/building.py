@@ -25,7 +25,7 @@ from lumbar.run.options import CHECKOUT
 logger = logging.getLogger(__name__)
 
 # No .csv or .json: a run writes such files.
-KERNEL_SUFFIXES = (".py", ".typed", ".css", ".html", ".js", ".toml", ".md")
+KERNEL_SUFFIXES = (".py", ".typed", ".css", ".html", ".js", ".toml", ".md", ".txt")
 # Weights come as the manifest names them; building a wheel leaves the egg-info behind.
 KERNEL_LEFT_OUT = ("__pycache__", "weights", "lumbar.egg-info")
 TOP_LEVEL_FILES = ("LICENSE", "requirements.txt")
