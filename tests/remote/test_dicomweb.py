@@ -1,13 +1,18 @@
 """Studies of a real DICOMweb server: as from disk, whatever the network does."""
 
 import logging
+import sys
 
+import pydicom
 import pytest
 
 import infer
 import lumbar
 from lumbar.faults import DataNotFoundError
+from lumbar.outputs.pacs.source_images import REPEATED, image_headers
+from lumbar.reading.references import StudyRef
 from lumbar.reading.sources import dicomweb as dicomweb_source
+from lumbar.reading.sources.dicomweb import fetch_headers
 from lumbar.reading.sources.opening import open_source
 from lumbar.reading.study import read_study
 from lumbar.sites import SEVERITIES
@@ -104,6 +109,20 @@ def test_a_study_that_was_deleted_meanwhile_is_a_fault(orthanc, images, no_pause
     assert all(study.volumes for uid, study in studies.items() if uid != gone)
 
 
+def test_headers_come_without_pixels_and_are_those_of_the_files(orthanc, images):
+    """A report's patient and study are read from a study's metadata."""
+    file = next(images.rglob("*.dcm"))
+    whole = pydicom.dcmread(file)
+    url = f"{orthanc.dicomweb}/studies/{whole.StudyInstanceUID}"
+    header = fetch_headers(url, {str(whole.SOPInstanceUID), "1.2.3"})[whole.SOPInstanceUID]
+    assert "PixelData" not in header and header.Rows == whole.Rows
+    ref = StudyRef("7", location=url)
+    completed = image_headers(ref, {str(whole.SOPInstanceUID)})[whole.SOPInstanceUID]
+    assert completed.SOPClassUID == whole.file_meta.MediaStorageSOPClassUID
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", *REPEATED):
+        assert str(completed.get(keyword) or "") == str(whole.get(keyword) or ""), keyword
+
+
 def test_files_that_were_deleted_meanwhile_are_named(orthanc, images):
     ref = all_references(open_source(orthanc.dicomweb))[0]
     held = orthanc.rest(f"studies/{orthanc_ids(orthanc)[ref.study_id]}/instances")
@@ -166,6 +185,29 @@ def test_urls_that_are_refused(url, words, capsys):
     assert words in str(refusal.value) and "swordfish77" not in str(refusal.value)
     assert infer.main(["--data", url]) == 5
     assert "swordfish77" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("module", "url", "package"),
+    [
+        ("dicomweb_client", "dicomweb+https://pacs/dicom-web", "dicomweb-client"),
+        ("fsspec", "s3://bucket/studies", "fsspec"),
+        ("s3fs", "s3://bucket/studies", "s3fs"),
+    ],
+)
+def test_a_missing_package_is_named_with_the_line_that_installs_it(monkeypatch, module, url, package):
+    if module == "s3fs":
+        pytest.importorskip("fsspec")
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DataNotFoundError, match=f"pip install {package}"):
+        list(open_source(url).tasks())
+
+
+def test_an_answer_with_a_uid_that_is_a_path(caplog):
+    answer = [{"0020000D": {"vr": "UI", "Value": [uid]}} for uid in ("1.2/../3", "1.2")]
+    source = dicomweb_source.DicomWeb("dicomweb+http://localhost:1")
+    assert [ref.study_id for ref in source.refs(answer, set())] == ["1.2"]
+    assert "1.2/../3" in caplog.text
 
 
 def test_nobody_there_is_an_error(dicomweb, no_pauses):

@@ -1,12 +1,16 @@
 """Headers of a study's files, from which new objects take over the patient and the study."""
 
+import contextlib
+
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from lumbar.faults import DicomError
 from lumbar.reading.dicom_file import parse
 from lumbar.reading.references import StudyRef
+from lumbar.reading.sources.dicomweb import fetch_headers
 from lumbar.reading.sources.fetching import local_study
+from lumbar.reading.sources.locations import DICOMWEB
 from lumbar.reading.tags import tag_value
 
 REPEATED = (
@@ -18,12 +22,19 @@ REPEATED = (
 def image_headers(study: StudyRef, wanted: set[str]) -> dict[str, Dataset]:
     """Return the headers, by SOP Instance UID, of the wanted images of a study that are single slices.
 
-    An attribute of ``REPEATED`` that an image lacks is there with an empty value. A study of another place is fetched
-    once more.
+    An attribute of ``REPEATED`` that an image lacks is there with an empty value. A DICOMweb service gives headers
+    alone. A study of another place is fetched once more.
 
     Raises:
         DicomError: Its source does not give it.
     """
+    if study.location.partition("://")[0] in DICOMWEB:
+        headers = {}
+        with contextlib.suppress(DicomError):  # some services have no metadata, and all have files
+            headers = fetch_headers(study.location, wanted)
+        if len(headers) == len(wanted) and all("SOPClassUID" in header for header in headers.values()):
+            single = {uid: header for uid, header in headers.items() if "NumberOfFrames" not in header}
+            return {uid: completed(header) for uid, header in single.items()}
     with local_study(study) as local:
         return local_headers(local, wanted)
 

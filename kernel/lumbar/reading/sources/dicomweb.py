@@ -7,9 +7,11 @@ reference, message or log. De-identified files have no Modality, so no query rel
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydicom.dataset import Dataset
 
 from lumbar.faults import DataNotFoundError, DicomError
 from lumbar.reading.references import StudyRef
@@ -22,8 +24,10 @@ logger = logging.getLogger(__name__)
 
 PAGE = 500  # studies of a task: some 0.3 MB of JSON
 SECONDS_TO_ANSWER = (10.0, 60.0)  # to connect, and without a byte
-STUDY = re.compile(r"(.+)/studies/([0-9.]+)")
-STUDY_UID, INSTANCES = "0020000D", "00201208"  # NumberOfStudyRelatedInstances
+UID = r"[0-9A-Za-z._-]+"  # letters: some anonymisers write them
+STUDY = re.compile(f"(.+)/studies/({UID})")
+STUDY_UID, INSTANCE_UID = "0020000D", "00080018"
+INSTANCES = "00201208"  # NumberOfStudyRelatedInstances
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)  # HTTP statuses that may pass
 GONE = (404, 410)
 EVERYTHING, ONE_STUDY = "all", "study"
@@ -75,7 +79,9 @@ class DicomWeb:
         """Yield the studies of an answer that are not in ``seen``, which grows."""
         for answer in answers:
             uid = first_value(answer, STUDY_UID)
-            if uid and uid not in seen:
+            if not re.fullmatch(UID, uid):
+                logger.warning("%s: got a study with the UID %r, which can't be fetched", self.url, uid)
+            elif uid not in seen:
                 seen.add(uid)
                 number = first_value(answer, INSTANCES)
                 files = int(number) if str(number).isdigit() else None
@@ -129,6 +135,22 @@ def fetch_dicomweb(location: str, folder: Path) -> int:
     if not number:
         raise DicomError("study_gone", f"{location}: the server has no file of the study; list it again")
     return number
+
+
+def fetch_headers(location: str, wanted: Collection[str]) -> dict[str, Dataset]:
+    """Return the headers of instances of a study, by SOP Instance UID, without fetching pixels.
+
+    Raises:
+        DicomError: ``study_gone`` or ``not_fetched``.
+    """
+    match = STUDY.fullmatch(location)
+    assert match, location
+    root, uid = match.groups()
+    found = retried(
+        location, lambda: connect(root).retrieve_study_metadata(uid), lambda error: lasting(location, error)
+    )
+    named = {first_value(one, INSTANCE_UID): one for one in found}
+    return {uid: Dataset.from_json(named[uid]) for uid in wanted if uid in named}
 
 
 def fetch_instances(root: str, uid: str, folder: Path) -> int:
