@@ -13,12 +13,15 @@ from lumbar.grading.graded_study import PRIOR
 from lumbar.grading.plausibility import Flag, flags
 from lumbar.outputs.report import Report
 from lumbar.outputs.report.display_text import percent
+from lumbar.outputs.report.frequencies import frequencies
 from lumbar.outputs.report.key_slices import edge_letters
 from lumbar.outputs.report.pictures import Frame, draw_frame, fit_frame
 from lumbar.outputs.report.study_page import LIMIT
-from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SITE_NAMES
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SEVERITY_WEIGHTS, SITE_NAMES
 from tests.making.report_page import page_of
 from tests.making.report_studies import ABOUT, HOSTILE, SUMMARY, add_page, decisions_of, graded_study
+
+CALIBRATION = {"fitted_on": "500 studies", "holds_for_partial": False}
 
 
 @pytest.fixture
@@ -187,9 +190,42 @@ def test_flags_of_one_reason_share_a_heading(report):
 def test_the_numbers_are_explained(tmp_path):
     study, graded = graded_study(0)
     figures = [{"mean_loss": 0.4, "auc_spinal": 0.9}, {"mean_loss": 0.5, "auc_spinal": 0.9}]
-    for about, calibrated in ((ABOUT, False), (ABOUT | {"calibrated_on": "500 studies"}, True)):
-        report = Report(tmp_path / str(calibrated), about | {"figures": figures})
+    for calibrated in (False, True):
+        about = ABOUT | {"figures": figures} | ({"calibration": CALIBRATION} if calibrated else {})
+        report = Report(tmp_path / str(calibrated), about)
         add_page(report, study, graded)
         text = page_of(report, study.study_id).text
         assert "log loss 0.40 to 0.50; AUC canal 0.90" in text
         assert ("fitted to that metric once more, on: 500 studies" in text) == calibrated
+
+
+@pytest.mark.parametrize("partial", [False, True])
+@pytest.mark.parametrize("whole", [False, True])
+def test_frequencies_stand_beside_calibrated_numbers_alone(tmp_path, whole, partial):
+    """A mean of fewer members has them only where the calibration holds for it too."""
+    study, graded = graded_study(0)
+    if not whole:
+        graded.members.popitem()
+    report = Report(tmp_path, ABOUT | {"calibration": CALIBRATION | {"holds_for_partial": partial}})
+    add_page(report, study, graded)
+    source = page_of(report, study.study_id).source
+    rows = re.findall(r'<tr class="frequencies"><th scope="row">Of 100</th>(.*?)</tr>', source)
+    if not (whole or partial):
+        assert rows == [] and "calibrated frequencies" not in source
+        return
+    shown = [re.findall("<td>(.*?)</td>", row) for row in rows]
+    expected = graded.probabilities / [1, 2, 4]
+    expected /= expected.sum(axis=1, keepdims=True)
+    cards = re.findall(r'<article class="site" id="(\w+)"', source)
+    assert len(cards) == 25 and "calibrated frequencies" in source
+    for name, row in zip(cards, shown, strict=True):
+        assert [html.unescape(cell) for cell in row] == [percent(p) for p in expected[SITE_NAMES.index(name)]]
+
+
+def test_frequencies_undo_the_lean_of_the_metric():
+    """The answer with the least weighted loss, found by a search, gives the frequencies back."""
+    truth = np.array([0.7, 0.2, 0.1])
+    steps = np.linspace(0.01, 0.98, 98)
+    grid = np.array([(a, b, 1 - a - b) for a in steps for b in steps if a + b < 0.995])
+    loss = -(truth * np.array(SEVERITY_WEIGHTS) * np.log(grid)).sum(axis=1)
+    assert frequencies(grid[loss.argmin()]) == pytest.approx(truth, abs=0.01)

@@ -141,7 +141,8 @@ def test_the_report_names_the_data_of_the_calibration(tmp_path):
     calibration = Calibration(np.tile([1.0, 0.0, 0.0], (25, 1)), provenance={"fitted_on": "500 studies"})
     manifest = Manifest("none", "nothing", (), (), np.full((25, 3), 1 / 3), "0" * 64, calibration)
     dataset = Dataset(tmp_path, "plain", tmp_path, (), None)
-    for applied, expected in ((True, "500 studies"), (False, None)):
+    applied_to_all = {"fitted_on": "500 studies", "holds_for_partial": False}
+    for applied, expected in ((True, applied_to_all), (False, None)):
         options = RunOptions(report=tmp_path / "report", calibration=applied)
         report = open_report(options, dataset, manifest, {})
-        assert report.about.get("calibrated_on") == expected
+        assert report.about.get("calibration") == expected

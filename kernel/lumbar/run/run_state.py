@@ -205,7 +205,11 @@ def open_report(options: RunOptions, competition: Dataset, manifest: Manifest, a
     shown = {"prior": manifest.prior.tolist(), "crop_border": (borders or ["shift"])[0]}
     shown["figures"] = [entry.get("figures", {}) for entry in manifest.classifiers]
     if manifest.calibration and options.calibration:
-        shown["calibrated_on"] = manifest.calibration.provenance.get("fitted_on", "data without a name")
+        fitted_on = manifest.calibration.provenance.get("fitted_on", "data without a name")
+        shown["calibration"] = {
+            "fitted_on": fitted_on,
+            "holds_for_partial": manifest.calibration.holds_for_partial,
+        }
     ids = [study.study_id for study in competition.studies]
     return Report(options.report, about | shown, ids, slices=options.report_size == "full")
 

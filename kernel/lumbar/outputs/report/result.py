@@ -58,6 +58,17 @@ class Result:
                 marked[site] = tuple(dict.fromkeys((*marked.get(site, ()), flag.reason)))
         return marked
 
+    def calibrated_on(self, about: dict) -> str | None:
+        """Return the data that the grades' calibration was fitted on; None if none was applied.
+
+        Args:
+            about: As in run.json. ``calibration`` holds ``fitted_on`` and ``holds_for_partial``.
+        """
+        calibration = about.get("calibration")
+        if calibration and (self.members_run >= self.planned or calibration["holds_for_partial"]):
+            return calibration["fitted_on"]
+        return None
+
     @property
     def disagreement(self) -> np.ndarray | None:
         """By how much members differ at each site, (25,): the widest range of a severity's probability, 0..1.

@@ -6,6 +6,7 @@ import numpy as np
 
 from lumbar.grading.patient_points import Places
 from lumbar.outputs.report.display_text import GROUP_ORDER, is_ungraded, millimetres
+from lumbar.outputs.report.frequencies import frequencies
 from lumbar.outputs.report.members import SiteMembers, site_members
 from lumbar.outputs.report.result import Result
 from lumbar.sites import DESCRIPTION_SITES, SITES, Site
@@ -30,28 +31,36 @@ class Crop:
 
 @dataclass(frozen=True)
 class SiteCard:
-    """One site's card; probabilities (3,) are None at a site that was not graded."""
+    """One site's card.
+
+    Attributes:
+        probabilities: (3,) made for the metric; None at a site that was not graded.
+        frequencies: (3,) of severities at sites with such probabilities; None without a calibration.
+    """
 
     site: Site
     probabilities: np.ndarray | None
+    frequencies: np.ndarray | None
     crops: tuple[Crop, ...]
     members: SiteMembers | None
 
 
 def site_cards(
-    result: Result, places: dict[str, dict[str, Places]], crops: dict[str, list[str]]
+    result: Result, places: dict[str, dict[str, Places]], crops: dict[str, list[str]], calibrated: bool
 ) -> list[tuple[str, list[SiteCard]]]:
     """Return the cards of each group, in the order of the pages.
 
     Args:
         crops: 25 pictures by detector; without the detectors that are left out.
+        calibrated: Whether the probabilities are calibrated, so that the cards have frequencies.
     """
 
     def card(site: Site) -> SiteCard:
         row = None if result.probabilities is None else result.probabilities[site.index]
         shown = tuple(site_crop(site, name, seen, crops.get(name)) for name, seen in places.items())
         probabilities = None if row is None or is_ungraded(row) else row
-        return SiteCard(site, probabilities, shown, site_members(site, result))
+        often = frequencies(probabilities) if calibrated and probabilities is not None else None
+        return SiteCard(site, probabilities, often, shown, site_members(site, result))
 
     return [(group, [card(site) for site in SITES if site.group == group]) for group in GROUP_ORDER]
 

@@ -94,6 +94,7 @@ def assemble(
 ) -> str:
     """Return the whole page with the crops given."""
     graded, marked = result.probabilities is not None, result.marked_sites
+    calibrated_on = result.calibrated_on(about)
     return render(
         "study.html",
         ("study.js", *(SLICE_SCRIPTS if views else ())),
@@ -114,13 +115,13 @@ def assemble(
         downloads=downloads,
         structured_report_place=Markup(PLACE),
         figures=bundle_figures(str(about.get("trained_on", "")), about.get("figures", ())),
-        calibrated_on=about.get("calibrated_on"),
+        calibrated_on=calibrated_on,
         films=films,
         detectors=list(places),
         probabilities=result.probabilities if graded else prior(about),
         most_apart=most_apart(result),
         series=series_of(result.study_id, about),
-        cards=site_cards(result, places, crops) if graded or places else [],
+        cards=site_cards(result, places, crops, calibrated_on is not None) if graded or places else [],
         left_out=[name for name in places if name not in crops],
         plot=members,
     )
