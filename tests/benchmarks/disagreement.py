@@ -1,6 +1,6 @@
 """How often a grade is wrong, by how far the members are apart at the site and by the grade's probability.
 
-    python -m tests.benchmarks.disagreement --members DUMP/members.csv --labels DATA/test.csv
+    python -m tests.benchmarks.disagreement --members DUMP/members.csv --labels DATA/test.csv [--run DUMP/run.json]
 
 Reads the members of ``infer.py --dump`` and grades in the layout of ``train.csv``. The ensemble is the plain mean of
 the members, its grade the most probable severity. The limits of ``lumbar/grading/doubt.py`` come from these tables.
@@ -8,12 +8,14 @@ the members, its grade the most probable severity. The limits of ``lumbar/gradin
 
 import argparse
 import itertools
+import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from lumbar.grading.doubt import DOUBT_REASONS
 from lumbar.sites import MISSING, SEVERITIES, SITE_NAMES
 from training.data.labels import read_grades
 from training.evaluation.members import member_table
@@ -29,12 +31,14 @@ class Judged(NamedTuple):
         deviation: Of the members, as in ``members_deviation``.
         probability: Of the ensemble's most probable severity.
         wrong: The most probable severity is not the label.
+        sites: Study id and site.
     """
 
     studies: int
     deviation: np.ndarray
     probability: np.ndarray
     wrong: np.ndarray
+    sites: pd.MultiIndex
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -47,8 +51,12 @@ def main(arguments: list[str] | None = None) -> None:
     add("--members", type=Path, required=True, help="members.csv")
     add("--labels", type=Path, required=True, help="grades of the same studies, as train.csv has them")
     add("--only", nargs="+", metavar="CLASSIFIER", help="members to compare (default: all)")
+    add("--run", type=Path, help="run.json: also the figures of the doubtful sites by reason")
     options = parser.parse_args(arguments)
-    print(text(judge(options.members, options.labels, options.only)))
+    judged = judge(options.members, options.labels, options.only)
+    print(text(judged))
+    if options.run:
+        print(reasons_text(judged, json.loads(options.run.read_text("utf-8"))["doubtful_sites"]))
 
 
 def judge(members: Path, labels: Path, only: list[str] | None = None) -> Judged:
@@ -67,6 +75,7 @@ def judge(members: Path, labels: Path, only: list[str] | None = None) -> Judged:
         deviation=np.max([sites[name, "std"] for name in SEVERITIES], axis=0),
         probability=mean.max(axis=1),
         wrong=mean.argmax(axis=1) != truth[sites.index].to_numpy(),
+        sites=sites.index,
     )
 
 
@@ -87,6 +96,24 @@ def text(judged: Judged) -> str:
     for low, high in itertools.pairwise(PROBABILITIES):
         inside = (judged.probability >= low) & (judged.probability < high)
         lines += line(f"{low:7.1%} to {high:6.1%}", inside, judged.probability < high, judged)
+    return "\n".join(lines)
+
+
+def reasons_text(judged: Judged, doubts: dict[str, dict[str, list[str]]]) -> str:
+    """Return a line per reason.
+
+    Args:
+        doubts: Reasons by study and site.
+    """
+    reasons = [doubts.get(study, {}).get(site, []) for study, site in judged.sites]
+    lines = ["", "reason              sites per study   wrong"]
+    for reason in DOUBT_REASONS:
+        inside = np.array([reason in own for own in reasons])
+        alone = np.array([own == [reason] for own in reasons])
+        for name, chosen in ((reason, inside), (f"{reason} alone", alone)):
+            if chosen.any():
+                share = judged.wrong[chosen].mean()
+                lines.append(f"{name:20}{chosen.sum() / judged.studies:14.2f}   {share:5.1%}")
     return "\n".join(lines)
 
 

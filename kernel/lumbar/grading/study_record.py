@@ -12,6 +12,7 @@ from lumbar.grading.doubt import doubtful_sites
 from lumbar.grading.graded_study import PRIOR, ZERO_CROPS, GradedStudy
 from lumbar.grading.patient_points import volume_slices
 from lumbar.grading.plausibility import Flag
+from lumbar.grading.series_doubt import sites_in_other_series
 from lumbar.grading.time_limit import NO_MEMBERS, Plan
 from lumbar.grids import CROP_OFFSETS, MIDDLE
 from lumbar.reading.study import Study
@@ -170,7 +171,9 @@ def record_graded(study: Study, graded: GradedStudy, flags: list[Flag], findings
         faults=tuple(graded.faults),
         fallbacks=graded.fallbacks,
         flags=tuple(flags),
-        doubts=doubtful_sites(graded.probabilities, graded.members),
+        doubts=doubtful_sites(
+            graded.probabilities, graded.members, sites_in_other_series(study.volumes, graded.detections)
+        ),
         plan=graded.plan,
         members_run=len(graded.members),
         seconds=graded.seconds,
