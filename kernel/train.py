@@ -11,6 +11,11 @@ Without any data, on a laptop:
   python kernel/train.py phantoms --studies 300 --out runs/phantoms
   python kernel/train.py recipe small --data runs/phantoms --out runs/small
 
+On several cards: all trainings of a recipe side by side, or one training on four cards:
+
+  python kernel/train.py recipe family_a --data DIR --out runs/a --engine ray
+  torchrun --nproc-per-node 4 kernel/train.py detector family_a --network NAME --data DIR --out runs/a
+
 An interrupted training goes on after its last finished epoch when the same command is given again; finished members
 are skipped. No command prints secrets. Only --imagenet hub reaches a network.
 
@@ -121,7 +126,18 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         help="auto: amp on a GPU, fp32 on a CPU; amp on a CPU is bfloat16 where its hardware has it",
     )
     add("--workers", type=int, help="loader processes (default: 0 on a CPU, 4 beside a GPU)")
-    add("--threads", type=count, help="CPU threads of the networks (default: all cores)")
+    add("--threads", type=count, help="CPU threads of the networks (default: all cores; with --engine ray 1)")
+    add(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="local: one training after the other; ray: side by side, each with a card or a CPU (default: local)",
+    )
+    add(
+        "--address",
+        metavar="HOST:PORT|auto",
+        help="with --engine ray: a running cluster (default: this machine)",
+    )
 
 
 def add_export(parser: argparse.ArgumentParser) -> None:

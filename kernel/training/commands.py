@@ -4,11 +4,16 @@ import argparse
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import torch
 
 from lumbar.bundle.calibrating import calibrate
+from lumbar.command_line import start_logging
 from lumbar.faults import BundleError, DataNotFoundError
 from lumbar.networks.device import Device, keep_freed_memory
 from lumbar.networks.device_choice import DeviceError, choose_device
@@ -19,10 +24,13 @@ from training.evaluation.phantom_bound import describe_bound
 from training.fitting.closing_summary import closing, report
 from training.fitting.export_bundle import export_over, export_run
 from training.fitting.imagenet_start import convert_lite0
+from training.fitting.jobs import Engine, one_after_another
+from training.fitting.ranks import FirstRankError, from_first, joined, local_card, rank, rank_count
+from training.fitting.ray_jobs import ray_engine
 from training.fitting.run_file import check_same_run, recipe_identity
 from training.fitting.run_recipe import run_recipe
 from training.fitting.train_detector import TrainingSetup, check_starts
-from training.recipes.checks import check_stage2_points
+from training.recipes.checks import check_batches, check_stage2_points
 from training.recipes.reading import read_recipe
 from training.recipes.schema import ClassifierRecipe, NetworkRecipe, Recipe
 
@@ -47,7 +55,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         command(options)
     except REFUSED as error:
-        print(f"train.py: {error}", file=sys.stderr)
+        where = f"rank {rank()}: " if rank_count() > 1 else ""
+        print(f"train.py: {where}{error}", file=sys.stderr)
+        return EXIT_INPUT
+    except FirstRankError:
         return EXIT_INPUT
     return 0
 
@@ -89,21 +100,67 @@ def imagenet(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    """Train a recipe, or the part of it that the command names; the recipe is checked before any data are read."""
+    """Train a recipe, or the part of it that the command names, on the ranks that ``torchrun`` started, if it did."""
+    if rank() > 0:
+        logging.disable(logging.WARNING)
+    with joined(cards=options.device != "cpu"):
+        train_members(options)
+
+
+def train_members(options: argparse.Namespace) -> None:
+    """Train members of a recipe, which is checked before any data are read."""
+    recipe, networks, classifiers = from_first(partial(checked_members, options))
+    with chosen_engine(options) as (device, engine):
+        workers = options.workers if options.workers is not None else 4 * (device.torch.type == "cuda")
+        data, extra_data = from_first(partial(read_data, options, workers))
+        setup = TrainingSetup(data, device, workers, options.imagenet, extra_data)
+        started = time.monotonic()
+        about = run_recipe(recipe, setup, options.out, networks, classifiers, engine)
+    if rank() == 0:
+        report(about)
+        print(closing(about, options.out, time.monotonic() - started))
+
+
+@contextmanager
+def chosen_engine(options: argparse.Namespace) -> Iterator[tuple[Device, Engine]]:
+    """Yield the device that trains and the engine that does the jobs.
+
+    Raises:
+        TrainingError: Ray is requested, and is not there.
+    """
+    if options.engine == "local":
+        yield training_device(options), one_after_another
+        return
+    # The processes of the jobs have working folders of their own.
+    options.out, options.cache = options.out.resolve(), (options.cache or options.out / "cache").resolve()
+    if options.imagenet and options.imagenet != "hub":
+        options.imagenet = str(Path(options.imagenet).resolve())
+    options.threads = options.threads or 1
+    prepare = partial(prepare_process, options)
+    with ray_engine(options.address, options.device, options.threads, prepare) as chosen:
+        yield chosen
+
+
+def prepare_process(options: argparse.Namespace) -> Device:
+    """Return the device of the flags in a process that Ray started, and prepare the process."""
+    start_logging(options.log_level, "%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+    return training_device(options)
+
+
+Members = tuple[Recipe, tuple[NetworkRecipe, ...], tuple[ClassifierRecipe, ...]]
+
+
+def checked_members(options: argparse.Namespace) -> Members:
+    """Return the recipe, and the networks and classifiers of it to train; RecipeError if a rule is broken."""
     recipe = read_recipe(options.recipe, options.epochs, options.fold)
     networks, classifiers = chosen_members(recipe, options)
     check_flags(recipe, networks, options)
     check_stage2_points(recipe, classifiers)
+    check_batches(networks, classifiers, rank_count())
+    check_engine(options)
     check_starts(networks, recipe.folds, options.out)
     check_same_run(options.out, recipe_identity(recipe))
-    device = training_device(options)
-    workers = options.workers if options.workers is not None else 4 * (device.torch.type == "cuda")
-    data, extra_data = read_data(options, workers)
-    setup = TrainingSetup(data, device, workers, options.imagenet, extra_data)
-    started = time.monotonic()
-    about = run_recipe(recipe, setup, options.out, networks, classifiers)
-    report(about)
-    print(closing(about, options.out, time.monotonic() - started))
+    return recipe, networks, classifiers
 
 
 def chosen_members(
@@ -137,11 +194,26 @@ def check_flags(recipe: Recipe, networks: tuple[NetworkRecipe, ...], options: ar
             raise RecipeError(f"--{flag}: no network of {recipe.name} that is trained uses it. Leave it out.")
 
 
+def check_engine(options: argparse.Namespace) -> None:
+    """Raise RecipeError for flags of an engine that is not chosen, and for both kinds of parallel training at once."""
+    if options.address and options.engine != "ray":
+        raise RecipeError(
+            "--address: this is the address of a Ray cluster. Add --engine ray, or leave it out."
+        )
+    if options.engine == "ray" and rank_count() > 1:
+        raise RecipeError(
+            "--engine ray: torchrun started this process. Start it with python, or leave the flag out."
+        )
+
+
 def training_device(options: argparse.Namespace) -> Device:
-    """Return the device of the flags, and prepare the process for it."""
+    """Return the device of the flags, and prepare the process for it. Each rank has the card of its local number."""
     if options.threads:
         torch.set_num_threads(options.threads)
-    device = choose_device(options.device, options.precision)
+    cards = options.device != "cpu" and torch.cuda.is_available()
+    device = choose_device((cards and local_card()) or options.device, options.precision)
+    if device.torch.type == "cuda":
+        torch.cuda.set_device(device.torch)
     if device.torch.type == "cpu":
         keep_freed_memory()
         if options.precision == "auto":

@@ -31,9 +31,9 @@ from training.data.classifier_dataset import ClassifierDataset
 from training.errors import LabelError
 from training.fitting.closing_summary import closing
 from training.fitting.export_bundle import export_over, export_run
-from training.fitting.out_of_fold_points import read_points
+from training.fitting.jobs import detector_points
 from training.fitting.run_file import RUN_FILE, RUN_FORMAT
-from training.fitting.run_recipe import detector_points, run_recipe
+from training.fitting.run_recipe import run_recipe
 
 
 @pytest.fixture(scope="module")
@@ -103,12 +103,7 @@ def test_a_training_crop_is_a_serving_crop_bit_for_bit(finished, tmp_path):
     bundle = load_bundle(tmp_path / "bundle")
     cache, validation = setup.data.cache, setup.split(0, setup.data.folds(5, 42))[1]
     for detector in recipe.detectors:
-        found = {
-            n.name: read_points(run / "points" / f"{n.name}.npz", n.config.description)
-            for n in recipe.networks
-        }
-        lengths = {network.name: network.config.max_length for network in recipe.networks}
-        points = detector_points(detector, found, lengths)
+        points = detector_points(detector.point_kind, recipe.networks, run)
         served_by = next(d for d in bundle.detectors if d.name == detector.name)
         for border in ("shift", "stretch"):
             dataset = ClassifierDataset(

@@ -18,6 +18,7 @@ from training.data.classifier_dataset import ClassifierBatch, ClassifierDataset
 from training.evaluation.metric import score, severity_auc
 from training.fitting.distinct_images import image_features
 from training.fitting.losses import WeightMeans, grade_loss, metric_loss, scaled_weights
+from training.fitting.ranks import batch_share
 
 PLAIN, WEIGHTED, METRIC = (
     "plain",
@@ -43,7 +44,7 @@ def classifier_losses(
     """Return the mixed loss of a batch: lambda * loss(a) + (1 - lambda) * loss(b)."""
     parts = [(batch.labels, batch.share), (batch.labels_b, 1 - batch.share)]
     losses = [share * one_loss(logits, labels, kind, means) for labels, share in parts if share > 0]
-    return {"loss": torch.stack(losses).sum()}
+    return {"loss": torch.stack(losses).sum() * batch_share(len(batch.labels))}
 
 
 def one_loss(logits: Tensor, labels: Tensor, kind: str, means: WeightMeans) -> Tensor:

@@ -12,6 +12,7 @@ from lumbar.networks.device import Device
 from training.data.detector_dataset import DetectorBatch, sample_slices
 from training.fitting.distinct_images import image_features
 from training.fitting.losses import pointer_loss, segmenter_loss, slice_mask, slice_target
+from training.fitting.ranks import RankBatches, shared_draw
 
 ALL, PEAKS = "all", "peaks"  # slices that the segmenter learns from
 AROUND = torch.arange(3)  # of a slice in the volume that is padded by one: it and its neighbours
@@ -45,15 +46,12 @@ def detector_losses(
         largest = batch.amplitude.amax(dim=2, keepdim=True)
         mask = mask & ((batch.amplitude == largest) & (largest > 0)).any(dim=1, keepdim=True)
     chosen, weight = sample_slices(mask.any(dim=1), marked, slices_per_step)
-    segmenter = batch.grid.sum() * 0
-    if len(chosen):
-        study, place = chosen // batch.grid.shape[1], chosen % batch.grid.shape[1]
-        images = F.pad(batch.grid, (0, 0, 0, 0, 1, 1))[study[:, None], place[:, None] + AROUND.to(place)]
-        amplitude = batch.amplitude[study, :, place]
-        logits = network.segmenter(images)
-        target = slice_target(batch.planes[study], amplitude, xy_target)
-        segmenter = segmenter_loss(logits, target, mask[study, :, place], weight)
-    if pointer_share < 1 and torch.rand(()) >= pointer_share:
+    study, place = chosen // batch.grid.shape[1], chosen % batch.grid.shape[1]
+    images = F.pad(batch.grid, (0, 0, 0, 0, 1, 1))[study[:, None], place[:, None] + AROUND.to(place)]
+    target = slice_target(batch.planes[study], batch.amplitude[study, :, place], xy_target)
+    logits = network.segmenter(images) if len(chosen) else torch.zeros_like(target)
+    segmenter = segmenter_loss(logits, target, mask[study, :, place], weight)
+    if pointer_share < 1 and shared_draw() >= pointer_share:
         return {"loss": segmenter, "segmenter": segmenter, "pointer": torch.zeros(())}
     pointer = pointer_loss(*pointer_logits(network, batch, present))
     return {"loss": segmenter + pointer, "segmenter": segmenter, "pointer": pointer / pointer_share}
@@ -93,16 +91,25 @@ def pretraining_losses(network: DetectorNetwork, batch: DetectorBatch) -> dict[s
 def epoch_batches(
     dataset: Dataset, batch: int, workers: int, device: Device, seed: int, collate: Callable
 ) -> Callable[[int], DataLoader]:
-    """Return epoch -> its batches: shuffled by (seed, epoch) alone, so any epoch can be had again."""
+    """Return epoch -> its batches, this rank's part of each: shuffled by (seed, epoch) alone, so any can be had again.
+
+    Args:
+        dataset: The volumes or studies.
+        batch: Samples per step, of all ranks together.
+        workers: Loader processes.
+        device: Where the batches go.
+        seed: Seed of the order.
+        collate: Joins samples to a batch.
+    """
 
     def batches(epoch: int) -> DataLoader:
         for part in getattr(dataset, "datasets", [dataset]):  # of a ConcatDataset
             part.epoch = epoch
+        order = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         return DataLoader(
             dataset,
-            batch_size=batch,
-            shuffle=True,
-            generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch),
+            batch_sampler=RankBatches(len(dataset), batch, order),
+            generator=order,
             num_workers=workers,
             collate_fn=collate,
             pin_memory=device.torch.type == "cuda",

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lumbar.sites import CONDITION_SITES, LEVELS, SEVERITY_WEIGHTS
+from training.fitting.ranks import rank_count, sum_over_ranks
 
 
 def slice_target(planes: Tensor, amplitude: Tensor, xy_target: str) -> Tensor:
@@ -56,13 +57,24 @@ def segmenter_loss(logits: Tensor, target: Tensor, mask: Tensor, weight: Tensor)
     """
     losses = F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none").mean(dim=(2, 3))
     share = mask * weight[:, None]
-    return (losses * share).sum() / share.sum().clamp(min=1e-6)
+    return whole_batch_mean((losses * share).sum(), share.sum(), 1e-6)
 
 
 def pointer_loss(logits: Tensor, peak: Tensor, mask: Tensor) -> Tensor:
     """Return the pointer's BCE against the label's largest value per slice: all (B, C, D); 0 without a pair."""
     losses = F.binary_cross_entropy_with_logits(logits.float(), peak, reduction="none")
-    return (losses * mask).sum() / mask.sum().clamp(min=1)
+    return whole_batch_mean((losses * mask).sum(), mask.sum(), 1)
+
+
+def whole_batch_mean(total: Tensor, number: Tensor, least: float) -> Tensor:
+    """Return this rank's part of a mean over the pairs of the whole batch: the ranks' parts have that mean.
+
+    Args:
+        total: Sum over this rank's pairs.
+        number: This rank's pairs; the ranks may have labels of different numbers.
+        least: Number to divide by where no rank has any.
+    """
+    return rank_count() * total / sum_over_ranks(number).clamp(min=least)
 
 
 def grade_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from lumbar.networks.device import Device
 from training.data.detector_dataset import join_volumes
 from training.fitting.detector_step import counted, epoch_batches, pointer_features, pointer_target, to_device
 from training.fitting.losses import pointer_loss
+from training.fitting.ranks import rank, step_count
 from training.recipes.schema import Schedule
 
 
@@ -38,7 +39,7 @@ def sequence_task(
     return {
         "network": network,
         "batches": epoch_batches(rows, schedule.batch, 0, device, seed, default_collate),
-        "steps": -(-len(rows) // schedule.batch),
+        "steps": step_count(len(rows), schedule.batch),
         "losses": partial(sequence_losses, network),
         "train_mode": partial(train_sequence, network),
     }
@@ -67,7 +68,7 @@ def feature_rows(network: DetectorNetwork, dataset: Dataset, device: Device) -> 
         (n, C, D) float32, labelled (n, C) bool.
     """
     rows = []
-    for index in tqdm(range(len(dataset)), desc="features", unit="volume", leave=False):
+    for index in tqdm(range(len(dataset)), desc="features", unit="volume", leave=False, disable=rank() > 0):
         batch = to_device(join_volumes([dataset[index]]), device)
         present = present_slices(batch.grid)
         with device.autocast():

@@ -11,18 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from lumbar.networks.device import give_back_freed_memory
 from lumbar.outputs.tables import MEMBER_COLUMNS, member_rows, open_table
 from lumbar.run.summary import versions
-from training.data.classifier_dataset import SitePoints
 from training.evaluation.metric import best_constant
 from training.fitting.classifier_step import Predictions, grade_figures
-from training.fitting.out_of_fold_points import FoundPoints
+from training.fitting.jobs import Engine, one_after_another, plan_jobs
+from training.fitting.ranks import from_first
 from training.fitting.run_file import RUN_FILE, check_same_run, read_run, recipe_identity
-from training.fitting.train_classifier import PointsByStudy, finished_predictions, train_classifier
-from training.fitting.train_detector import TrainingSetup, collect_points, train_network
+from training.fitting.train_classifier import finished_predictions
+from training.fitting.train_detector import TrainingSetup
 from training.json_files import known_only, write_strict_json
-from training.recipes.schema import ClassifierRecipe, DetectorRecipe, NetworkRecipe, Recipe
+from training.recipes.schema import ClassifierRecipe, NetworkRecipe, Recipe
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +32,9 @@ def run_recipe(
     out: Path,
     networks: tuple[NetworkRecipe, ...],
     classifiers: tuple[ClassifierRecipe, ...],
+    engine: Engine = one_after_another,
 ) -> dict:
-    """Train the unfinished members of a recipe; return the content of ``run.json``.
+    """Train the unfinished members of a recipe; return the content of ``run.json``, which this process alone writes.
 
     Args:
         recipe: The recipe that the folder belongs to.
@@ -42,6 +42,7 @@ def run_recipe(
         out: The run's folder.
         networks: Networks to train now, all of the recipe's or some.
         classifiers: Classifiers to train now. They need all networks but those with points from the labels.
+        engine: Does the jobs and yields the figures of each as it is done.
 
     Raises:
         LabelError: The folder is another recipe's or other data's, or a network for the points is missing.
@@ -50,49 +51,39 @@ def run_recipe(
         "data": setup.data.fingerprint,
         "extra_studies": setup.extra_data.fingerprint if setup.extra_data else None,
     }
-    check_same_run(out, identity)
-    folds = setup.data.folds(recipe.fold_count, recipe.fold_seed)
+    from_first(partial(check_same_run, out, identity))
     about = identity | environment(setup) | {"counts": setup.data.counts()}
     if setup.extra_data:
         about["extra_counts"] = setup.extra_data.counts()
-    about["figures"] = read_run(out)["figures"] if (out / RUN_FILE).is_file() else {}
+    about["figures"] = before = from_first(partial(figures_so_far, out))
     about["prior"] = best_constant(setup.data.grades.labels).round(5).tolist()
-    save = partial(write_strict_json, out / RUN_FILE, about)
+    save = partial(from_first, partial(write_strict_json, out / RUN_FILE, about))
     save()
-    found = {}
-    for network in recipe.networks:
-        folders = {fold: out / "networks" / network.name / f"fold{fold}" for fold in recipe.folds}
-        for fold, folder in folders.items() if network in networks else ():
-            training, validation = setup.split(fold, folds)
-            result = train_network(network, training, validation, setup, folder)
-            give_back_freed_memory()  # the next member's tensors are of other sizes
-            about["figures"][f"{network.name}/fold{fold}"] = result
+    folds = setup.data.folds(recipe.fold_count, recipe.fold_seed)
+    jobs = plan_jobs(recipe, networks, classifiers, folds, out)
+    done: dict[str, dict] = {}
+    for name, figures in engine(jobs, setup):
+        if figures is not None:
+            done[name] = figures
+            # In the order of the jobs, in whichever order they end.
+            about["figures"] = before | {job.name: done[job.name] for job in jobs if job.name in done}
             save()
-        out_of_fold = network.stage2_points == "out_of_fold" and set(folders) != set(folds.values())
-        if classifiers or (network in networks and not out_of_fold):
-            found[network.name] = collect_points(
-                network, folders, folds, setup, out / "points" / f"{network.name}.npz"
-            )
-    lengths = {network.name: network.config.max_length for network in recipe.networks}
-    for classifier in classifiers:
-        detector = next(d for d in recipe.detectors if d.name == classifier.detector)
-        points = detector_points(detector, found, lengths)
-        for fold in recipe.folds:
-            name = f"{classifier.name}/fold{fold}"
-            training, validation = setup.split(fold, folds)
-            graded = [[s for s in studies if s in points] for studies in (training, validation)]
-            about["figures"][name] = train_classifier(
-                classifier, *graded, points, setup, out / "classifiers" / name
-            )
-            give_back_freed_memory()
-            save()
-    predictions = all_predictions(recipe, out / "classifiers")
-    if not predictions:
-        return known_only(about)
-    write_members(out / "members.csv", predictions)
-    about["figures"]["ensemble"] = ensemble_figures(predictions, setup)
+    about["figures"] |= from_first(partial(judge_ensemble, recipe, setup, out))
     save()
     return known_only(about)
+
+
+def figures_so_far(out: Path) -> dict:
+    return read_run(out)["figures"] if (out / RUN_FILE).is_file() else {}
+
+
+def judge_ensemble(recipe: Recipe, setup: TrainingSetup, out: Path) -> dict:
+    """Write the predictions of all finished classifiers, and return their mean's figures; none without a classifier."""
+    predictions = all_predictions(recipe, out / "classifiers")
+    if not predictions:
+        return {}
+    write_members(out / "members.csv", predictions)
+    return {"ensemble": ensemble_figures(predictions, setup)}
 
 
 def all_predictions(recipe: Recipe, folder: Path) -> dict[tuple[str, str], Predictions]:
@@ -100,18 +91,6 @@ def all_predictions(recipe: Recipe, folder: Path) -> dict[tuple[str, str], Predi
     names = [(c.detector, f"{c.name}/fold{fold}") for c in recipe.classifiers for fold in recipe.folds]
     found = {(detector, name): finished_predictions(folder / name) for detector, name in names}
     return {key: said for key, said in found.items() if said is not None}
-
-
-def detector_points(
-    detector: DetectorRecipe, found: dict[str, FoundPoints], lengths: dict[str, int]
-) -> PointsByStudy:
-    """Return a detector's points by study and description, joined by study id."""
-    points: PointsByStudy = {}
-    for name in detector.networks:
-        for study, kinds in found[name].studies.items():
-            site = SitePoints(kinds[detector.point_kind], lengths[name])
-            points.setdefault(study, {})[found[name].description] = site
-    return points
 
 
 def ensemble_figures(predictions: dict[tuple[str, str], Predictions], setup: TrainingSetup) -> dict:

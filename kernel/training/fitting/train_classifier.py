@@ -29,6 +29,7 @@ from training.fitting.detector_step import epoch_batches
 from training.fitting.imagenet_start import start_classifier
 from training.fitting.loop import RESULT, Task, fit
 from training.fitting.losses import WeightMeans, weight_means
+from training.fitting.ranks import RankBatches, from_first, rank, step_count
 from training.fitting.train_detector import TrainingSetup
 from training.json_files import write_strict_json
 from training.plots import draw_crops
@@ -70,14 +71,14 @@ def train_classifier(
         return classifier_losses(study_logits(network, batch.crops), batch, kind, means)
 
     step1 = folder / "step1"
-    if len(dataset) and not (step1 / RESULT).is_file():
+    if rank() == 0 and len(dataset) and not (step1 / RESULT).is_file():
         draw_sample_crops(step1 / "samples.png", dataset)
     last_step = recipe.step2 is None
     plain = (METRIC if last_step and recipe.any_severe else WEIGHTED) if recipe.class_weights else PLAIN
     task = Task(
         network=network,
         batches=study_batches(dataset, recipe.step1, recipe.seed, setup),
-        steps=-(-len(dataset) // recipe.step1.batch),
+        steps=step_count(len(dataset), recipe.step1.batch),
         losses=lambda batch: losses(batch, plain),
         evaluate=evaluate,
         selection="mean_loss" if last_step else "unranked",
@@ -90,12 +91,16 @@ def train_classifier(
         result["step2"] = fit(
             task, recipe.step2, folder / "step2", setup.device, recipe.seed, f"{recipe.name} step 2"
         )
-    predictions = predict_studies(network, judged, setup.device)
-    labels = judged.labels.numpy().astype(np.int8)
-    result["figures"] = grade_figures(labels, predictions.probabilities)
-    predictions.write(folder / PREDICTIONS)
-    write_strict_json(folder / RESULT, result)
-    return result
+
+    def finish() -> dict:
+        predictions = predict_studies(network, judged, setup.device)
+        predictions.write(folder / PREDICTIONS)
+        labels = judged.labels.numpy().astype(np.int8)
+        figures = result | {"figures": grade_figures(labels, predictions.probabilities)}
+        write_strict_json(folder / RESULT, figures)
+        return figures
+
+    return from_first(finish)
 
 
 def finished_predictions(folder: Path) -> Predictions | None:
@@ -135,7 +140,7 @@ def heads_task(
             batch = on_device(batch, setup)
             return classifier_losses(study_logits(network, batch.crops), batch, kind, means)
 
-    steps = -(-len(dataset) // recipe.step2.batch)
+    steps = step_count(len(dataset), recipe.step2.batch)
     return Task(network, batches, steps, losses, evaluate, "mean_loss", train_mode)
 
 
@@ -154,8 +159,8 @@ def feature_batches(frozen: FrozenFeatures, schedule: Schedule, seed: int):
     """Return epoch -> batches of cached features, shuffled by (seed, epoch) alone."""
 
     def batches(epoch: int) -> Iterator[tuple[torch.Tensor, ClassifierBatch]]:
-        order = torch.randperm(len(frozen), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
-        for rows in order.split(schedule.batch):
+        order = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        for rows in RankBatches(len(frozen), schedule.batch, order):
             labels = frozen.labels[rows]
             yield frozen.sites[rows], ClassifierBatch(frozen.sites[rows], labels, labels, 1.0)
 

@@ -31,6 +31,7 @@ from training.fitting.out_of_fold_points import (
     read_points,
 )
 from training.fitting.pointer_sequence import sequence_task
+from training.fitting.ranks import step_count
 from training.recipes.schema import NetworkRecipe, Schedule
 
 log = logging.getLogger(__name__)
@@ -193,7 +194,7 @@ def detector_task(
     return {
         "network": network,
         "batches": epoch_batches(dataset, schedule.batch, setup.workers, setup.device, seed, join_volumes),
-        "steps": -(-len(dataset) // schedule.batch),
+        "steps": step_count(len(dataset), schedule.batch),
         "losses": losses,
         "train_mode": network.train,
     }

@@ -10,7 +10,7 @@ from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.sites import DESCRIPTIONS
 from training.errors import RecipeError
-from training.recipes.schema import ClassifierRecipe, Recipe
+from training.recipes.schema import ClassifierRecipe, CropAugmentation, NetworkRecipe, Recipe
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")  # of members: they name folders and files
 TIMM_NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)  # "hf-hub:..." and "local-dir:..." are no recipe's
@@ -70,6 +70,29 @@ def check_stage2_points(recipe: Recipe, classifiers: tuple[ClassifierRecipe, ...
             raise RecipeError(
                 f"{recipe.name}: networks {network.name!r}, stage2_points: 'out_of_fold' needs the networks of all "
                 f"{recipe.fold_count} folds, got {list(recipe.folds)}. Train them all, or take 'middle_epoch'."
+            )
+
+
+def check_batches(
+    networks: tuple[NetworkRecipe, ...], classifiers: tuple[ClassifierRecipe, ...], ranks: int
+) -> None:
+    """Raise RecipeError where a number of ranks does not divide a batch, or leaves a rank nothing to mix."""
+    members = [(f"networks {n.name!r}", "schedule", n.schedule, None) for n in networks]
+    for c in classifiers:
+        members += [(f"classifiers {c.name!r}", "step1", c.step1, c.augmentation)]
+        members += [(f"classifiers {c.name!r}", "step2", c.step2, c.augmentation2)] if c.step2 else []
+    for where, name, schedule, augmentation in members:
+        field = f"{where}, {name}.batch"
+        if schedule.batch % ranks:
+            raise RecipeError(
+                f"{field}: got {schedule.batch} studies for {ranks} ranks, expected a multiple of {ranks}. Start "
+                "another number of ranks, or change the batch: it is that of all ranks together."
+            )
+        mixes = isinstance(augmentation, CropAugmentation) and (augmentation.cutmix or augmentation.mixup)
+        if mixes and ranks > 1 and schedule.batch == ranks:
+            raise RecipeError(
+                f"{field}: got one study for each of {ranks} ranks, expected at least two, because CutMix and mixup "
+                "mix the studies of a rank. Start fewer ranks, or change the batch."
             )
 
 
