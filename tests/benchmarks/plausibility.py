@@ -1,10 +1,14 @@
-"""How far the flags of ``lumbar/grading/plausibility.py`` can be trusted: on phantoms, with sites that are known.
+"""How far the flags of ``lumbar/grading/plausibility.py`` can be trusted: on sites that are known.
 
     python -m tests.benchmarks.plausibility --seed 2 --studies 100          true points: every flag is a false alarm
     python -m tests.benchmarks.plausibility --seed 2 --dump runs/seen       a run's flags beside its points' errors
+    python -m tests.benchmarks.plausibility --labelled DIR --dump runs/seen        labelled studies, real ones too
 
 The second reads ``run.json`` and ``findings/`` that ``infer.py --dump`` wrote of phantoms of this seed. A flag is
 right where a site that it names was found more than 10 mm from its true place by the detector that it names.
+
+The third reads ``points.csv`` and ``run.json`` of any labelled folder with geometry, real studies for example. It
+counts the studies with a point more than 15 mm from its label, and of them and of the others those with a flag.
 """
 
 import argparse
@@ -15,11 +19,17 @@ from pathlib import Path
 import numpy as np
 
 from lumbar.grading.plausibility import DETECTORS_APART, flags
+from lumbar.reading.listing import find_dataset
 from lumbar.sites import SITE_NAMES
 from phantom import draw_study
 from tests.making.spine import detection_of, phantom_spine
+from training.data.labels import COORDINATES_FILE, GRADES_FILE, read_coordinates, read_grades
+from training.data.study_headers import read_study_headers
+from training.data.targets import place_targets
+from training.evaluation.point_figures import point_table, read_found_points
 
 FAR = DETECTORS_APART  # mm: an error that a flag should name
+LOST = 15.0  # mm: an error for which a study should have a flag
 
 
 def false_alarms(seed: int, studies: int) -> Counter[str]:
@@ -90,6 +100,26 @@ def judge(dump: Path, seed: int, most: int) -> str:
     return "\n".join(lines)
 
 
+def judge_labelled(dump: Path, data: Path) -> str:
+    """Return, as text, how many studies with and without a point beyond ``LOST`` mm have a flag, and which."""
+    studies = read_study_headers(find_dataset(data, "train"))
+    targets, _ = place_targets(read_coordinates(data / COORDINATES_FILE)[0], studies)
+    table = point_table(
+        read_found_points(dump / "points.csv"), targets, studies, read_grades(data / GRADES_FILE)
+    )
+    worst = table.groupby("study_id")["mm"].max()
+    raised = json.loads((dump / "run.json").read_text("utf-8"))["flags"]
+    lines = [f"{len(worst)} studies with geometry and labels"]
+    for words, chosen in (("a point", worst[worst > LOST]), ("no point", worst[worst <= LOST])):
+        own = [flag for flag in raised if flag["study_id"] in chosen.index]
+        reasons = Counter(reason for _, reason in {(flag["study_id"], flag["reason"]) for flag in own})
+        flagged = len({flag["study_id"] for flag in own})
+        lines.append(
+            f"{words} beyond {LOST:g} mm: {len(chosen)} studies, {flagged} with a flag {dict(reasons)}"
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -97,8 +127,13 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=100, help="of the seed, from its first one on")
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--dump", type=Path, help="of infer.py; default: true points")
+    parser.add_argument("--labelled", type=Path, help="with --dump: the labelled folder that was graded")
     options = parser.parse_args()
-    if options.dump:
+    if options.labelled and not options.dump:
+        parser.error("--labelled: expected --dump as well")
+    if options.labelled:
+        print(judge_labelled(options.dump, options.labelled))
+    elif options.dump:
         print(judge(options.dump, options.seed, options.studies))
     else:
         raised = false_alarms(options.seed, options.studies)

@@ -5,14 +5,15 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
-from lumbar.outputs.tables import MEMBER_COLUMNS
-from lumbar.sites import AXIAL_T2, SAGITTAL_T2, SITE_NAMES
+from lumbar.outputs.tables import MEMBER_COLUMNS, POINT_COLUMNS
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SAGITTAL_T2, SITE_NAMES
 from lumbar.table_columns import GRADE_COLUMNS
-from tests.benchmarks import disagreement, training
+from tests.benchmarks import disagreement, plausibility, training
 from tests.benchmarks import training_cost as price
 from tests.benchmarks import unseen_studies as held_out
 from tests.benchmarks.amp_agreement import same_places
@@ -200,3 +201,21 @@ def test_disagreement_counts_wrong_grades_by_the_members_deviation(tmp_path):
         "50.0%",
         "100.0%",
     ]
+
+
+def test_flagged_studies_are_counted_with_and_without_a_lost_point(tmp_path):
+    data = write_competition(tmp_path / "data", studies=3)
+    rows = []
+    for (study, description), target in training_data_of(data, tmp_path / "run").targets.items():
+        for c, point in enumerate(target.points):
+            lost = 60 if (study, c) == ("101", 0) else 0  # pixels of the detector grid
+            site = SITE_NAMES[DESCRIPTION_SITES[description].start + c]
+            rows.append([study, "d", site, 0, *(point + np.array([0, lost, 0])), 0.5])
+    dump = tmp_path / "dump"
+    dump.mkdir()
+    pd.DataFrame(rows, columns=POINT_COLUMNS).to_csv(dump / "points.csv", index=False)
+    flags = [{"study_id": study, "reason": "level_order"} for study in ("101", "101", "102")]
+    (dump / "run.json").write_text(json.dumps({"flags": flags}))
+    text = plausibility.judge_labelled(dump, data)
+    assert "a point beyond 15 mm: 1 studies, 1 with a flag {'level_order': 1}" in text
+    assert "no point beyond 15 mm: 2 studies, 1 with a flag {'level_order': 1}" in text
