@@ -107,11 +107,12 @@ def judge_labelled(dump: Path, data: Path) -> str:
     table = point_table(
         read_found_points(dump / "points.csv"), targets, studies, read_grades(data / GRADES_FILE)
     )
-    worst = table.groupby("study_id")["mm"].max()
+    worst = {study: float(rows["mm"].max()) for study, rows in table.groupby("study_id")}
     raised = json.loads((dump / "run.json").read_text("utf-8"))["flags"]
     lines = [f"{len(worst)} studies with geometry and labels"]
-    for words, chosen in (("a point", worst[worst > LOST]), ("no point", worst[worst <= LOST])):
-        own = [flag for flag in raised if flag["study_id"] in chosen.index]
+    lost = {study for study, mm in worst.items() if mm > LOST}
+    for words, chosen in (("a point", lost), ("no point", worst.keys() - lost)):
+        own = [flag for flag in raised if flag["study_id"] in chosen]
         reasons = Counter(reason for _, reason in {(flag["study_id"], flag["reason"]) for flag in own})
         flagged = len({flag["study_id"] for flag in own})
         lines.append(
