@@ -1,11 +1,16 @@
-"""Files that are whole or absent: each is written beside its place and then moved into it."""
+"""Files that are whole or absent: each is written beside its place and then moved into it. And locks on files."""
 
+import errno
+import fcntl
 import os
 import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+NO_LOCKS_HERE = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}  # some network file systems
 
 
 @contextmanager
@@ -51,3 +56,18 @@ def remove_leftovers(path: Path) -> None:
     for file in path.parent.iterdir():
         if beside.fullmatch(file.name) and not file.is_symlink():
             file.unlink(missing_ok=True)
+
+
+def lock_file(file: IO) -> None:
+    """Lock an open file until it is closed, where its file system has locks.
+
+    Raises:
+        BlockingIOError: Another process has locked it.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno not in NO_LOCKS_HERE:
+            raise

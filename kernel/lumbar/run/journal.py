@@ -5,8 +5,6 @@ One line a study, appended and flushed: a CRC-32 and the JSON it covers. The fir
 """
 
 import contextlib
-import errno
-import fcntl
 import json
 import logging
 import os
@@ -14,11 +12,10 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from lumbar.atomic_files import lock_file
 from lumbar.grading.study_record import RecordError, StudyRecord
 
 logger = logging.getLogger(__name__)
-
-NO_LOCKS_HERE = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}  # some network file systems
 
 
 class JournalError(Exception):
@@ -55,13 +52,10 @@ class Journal:
 
     def lock(self) -> None:
         try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(self.file)
         except BlockingIOError as error:
             message = f"{self.path}: another run is writing it; wait for it, or give another --out"
             raise JournalError(message) from error
-        except OSError as error:
-            if error.errno not in NO_LOCKS_HERE:
-                raise
 
     def check(self, run: dict) -> int:
         """Return the bytes of the whole lines; JournalError if they are not this run's."""

@@ -16,14 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from tqdm import tqdm
 
 from lumbar.bundle.manifest import read_manifest
-from lumbar.faults import Fault
 from lumbar.grading.graded_study import GradedStudy
-from lumbar.grading.plausibility import Flag, flags
-from lumbar.grading.study_record import StudyRecord, record_graded, record_ungraded
+from lumbar.grading.study_record import StudyRecord
 from lumbar.grading.time_limit import Budget
 from lumbar.networks.device import Device, keep_freed_memory
 from lumbar.networks.device_choice import choose_devices
-from lumbar.outputs.findings import study_findings
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import Study
 from lumbar.run.consumer import Failure, Grading
@@ -31,6 +28,7 @@ from lumbar.run.consumer_process import ConsumerProcess
 from lumbar.run.consumers import AnyConsumer, consume, cpu_consumer, open_consumers, side_by_side
 from lumbar.run.options import RunOptions
 from lumbar.run.read_ahead import read_ahead, readers_for
+from lumbar.run.recording import record_outcome
 from lumbar.run.run_state import Run, TolerantStream
 from lumbar.run.summary import Summary
 from lumbar.run.waiting_studies import WaitingStudies
@@ -119,30 +117,11 @@ def grade_all(consumers: Sequence[AnyConsumer], studies: WaitingStudies, budget:
 
 
 def record_of(study: Study, outcome: GradedStudy | Failure, state: Run) -> StudyRecord:
-    """Return a study's record and write its page; an error here costs this study alone."""
-    if isinstance(outcome, Failure):
-        return record_ungraded(study.study_id, outcome.reason, outcome.message)
-    try:
-        found = implausible(study, outcome)
-        findings = study_findings(study, outcome) if state.options.dump or state.report else []
-        record = record_graded(study, outcome, found, findings)
+    """Return a study's record and write its page."""
+    record = record_outcome(study, outcome, bool(state.options.dump or state.report))
+    if isinstance(outcome, GradedStudy):
         state.show(record, study, outcome.detections)
-        return record
-    except Exception as error:
-        logger.exception("study %s: not graded", study.study_id)
-        return record_ungraded(study.study_id, "grading_failed", f"{type(error).__name__}: {error}")
-
-
-def implausible(study: Study, graded: GradedStudy) -> list[Flag]:
-    """Return the study's flags. An error in the checks becomes a fault of the study and costs no grade."""
-    try:
-        return flags(study.volumes, graded.detections)
-    except Exception as error:
-        logger.exception("study %s: its points could not be checked", study.study_id)
-        graded.faults.append(
-            Fault(f"study {study.study_id}", "not_checked", f"{type(error).__name__}: {error}")
-        )
-        return []
+    return record
 
 
 @contextlib.contextmanager

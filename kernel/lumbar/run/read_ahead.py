@@ -25,6 +25,7 @@ from lumbar.reading.references import StudyRef
 from lumbar.reading.sources.spool import remove_abandoned
 from lumbar.reading.study import Study, read_study
 from lumbar.run.shared_study import SharedStudy
+from lumbar.run.study_inbox import StudyInbox
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +187,7 @@ def worker_memory(workers: int) -> int:
 
 
 def read_ahead(
-    studies: Iterable[StudyRef],
+    studies: Iterable[StudyRef] | StudyInbox,
     workers: int,
     read: Callable[[StudyRef], Study] = read_study,
     seconds_per_series: float = SECONDS_PER_SERIES,
@@ -197,20 +198,27 @@ def read_ahead(
     Where the system refuses every process, studies are read in this one.
 
     Args:
-        studies: Studies to read.
+        studies: Studies to read; of an inbox also those that come while others are read, until it is closed.
         workers: Processes, at least 1, each with at most one study in memory.
         read: Reads one study in a worker.
         seconds_per_series: After so many seconds per series of its study a worker counts as hung.
         closed: Is called every ``SECONDS_BETWEEN_LOOKS``; when it is true, no more is read.
     """
-    waiting = deque(Job(study) for study in studies)
+    if not isinstance(studies, StudyInbox):
+        studies = StudyInbox(studies)
+        studies.close()
+    waiting: deque[Job] = deque()
     pool: list[Worker] = []
     remove_abandoned()  # of runs before, on a machine that stopped
     try:
-        while (waiting or any(worker.job for worker in pool)) and not closed():
+        while not closed():
+            idle = not waiting and not any(worker.job for worker in pool)
+            if idle and studies.ended:
+                return
+            waiting.extend(Job(study) for study in studies.take(SECONDS_BETWEEN_LOOKS if idle else 0))
             pool = [worker for worker in pool if worker.alive()]
             hire(pool, workers, len(waiting), read)
-            if not pool:
+            if not pool and waiting:
                 study = waiting.popleft().study
                 yield study, attempt(read, study)
                 continue
