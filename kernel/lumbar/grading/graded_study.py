@@ -8,11 +8,10 @@ from lumbar.bundle.loading import Bundle
 from lumbar.faults import Fault
 from lumbar.grading.detection import Detection
 from lumbar.grading.ensemble import searched_sites, weighted_mean
+from lumbar.grading.fallbacks import PRIOR, ZERO_CROPS
 from lumbar.grading.time_limit import NO_MEMBERS, Plan
 from lumbar.reading.study import Study
 from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, SITES
-
-PRIOR, ZERO_CROPS = "prior", "zero crops"  # the grade of a site without a series
 
 
 @dataclass
