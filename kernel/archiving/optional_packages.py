@@ -1,0 +1,14 @@
+"""Packages that archives need and ``infer.py`` does not: a message names each that is missing."""
+
+import importlib.util
+
+from archiving.archive_folder import ArchiveError
+
+PIP_LINE = "pip install -r kernel/requirements-archive.txt"
+
+
+def need_packages(*names: str) -> None:
+    """Raise ArchiveError, with the line that installs them, if a package can't be imported."""
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ArchiveError(f"archives need {', '.join(missing)}, not installed here; {PIP_LINE}")
