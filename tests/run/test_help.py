@@ -11,6 +11,7 @@ ENTRIES = {
     "kernel/infer.py": ((),),
     "kernel/train.py": ((), ("phantoms",), ("recipe",), ("detector",), ("classifier",), ("export",)),
     "kernel/evaluate.py": ((),),
+    "kernel/archive.py": ((), ("index",), ("grade",), ("status",), ("merge",), ("verify",)),
     "build_dataset.py": ((), ("import",), ("build",), ("verify",)),
 }
 COMMANDS = [(entry, *words, "--help") for entry, commands in ENTRIES.items() for words in commands]
@@ -34,6 +35,17 @@ finally:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT)
     assert done.returncode == 0, done.stderr
     *text, libraries = done.stdout.splitlines()
-    own = {"lumbar", "training", "dataset", "phantom", "infer", "train", "evaluate", "build_dataset"}
+    own = {
+        "lumbar",
+        "archiving",
+        "archive",
+        "training",
+        "dataset",
+        "phantom",
+        "infer",
+        "train",
+        "evaluate",
+        "build_dataset",
+    }
     assert set(libraries.split()[1:]) <= own
     assert "usage:" in text[0] or text[0].startswith("lumbar ")
