@@ -171,6 +171,8 @@ def test_the_sentences_are_copied_as_text(index, studies):
     sentences = [item.text for item in select(index, ".words li")]
     assert len(sentences) == 5 and all("%" in sentence for sentence in sentences)
     select(index, "#copy")[0].click()
+    wait_for = "const done = arguments[0]; (function look() { copied.textContent ? done() : setTimeout(look, 20); })()"
+    index.execute_async_script(wait_for)  # the clipboard answers later
     assert select(index, "#copied")[0].text == "Copied."
     lines = copied_text(index).splitlines()
     assert lines[0] == f"Study {studies[1]['fine']}" and lines[-5:] == sentences
