@@ -73,6 +73,18 @@ def test_each_slice_of_a_dynamic_point_has_its_own_window():
     assert (window[1] == grid[3, 168:232, 168:232] / np.float32(255)).all()
 
 
+@pytest.mark.parametrize("border", list(Border))
+def test_a_margin_adds_slices_at_the_outermost_places(border):
+    grid = np.random.default_rng(1).integers(0, 256, (16, 512, 512), dtype=np.uint8)
+    points = site(8, 90, 100)
+    points[0, :, 1] += [3, 2, 0, 5, 7]
+    wide = extract_windows(grid, points, border, 2)[0]
+    assert (wide[2:7] == extract_windows(grid, points, border)[0]).all()
+    for number, (z, place) in {0: (4, 0), 1: (5, 0), 7: (11, 4), 8: (12, 4)}.items():
+        alone = site(z, *points[0, place, 1:])
+        assert (wide[number] == extract_windows(grid, alone, border)[0, 2]).all()
+
+
 def test_enlarging_works_slice_by_slice():
     windows = torch.rand(3, 5, 64, 64)
     crops = enlarge(windows)

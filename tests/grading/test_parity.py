@@ -140,3 +140,27 @@ def test_sites_without_a_series_or_a_network_are_graded_as_by_the_reference(
 @pytest.mark.skipif(not GOLDEN_STUDY.is_dir(), reason="../shared/golden is not at hand")
 def test_golden_study_is_graded_as_by_the_reference(bundle):
     assert_parity(GOLDEN_STUDY, "4100", bundle, Plan(2, 2))
+
+
+@pytest.fixture(scope="module")
+def option_bundle(tmp_path_factory) -> Path:
+    """A classifier for every sequence, each with an option of its crops."""
+    torch.manual_seed(0)
+    detectors = [
+        random_detector("fixed", "fixed", SHORT, FOUR_LEVELS | LSTM),
+        random_detector("dynamic", "dynamic", SHORT, FIVE_LEVELS | TRANSFORMER),
+    ]
+    classifiers = [
+        random_classifier(sequence, "test_convnext", sequence, border, factor=20, canal_margin=margin)
+        for sequence, border, margin in zip(
+            SEQUENCES, ("stretch", "shift") * 3, (2, 2, 1, 3, 2, 2), strict=True
+        )
+    ]
+    return write_random_bundle(tmp_path_factory.mktemp("options"), detectors, classifiers)
+
+
+@pytest.mark.parametrize(("study_id", "zero_crops"), [("1", False), ("2", True)])
+def test_more_slices_of_the_canal_are_graded_as_by_the_reference(
+    tmp_path, option_bundle, study_id, zero_crops
+):
+    assert_parity(write_studies(tmp_path), study_id, option_bundle, Plan(2, len(SEQUENCES)), zero_crops)

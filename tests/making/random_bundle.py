@@ -89,10 +89,11 @@ def random_network(config: DetectorConfig) -> DetectorNetwork:
 
 
 def random_classifier(
-    name: str, backbone: str, sequence: str, border: str, weight: float = 1.0, factor: float = 1.0
+    name: str, backbone: str, sequence: str, border: str, weight: float = 1.0, factor: float = 1.0, **options
 ) -> Classifier:
-    """Return a classifier of random weights."""
-    network = ClassifierNetwork(ClassifierConfig(backbone, sequence, border, (0.2, 0.2, 0.2))).eval()
+    """Return a classifier of random weights; ``options`` are a ClassifierConfig's further fields."""
+    config = ClassifierConfig(backbone, sequence, border, (0.2, 0.2, 0.2), **options)
+    network = ClassifierNetwork(config).eval()
     settle(network.backbone, pictures(1, 128))
     for head in network.heads:
         sharpen(head[1], factor)

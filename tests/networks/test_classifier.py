@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from lumbar.bundle.loading import load_bundle
+from lumbar.bundle.manifest import read_manifest
 from lumbar.bundle.placement import ready_bundle
 from lumbar.grading.ensemble import classify
 from lumbar.networks.architecture import SEQUENCES, ClassifierConfig
@@ -18,9 +20,10 @@ from tests.making.tiny_bundle import NETWORK
 FULL_SIZE = {"convnext_tiny": 768, "convnext_small": 768, "caformer_s18": 512, "pvt_v2_b3": 512}
 
 
-def small_network(sequence: str) -> ClassifierNetwork:
+def small_network(sequence: str, **options) -> ClassifierNetwork:
     torch.manual_seed(0)
-    return ClassifierNetwork(ClassifierConfig("test_convnext", sequence, "shift", (0.2, 0.4, 0.2))).eval()
+    config = ClassifierConfig("test_convnext", sequence, "shift", (0.2, 0.4, 0.2), **options)
+    return ClassifierNetwork(config).eval()
 
 
 def reached(sequence: str, site: int) -> set[int]:
@@ -72,6 +75,25 @@ def test_a_batch_of_two_is_two_batches_of_one(sequence):
         assert torch.allclose(together[1], network(crops[1:])[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("groups", [None, [0, 3, 4], [1, 2]])
+@pytest.mark.parametrize("sequence", SEQUENCES)
+def test_the_outer_slices_count_for_the_canal_alone(sequence, groups):
+    """With five slices in the middle and a margin, the other sites are graded as without one."""
+    network, plain = small_network(sequence, canal_margin=2), small_network(sequence)
+    plain.load_state_dict(network.state_dict())
+    features = torch.randn(2, 25, 9, network.pool.hidden.in_features)
+    changed = features.clone()
+    changed[:, 5:, [0, 1, 7, 8]] += 1
+    with torch.inference_mode():
+        graded = network.grade(features, groups)
+        assert torch.equal(graded, network.grade(changed, groups))
+        changed[:, :5, 0] += 1
+        assert torch.equal(graded, network.grade(changed, groups)) == (groups == [1, 2])
+        if groups == [1, 2]:
+            expected = plain.grade(features[:, :, 2:7], groups)
+            assert torch.allclose(graded[:, 5:15], expected[:, 5:15], atol=1e-6)
+
+
 def test_each_condition_has_its_own_head():
     network = small_network("level")
     features = torch.randn(1, 25, 5, network.pool.hidden.in_features)
@@ -90,6 +112,25 @@ def test_unknown_sequence_is_refused():
 def test_unknown_border_is_refused_by_the_configuration():
     with pytest.raises(ValueError, match="border: got 'wrap', expected one of stretch, shift"):
         ClassifierConfig("test_convnext", "level", "wrap", (0.2, 0.4, 0.2))
+
+
+def test_a_margin_below_zero_is_refused_by_the_configuration():
+    with pytest.raises(ValueError, match="canal_margin: got -1, expected 0"):
+        small_network("level", canal_margin=-1)
+
+
+def test_an_option_that_is_off_is_in_no_manifest(tmp_path):
+    torch.manual_seed(0)
+    detector = random_detector("axial", "fixed", {AXIAL_T2: 6}, NETWORK)
+    members = [
+        random_classifier(f"margin {margin}", "test_convnext", "level", "shift", canal_margin=margin)
+        for margin in (0, 1)
+    ]
+    folder = write_random_bundle(tmp_path / "bundle", [detector], members)
+    configs = [entry["config"] for entry in read_manifest(folder).classifiers]
+    assert [config.get("canal_margin") for config in configs] == [None, 1]
+    loaded = load_bundle(folder).classifiers
+    assert [member.network.config.canal_margin for member in loaded] == [0, 1]
 
 
 @pytest.mark.parametrize("backbone", ["lcnet_050", "poolformer_s12", "regnetx_002", "resnet18"])

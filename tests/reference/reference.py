@@ -129,7 +129,7 @@ def lead(values: torch.Tensor) -> torch.Tensor:
 
 
 def crop(grid: torch.Tensor, points: np.ndarray, border: str) -> torch.Tensor:
-    """Return the crop (5, 128, 128) of one site from (S, 512, 512); points (5, 3) on the 256 grid."""
+    """Return the crop (n, 128, 128) of one site from (S, 512, 512); points (n, 3) on the 256 grid."""
     slices = []
     for z, y, x in points * (1, 2, 2):
         if border == "shift":
@@ -141,8 +141,9 @@ def crop(grid: torch.Tensor, points: np.ndarray, border: str) -> torch.Tensor:
             # Trilinear stretching is bilinear in the plane (here, per slice) and then linear across slices.
             slices.append(resize(window[None, None], (64, 64))[0, 0])
     window = torch.stack(slices)
-    if len(window) < 5:
-        window = F.interpolate(window[None, None], (5, 64, 64), mode="trilinear", align_corners=False)[0, 0]
+    if len(window) < len(points):
+        size = (len(points), 64, 64)
+        window = F.interpolate(window[None, None], size, mode="trilinear", align_corners=False)[0, 0]
     return resize(window[None], (128, 128))[0]
 
 
@@ -262,7 +263,8 @@ def grade_study(
 
     Sites without a volume are left out of the sequences, or with zero_crops, as in the notebooks, zero.
     """
-    crops = torch.zeros(25, 5, 128, 128, device=device)
+    margin = classifier["config"].get("canal_margin", 0)
+    crops = [torch.zeros(5 + 2 * margin * (site < 5), 128, 128, device=device) for site in range(25)]
     for description, network in detector["networks"].items():
         if description not in folders:
             continue
@@ -272,6 +274,10 @@ def grade_study(
         with stage(result, "crop"):
             for site in range(25)[DESCRIPTION_SITES[description]]:
                 points = result["points"][detector["name"]][site]
+                if site < 5:  # of the canal, further slices at the places of the outermost
+                    before = [points[0] - (step, 0, 0) for step in range(margin, 0, -1)]
+                    after = [points[4] + (step, 0, 0) for step in range(1, margin + 1)]
+                    points = np.array([*before, *points, *after])
                 crops[site] = crop(grid, points, classifier["config"]["border"])
     with stage(result, "classify"):
         read = read_sites(folders, detector)

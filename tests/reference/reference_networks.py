@@ -169,7 +169,7 @@ def build_detector(config: dict, classes: int) -> nn.Module:
 
 
 class Classifier(nn.Module):
-    """Crops (25, 5, 128, 128) -> logits (25, 3) along one of the five sequence axes, or each site alone."""
+    """Crops of 25 sites, (slice, 128, 128) each -> logits (25, 3) along one of the sequence axes, or each alone."""
 
     def __init__(self, config: dict):
         super().__init__()
@@ -195,13 +195,13 @@ class Classifier(nn.Module):
         )
 
     def pool(self, x):
-        """Return the attention-weighted mean over the slices: (25, 5, H) -> (25, H)."""
-        return (self.pooler.fc(x).softmax(dim=1) * x).sum(dim=1)
+        """Return the attention-weighted mean over the slices of a site: (slice, H) -> (H,)."""
+        return (self.pooler.fc(x).softmax(dim=0) * x).sum(dim=0)
 
     def forward(self, crops, groups=range(5)):
         """Grade with the sites of these groups in the sequences; the rows of others mean nothing."""
         held = [5 * group + level for group in groups for level in range(5)]
-        features = torch.stack([self.cnn.backbone(site[:, None]) for site in crops[held]])  # (site, 5, H)
+        features = [self.cnn.backbone(crops[site][:, None]) for site in held]  # (slice, H) of each
         found = self.sites(features)
         sites = found.new_zeros(25, found.shape[1])
         sites[held] = found
@@ -209,14 +209,19 @@ class Classifier(nn.Module):
         return torch.cat([head(sites[a:b]) for head, (a, b) in zip(heads, HEAD_SITES, strict=True)])
 
     def sites(self, features):
-        """Return what the heads see, (25, H or 2H), of slice features (25, 5, H); of fewer groups, fewer sites."""
-        width = features.shape[-1]
+        """Return what the heads see, (25, H or 2H), of 25 sites' slice features; of fewer groups, fewer sites."""
+        width = features[0].shape[-1]
         groups = len(features) // 5
         if self.sequence == "level_slices":
-            by_level = features.reshape(groups, 5, 5, width).transpose(0, 1)  # (level, group, slice, H)
-            mixed = self.rnn1(by_level.reshape(5, groups * 5, width))[0].reshape(5, groups, 5, width)
-            return self.pool(mixed.transpose(0, 1).reshape(groups * 5, 5, width))
-        pooled = self.pool(self.rnn1(features)[0])
+            pooled = [None] * len(features)
+            for level in range(5):
+                sites = range(level, len(features), 5)
+                mixed = self.rnn1(torch.cat([features[site] for site in sites])[None])[0][0]
+                lengths = [len(features[site]) for site in sites]
+                for site, own in zip(sites, mixed.split(lengths), strict=True):
+                    pooled[site] = self.pool(own)
+            return torch.stack(pooled)
+        pooled = torch.stack([self.pool(self.rnn1(site[None])[0][0]) for site in features])
         if self.sequence == "alone":
             return pooled
         if self.sequence == "all":

@@ -9,6 +9,7 @@ import pytest
 import training.fitting.train_detector as stage1
 from lumbar.grading.point_search import Points
 from lumbar.grids import CROP_OFFSETS
+from lumbar.networks.architecture import CropRule
 from lumbar.sites import SAGITTAL_T1
 from tests.benchmarks import ablations
 from tests.benchmarks.ablation_recipes import VARIANTS
@@ -65,7 +66,7 @@ def test_a_recipes_label_is_what_its_network_learns(training_data):
 def test_a_true_crop_shows_its_dot_and_an_unknown_place_has_no_grade(training_data):
     studies = ["100", "101"]
     labels, points = training_data.grades.of(studies), true_points(training_data)
-    dataset = ClassifierDataset(training_data.cache, studies, labels, points, "shift", None, seed=0)
+    dataset = ClassifierDataset(training_data.cache, studies, labels, points, CropRule("shift"), None, seed=0)
     for index in range(2):
         centre = dataset.windows(index, np.random.default_rng(0))[:, 2, 28:36, 28:36].mean(axis=(1, 2))
         unknown = np.isin(np.arange(25), range(5, 15)) & (index == 0)  # the volume that lacks a label

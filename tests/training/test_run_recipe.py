@@ -17,6 +17,7 @@ from lumbar.bundle.loading import load_bundle
 from lumbar.bundle.manifest import MANIFEST, read_manifest
 from lumbar.grading.detection import detect_study
 from lumbar.grading.ensemble import site_windows
+from lumbar.networks.architecture import CropRule
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.sites import SITES
 from tests.making.labelled_competition import (
@@ -107,7 +108,7 @@ def test_a_training_crop_is_a_serving_crop_bit_for_bit(finished, tmp_path):
         served_by = next(d for d in bundle.detectors if d.name == detector.name)
         for border in ("shift", "stretch"):
             dataset = ClassifierDataset(
-                cache, validation, np.zeros((1, 25), np.int8), points, border, None, 0
+                cache, validation, np.zeros((1, 25), np.int8), points, CropRule(border), None, 0
             )
             detection = detect_study((served_by,), cache.volumes(validation[0]), BatchRunner(setup.device))[
                 detector.name

@@ -211,7 +211,10 @@ class Loader:
 def load_network(folder: Path, member: dict, config_type: type, network_type: type[N], where: str) -> N:
     """Build one network by its manifest entry and load its weights strictly."""
     check_fields(member, ("file", "sha256", "bytes", "config"), where, optional=("figures", "provenance"))
-    check_fields(member["config"], [f.name for f in dataclasses.fields(config_type)], f"{where}, config")
+    fields = dataclasses.fields(config_type)
+    options = tuple(f.name for f in fields if f.default is not dataclasses.MISSING)
+    required = [f.name for f in fields if f.name not in options]
+    check_fields(member["config"], required, f"{where}, config", optional=options)
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in member["config"].items()}
     for field in sorted(TIMM_FIELDS & values.keys()):
         name = values[field]
@@ -239,7 +242,8 @@ def try_out(network: DetectorNetwork | ClassifierNetwork, where: str) -> None:
                 expected = (1, class_count(network.config.description), 1, DETECTOR_GRID, DETECTOR_GRID)
             else:
                 features = network.features(torch.zeros(1, 1, CROP_INPUT, CROP_INPUT))
-                logits = network.grade(features.expand(1, len(SITES), len(CROP_OFFSETS), -1))
+                slices = len(CROP_OFFSETS) + 2 * network.config.canal_margin
+                logits = network.grade(features.expand(1, len(SITES), slices, -1))
                 expected = (1, len(SITES), len(SEVERITIES))
     except Exception as error:  # timm and torch raise anything
         cause = f"{type(error).__name__}: {error}"

@@ -1,6 +1,5 @@
 """The networks of an ensemble -> ``weights_manifest.json`` and safetensors, as ``lumbar.bundle.loading`` reads them."""
 
-import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -14,6 +13,7 @@ from lumbar.bundle.loading import Bundle, Classifier, Detector
 from lumbar.bundle.manifest import FORMAT, MANIFEST, read_manifest
 from lumbar.bundle.weights import leaves_folder
 from lumbar.faults import BundleError
+from lumbar.networks.architecture import stored_fields
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.sites import DESCRIPTION_KEYS
@@ -106,7 +106,7 @@ class NetworkFiles:
             "file": file.as_posix(),
             "sha256": hashlib.sha256(raw).hexdigest(),
             "bytes": len(raw),
-            "config": dataclasses.asdict(network.config),
+            "config": stored_fields(network.config),
         }
         return self.entries[id(network)]
 

@@ -19,7 +19,7 @@ from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.device import NotFiniteError, nan_unless_finite
 from lumbar.networks.transfer import download, upload
-from lumbar.sites import DESCRIPTION_SITES, GROUP_DESCRIPTION, GROUPS, SITES
+from lumbar.sites import DESCRIPTION_SITES, GROUP_DESCRIPTION, GROUPS, SAGITTAL_T2, SITES
 
 CROPS_A_SLICE = (DETECTOR_GRID // CROP_INPUT) ** 2  # by their pixels
 
@@ -37,13 +37,17 @@ def searched_groups(detections: Iterable[Detection]) -> np.ndarray:
     return np.array([[d in found.points for d in GROUP_DESCRIPTION] for found in detections])
 
 
-def site_windows(detection: Detection, border: str) -> np.ndarray:
-    """Return the windows (25, 5, 64, 64) of all sites; zero where the description is missing."""
-    windows = np.zeros((len(SITES), len(CROP_OFFSETS), WINDOW, WINDOW), np.float32)
+def site_windows(detection: Detection, border: str, canal_margin: int = 0) -> np.ndarray:
+    """Return the windows (25, S, 64, 64) of all sites; zero where the description is missing.
+
+    S is five and ``canal_margin`` further slices at each end, which the canal alone fills.
+    """
+    windows = np.zeros((len(SITES), len(CROP_OFFSETS) + 2 * canal_margin, WINDOW, WINDOW), np.float32)
     for description, points in detection.points.items():
-        windows[DESCRIPTION_SITES[description]] = extract_windows(
-            detection.grids512[description], points.points, border
-        )
+        more = canal_margin if description == SAGITTAL_T2 else 0
+        found = extract_windows(detection.grids512[description], points.points, border, more)
+        empty = canal_margin - more
+        windows[DESCRIPTION_SITES[description], empty : windows.shape[1] - empty] = found
     return windows
 
 
@@ -53,7 +57,7 @@ class Crops:
 
     Attributes:
         images: (picture, 1, 64, 64) float32.
-        index: (n, 25, 5) int64, which picture each site's slices are.
+        index: (n, 25, S) int64, which picture each site's slices are.
         groups: (n, 5) bool, on the host: the groups of sites that the sequences hold.
     """
 
@@ -63,7 +67,7 @@ class Crops:
 
 
 def upload_crops(windows: np.ndarray, runner: BatchRunner, groups: np.ndarray | None = None) -> Crops:
-    """Bring windows (n, 25, 5, 64, 64) to the runner's device.
+    """Bring windows (n, 25, S, 64, 64) to the runner's device.
 
     A slice that several sites or detectors share, a zero crop or a repeated end slice goes there, and through each
     backbone, once.
@@ -109,7 +113,7 @@ def grade_groups(network: ClassifierNetwork, features: Tensor, groups: np.ndarra
 
     Args:
         network: The classifier.
-        features: (n, 25, 5, H).
+        features: (n, 25, S, H).
         groups: (n, 5) bool. Rows of other groups mean nothing.
     """
     if groups.all():
@@ -125,7 +129,7 @@ def grade_groups(network: ClassifierNetwork, features: Tensor, groups: np.ndarra
 def classify(
     classifier: Classifier, windows: np.ndarray, runner: BatchRunner, groups: np.ndarray | None = None
 ) -> np.ndarray:
-    """Run one classifier on windows: (n, 25, 5, 64, 64) -> probabilities (n, 25, 3) float64.
+    """Run one classifier on windows: (n, 25, S, 64, 64) -> probabilities (n, 25, 3) float64.
 
     ``groups`` as in ``upload_crops``.
 

@@ -15,6 +15,7 @@ from lumbar.grading.detection import detect, detect_study
 from lumbar.grading.ensemble import classify, grade_crops, searched_groups, site_windows, upload_crops
 from lumbar.grading.graded_study import GradedStudy
 from lumbar.grading.time_limit import Plan
+from lumbar.networks.architecture import CropRule
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.device import NotFiniteError
 from lumbar.networks.stopwatch import Stopwatch
@@ -96,25 +97,23 @@ def run_classifiers(
     if not searched or not classifiers:
         return {}
     windows = {
-        border: study_windows(searched, border)
-        for border in {member.network.config.border for member in classifiers}
+        rule: study_windows(searched, rule)
+        for rule in {member.network.config.crops for member in classifiers}
     }
     groups = [searched_groups(graded.detections.values()) | zero_crops for _, graded in searched]
-    joined = {border: np.concatenate(of_studies) for border, of_studies in windows.items()}
-    crops = {
-        border: upload_crops(of_all, runner, np.concatenate(groups)) for border, of_all in joined.items()
-    }
+    joined = {rule: np.concatenate(of_studies) for rule, of_studies in windows.items()}
+    crops = {rule: upload_crops(of_all, runner, np.concatenate(groups)) for rule, of_all in joined.items()}
     watch, launched = Stopwatch(runner.device, turn.clock), {}
     for member in classifiers:
         if launched and turn.is_over():
             break  # the members before it are enough to end in time
-        launched[member.name] = grade_crops(member, crops[member.network.config.border], runner)
+        launched[member.name] = grade_crops(member, crops[member.network.config.crops], runner)
         bundle.scratch.release(member.network)
         watch.lap(member.name)
     given = dict(zip(launched, download(list(launched.values())), strict=True))
     watch.stop()
     for member in classifiers[: len(given)]:
-        of_studies = list(zip(windows[member.network.config.border], groups, strict=True))
+        of_studies = list(zip(windows[member.network.config.crops], groups, strict=True))
         share_out(member, given[member.name], searched, of_studies, runner)
     detections = sum(len(graded.detections) for _, graded in searched)
     return {f"classifier {name}": seconds / detections for name, seconds in watch.seconds.items()}
@@ -125,10 +124,10 @@ def was_searched(graded: GradedStudy) -> bool:
     return any(found.points for found in graded.detections.values())
 
 
-def study_windows(pairs: Pairs, border: str) -> list[np.ndarray]:
-    """Return of each study the windows of its detections, (detection, 25, 5, 64, 64)."""
+def study_windows(pairs: Pairs, crops: CropRule) -> list[np.ndarray]:
+    """Return of each study the windows of its detections, (detection, 25, S, 64, 64)."""
     return [
-        np.stack([site_windows(found, border) for found in graded.detections.values()]) for _, graded in pairs
+        np.stack([site_windows(found, *crops) for found in graded.detections.values()]) for _, graded in pairs
     ]
 
 

@@ -8,10 +8,10 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from lumbar.grids import CROP_OFFSETS
 from lumbar.networks.architecture import ONE_LSTM, ClassifierConfig
 from lumbar.sites import CONDITION_SITES, GROUPS, LEVELS, SEVERITIES
 
+CANAL = 0  # index of the canal among the ``GROUPS``
 SMALL_IMAGE = 32  # pixels: the stride of timm's backbones, so the last feature map has one pixel
 
 
@@ -29,7 +29,10 @@ class AttentionPool(nn.Module):
 
 
 class ClassifierNetwork(nn.Module):
-    """Crops (B, 25, 5, 128, 128), values 0..1 -> logits (B, 25, 3), sites in the order of ``SITES``.
+    """Crops (B, 25, S, 128, 128), values 0..1 -> logits (B, 25, 3), sites in the order of ``SITES``.
+
+    S is five, and more with ``config.canal_margin``. Then the canal's crops fill all slices, the others the middle
+    five.
 
     ``pretrained`` starts the backbone from timm's hub, ``backbone_file`` from a local file.
     """
@@ -62,7 +65,7 @@ class ClassifierNetwork(nn.Module):
         return self.backbone(images.contiguous(memory_format=torch.channels_last))
 
     def grade(self, features: Tensor, groups: list[int] | None = None) -> Tensor:
-        """Return logits (B, 25, 3) from the features (B, 25, 5, H) of every site's slices.
+        """Return logits (B, 25, 3) from the features (B, 25, S, H) of every site's slices.
 
         Args:
             features: Of all sites.
@@ -72,11 +75,12 @@ class ClassifierNetwork(nn.Module):
         return self.head_logits(self.site_features(features, groups))
 
     def site_features(self, features: Tensor, groups: list[int] | None = None) -> Tensor:
-        """Return the input of the heads: (B, 25, 5, H) -> (B, 25, H), 2H for ``"level_region"``; groups as above."""
+        """Return the input of the heads: (B, 25, S, H) -> (B, 25, H), 2H for ``"level_region"``; groups as above."""
         by_group = features.unflatten(1, (len(GROUPS), len(LEVELS)))
         if groups is None:
-            return self.relate(by_group).flatten(1, 2)
-        related = self.relate(by_group[:, groups])
+            groups = list(range(len(GROUPS)))
+            return self.relate(self.blocks(by_group, groups)).flatten(1, 2)
+        related = self.relate(self.blocks(by_group[:, groups], groups))
         sites = related.new_zeros(len(related), len(GROUPS), *related.shape[2:])
         sites[:, groups] = related
         return sites.flatten(1, 2)
@@ -86,13 +90,27 @@ class ClassifierNetwork(nn.Module):
         heads = zip(self.heads, CONDITION_SITES.values(), strict=True)
         return torch.cat([head(sites[:, rows]) for head, rows in heads], dim=1)
 
-    def relate(self, x: Tensor) -> Tensor:
-        """Read along the sequences: (B, group, level, slice, H) -> (B, group, level, H or 2H)."""
+    def blocks(self, x: Tensor, groups: list[int]) -> list[Tensor]:
+        """Return x (B, group, level, S, H) as parts of as many slices each: the canal's, and the other groups'."""
+        margin, has_canal = self.config.canal_margin, CANAL in groups
+        if not margin:
+            return [x]
+        blocks = [x[:, :has_canal], x[:, has_canal:, :, margin:-margin]]
+        return [block for block in blocks if block.shape[1]]
+
+    def relate(self, blocks: list[Tensor]) -> Tensor:
+        """Read along the sequences: blocks (B, group, level, slice, H) -> (B, group, level, H or 2H) of all groups."""
         sequence = self.config.sequence
         if sequence == "level_slices":
-            across = read_along(self.rnn1, x.transpose(1, 2).flatten(2, 3))  # (B, level, group * slice, H)
-            return self.pool(across.unflatten(2, (x.shape[1], len(CROP_OFFSETS))).transpose(1, 2))
-        site = self.pool(read_along(self.rnn1, x))
+            rows = [block.transpose(1, 2).flatten(2, 3) for block in blocks]  # (B, level, group * slice, H)
+            across = read_along(self.rnn1, torch.cat(rows, dim=2))
+            parts = zip(across.split([row.shape[2] for row in rows], dim=2), blocks, strict=True)
+            sites = [
+                self.pool(part.unflatten(2, (block.shape[1], block.shape[3])).transpose(1, 2))
+                for part, block in parts
+            ]
+            return torch.cat(sites, dim=1)
+        site = torch.cat([self.pool(read_along(self.rnn1, block)) for block in blocks], dim=1)
         if sequence == "alone":
             return site
         if sequence == "all":

@@ -12,6 +12,7 @@ from lumbar.grading.detection import Detection
 from lumbar.grading.ensemble import site_windows
 from lumbar.grading.point_search import Points
 from lumbar.grids import squeeze
+from lumbar.networks.architecture import CropRule
 from lumbar.sites import DESCRIPTION_SITES, GROUP_DESCRIPTION, MISSING
 from training.data.cache import Cache
 from training.data.crop_augmentation import augment_crops, jitter_points, mix_studies
@@ -31,7 +32,7 @@ class ClassifierBatch:
     """B studies, mixed with a permutation of themselves.
 
     Attributes:
-        crops: (B, 25, 5, 128, 128) float32 0..1.
+        crops: (B, 25, S, 128, 128) float32 0..1.
         labels: (B, 25) int64, the severities of the first of the two mixed studies, -1 where missing.
         labels_b: The same of the second.
         share: lambda, the part of the first, 0..1.
@@ -53,7 +54,7 @@ class ClassifierDataset(Dataset):
         study_ids: The n studies, in the order of their items.
         labels: (n, 25) int8 severities, -1 where missing.
         points: Points by study id and description.
-        border: The classifier's border rule.
+        crops: The rule of the classifier's crops.
         augmentation: Random changes of the crops, None for none.
         seed: Seed of the changes.
     """
@@ -64,11 +65,11 @@ class ClassifierDataset(Dataset):
         study_ids: list[str],
         labels: np.ndarray,
         points: dict[str, dict[str, SitePoints]],
-        border: str,
+        crops: CropRule,
         augmentation: CropAugmentation | None,
         seed: int,
     ):
-        self.cache, self.study_ids, self.points, self.border = cache, study_ids, points, border
+        self.cache, self.study_ids, self.points, self.crops = cache, study_ids, points, crops
         self.labels = torch.from_numpy(seen_labels(labels, study_ids, points)).long()
         self.augmentation, self.seed, self.epoch = augmentation, seed, 0
 
@@ -76,7 +77,7 @@ class ClassifierDataset(Dataset):
         return len(self.study_ids)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
-        """Return crops (25, 5, 128, 128), labels (25,) and the index."""
+        """Return crops (25, S, 128, 128), labels (25,) and the index."""
         random = np.random.default_rng((self.seed, self.epoch, index))
         windows = self.windows(index, random)
         crops, labels = enlarge(torch.from_numpy(windows)), self.labels[index]
@@ -91,7 +92,7 @@ class ClassifierDataset(Dataset):
         )
 
     def windows(self, index: int, random: np.random.Generator) -> np.ndarray:
-        """Return the windows (25, 5, 64, 64) of a study at its points, jittered where the augmentation has a jitter."""
+        """Return the windows (25, S, 64, 64) of a study at its points, jittered where the augmentation has a jitter."""
         study = self.study_ids[index]
         volumes, detection = self.cache.volumes(study), Detection({}, {})
         for description, site in self.points.get(study, {}).items():
@@ -101,7 +102,7 @@ class ClassifierDataset(Dataset):
                 moved = jitter_points(found.points, random, self.augmentation)
                 found = Points(moved, found.values, found.slices, found.kind, found.segmented)
             detection.points[description] = found
-        return site_windows(detection, self.border)
+        return site_windows(detection, *self.crops)
 
 
 class Mixer:

@@ -28,12 +28,12 @@ PLAIN, WEIGHTED, METRIC = (
 
 
 def study_logits(network: ClassifierNetwork, crops: Tensor) -> Tensor:
-    """Return logits (B, 25, 3) of crops (B, 25, 5, 128, 128); many of a study's images may be zero."""
+    """Return logits (B, 25, 3) of crops (B, 25, S, 128, 128); many of a study's images may be zero."""
     return network.grade(backbone_features(network, crops))
 
 
 def backbone_features(network: ClassifierNetwork, crops: Tensor) -> Tensor:
-    """Return the backbone's features (B, 25, 5, H) of crops (B, 25, 5, 128, 128)."""
+    """Return the backbone's features (B, 25, S, H) of crops (B, 25, S, 128, 128)."""
     images = crops.flatten(0, 2).unsqueeze(1)
     return image_features(network.features, images).view(*crops.shape[:3], -1)
 

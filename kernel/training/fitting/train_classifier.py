@@ -147,7 +147,7 @@ def heads_task(
 def classifier_dataset(recipe, studies: list[str], points: PointsByStudy, setup: TrainingSetup, augmentation):
     labels = setup.data.grades.of(studies)
     return ClassifierDataset(
-        setup.data.cache, studies, labels, points, recipe.config.border, augmentation, recipe.seed
+        setup.data.cache, studies, labels, points, recipe.config.crops, augmentation, recipe.seed
     )
 
 
