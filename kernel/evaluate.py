@@ -6,6 +6,7 @@
         --members dump/members.csv --fit-weights --json figures.json --png figures.png
     python kernel/evaluate.py --data DIR --members RUN/members.csv --fit-weights --fit-calibration --json fit.json
     python build_dataset.py calibrate BUNDLE --with fit.json
+    python kernel/evaluate.py --data DIR --members RUN/members.csv --contradicted labels.csv
 
 The official score is the mean of three weighted log losses and the any-severe term; "score" in the JSON. A
 term without a label is left empty, and so is then the score.
@@ -19,6 +20,14 @@ from lumbar.command_line import add_shared_flags, start_logging, write_any_text
 
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130  # 128 and the number of SIGINT
+
+
+def share(text: str) -> float:
+    """Return a number of 0 to 1 from the command line."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"got {text}, expected 0 to 1")
+    return value
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -57,6 +66,18 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add("--by-level", action="store_true", help="with --fit-calibration: each level has its own")
     add(
+        "--contradicted",
+        type=Path,
+        metavar="FILE.csv",
+        help="with --members, out of fold: list the labels that their mean contradicts",
+    )
+    add(
+        "--threshold",
+        type=share,
+        default=0.8,
+        help="of --contradicted: label - probability (default: %(default)s)",
+    )
+    add(
         "--split",
         choices=("test", "train"),
         help="which tables and images: {split}.csv, ...; default: train if it is there",
@@ -73,6 +94,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         ("fit_weights", "members"),
         ("fit_calibration", "members"),
         ("by_level", "fit_calibration"),
+        ("contradicted", "members"),
     ):
         if getattr(options, flag) and not getattr(options, needed):
             parser.error(f"--{flag.replace('_', '-')}: expected --{needed.replace('_', '-')} as well")

@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from lumbar.networks.architecture import CropRule
 from lumbar.networks.detector import present_slices
-from lumbar.sites import CONDITION_SITES, SITES
+from lumbar.sites import CONDITION_SITES, DESCRIPTIONS, GROUP_DESCRIPTION, SITES
+from training.data.classifier_dataset import ClassifierDataset, Mixer
 from training.data.crop_augmentation import (
     augment_crops,
     jitter_points,
@@ -125,6 +127,42 @@ def test_cutmix_pastes_what_it_says():
             if other != row:
                 assert pasted.mean().item() == pytest.approx(1 - share, abs=1e-6)
                 assert (pasted == pasted[:1, :1]).all()  # one rectangle for the whole stacks
+
+
+def test_a_dropped_description_is_a_missing_one_to_the_whole_batch():
+    """Its crops and labels are gone, and the sequences leave its groups out, as for a study without the series."""
+    labels = np.random.default_rng(0).integers(0, 3, (4, 25)).astype(np.int8)
+    studies = [str(number) for number in range(4)]
+    points = {study: dict.fromkeys(DESCRIPTIONS) for study in studies}
+    dropped = []
+    for chance, epochs in ((0.5, 60), (0.0, 5)):
+        options = CropAugmentation(cutmix=1.0, description_dropout=chance)
+        dataset = ClassifierDataset(None, studies, labels, points, CropRule("shift"), options, 0)
+        items = [(torch.ones(25, 5, 8, 8), row, number) for number, row in enumerate(dataset.labels)]
+        for dataset.epoch in range(epochs):
+            batch = Mixer(dataset)(items)
+            for site in SITES:
+                held = batch.groups is None or site.index // 5 in batch.groups
+                assert (batch.crops[:, site.index] == held).all()
+                for kept in (batch.labels, batch.labels_b):
+                    assert (kept[:, site.index] >= 0).all() == held
+            lost = set(range(5)) - set(range(5) if batch.groups is None else batch.groups)
+            dropped.append({GROUP_DESCRIPTION[group] for group in lost})
+    assert 20 < sum(map(bool, dropped[:60])) < 40 and not any(dropped[60:])
+    assert set().union(*dropped) == set(DESCRIPTIONS) and max(map(len, dropped)) == 1
+
+
+def test_mixup_adds_two_studies():
+    crops = torch.arange(4.0)[:, None, None, None, None].expand(4, 25, 5, 8, 8)
+    options = CropAugmentation(mixup=1.0, mixup_alpha=0.3)
+    shares = []
+    for seed in range(200):
+        mixed, order, share = mix_studies(crops, np.random.default_rng(seed), options)
+        for row, other in enumerate(order):
+            assert torch.allclose(mixed[row], torch.tensor(share * row + (1 - share) * other).float())
+        shares.append(share)
+    # Beta(a, a) has the variance 1 / (4 (2a + 1)).
+    assert np.var(shares) == pytest.approx(1 / (4 * 1.6), rel=0.2)
 
 
 def test_sampled_slices_estimate_the_mean_of_all():

@@ -153,6 +153,8 @@ def test_bad_members_are_named_in_one_line(data, tmp_path, capsys, spoil, said, 
         (["--submission", "s.csv", "--fit-weights"], "--fit-weights: expected --members"),
         (["--submission", "s.csv", "--fit-calibration"], "--fit-calibration: expected --members"),
         (["--members", "m.csv", "--by-level"], "--by-level: expected --fit-calibration"),
+        (["--submission", "s.csv", "--contradicted", "c.csv"], "--contradicted: expected --members"),
+        (["--members", "m.csv", "--threshold", "8"], "--threshold: got 8, expected 0 to 1"),
     ],
 )
 def test_a_command_without_what_it_asks_for_is_refused(arguments, said, capsys):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from lumbar.networks.architecture import SEQUENCES, ClassifierConfig
@@ -162,8 +163,9 @@ def small_network() -> torch.nn.Module:
     return torch.nn.Sequential(*layers)
 
 
-def test_killed_and_resumed_is_unbroken(tmp_path):
-    schedule, device = replace(SCHEDULE, epochs=5, lr=1e-2), choose_device("cpu", "fp32")
+@pytest.mark.parametrize("options", [{}, {"ema_decay": 0.9, "clip_grad_norm": 0.5}])
+def test_killed_and_resumed_is_unbroken(tmp_path, options):
+    schedule, device = replace(SCHEDULE, epochs=5, lr=1e-2, **options), choose_device("cpu", "fp32")
     unbroken = small_network()
     result = fit(small_task(unbroken), schedule, tmp_path / "a", device, 1, "unbroken")
     for fail_at in (7, 3):  # in the third epoch; then, resumed, in the fourth
@@ -181,6 +183,66 @@ def test_killed_and_resumed_is_unbroken(tmp_path):
     }
     kept = [(tmp_path / run / "epoch_2.safetensors").read_bytes() for run in "ab"]
     assert kept[0] == kept[1] and (tmp_path / "b" / BEST).is_file()
+
+
+def test_the_average_of_the_weights_is_evaluated_kept_and_returned(tmp_path):
+    """The steps themselves stay as they are: the last average follows from the weights after each of them."""
+    device = choose_device("cpu", "fp32")
+    schedule = replace(SCHEDULE, epochs=2, lr=1e-2, evaluate_every=2)
+    weights: list[dict] = []
+
+    def recorded(network, evaluated: list) -> Task:
+        task = small_task(network)
+
+        def losses(batch):
+            weights.append({name: t.clone() for name, t in network.state_dict().items()})
+            return task.losses(batch)
+
+        def evaluate():
+            evaluated.append({name: t.clone() for name, t in network.state_dict().items()})
+            return task.evaluate()
+
+        return replace(task, losses=losses, evaluate=evaluate)
+
+    raw, averaged = [], []
+    fit(recorded(small_network(), raw), schedule, tmp_path / "raw", device, 1, "raw")
+    plain, weights = [*weights, raw[0]], []
+    network = small_network()
+    fit(
+        recorded(network, averaged),
+        replace(schedule, ema_decay=0.3),
+        tmp_path / "averaged",
+        device,
+        1,
+        "averaged",
+    )
+    expected = plain[0]["3.weight"]
+    for step, after in enumerate(plain[1:], 1):
+        decay = min(0.3, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * after["3.weight"]
+    assert torch.allclose(averaged[0]["3.weight"], expected, atol=1e-6)
+    assert torch.equal(network.state_dict()["3.weight"], averaged[0]["3.weight"])
+    assert not torch.equal(averaged[0]["3.weight"], raw[0]["3.weight"])
+    for before, now in zip(plain[:-1], weights, strict=True):
+        assert all(torch.equal(before[name], now[name]) for name in before)
+    kept = load_file(tmp_path / "averaged" / "epoch_2.safetensors")
+    assert torch.equal(kept["3.weight"], averaged[0]["3.weight"])
+
+
+def test_a_clipped_gradient_has_the_norm_of_the_option(tmp_path):
+    network, norms = small_network(), []
+    task, device = small_task(network), choose_device("cpu", "fp32")
+    for limit in (None, 1e-3):
+        fit(
+            replace(task, batches=lambda epoch: [torch.full((8, 4), 9.0)] * 3),
+            replace(SCHEDULE, epochs=1, clip_grad_norm=limit),
+            tmp_path / str(limit),
+            device,
+            1,
+            "clipped",
+        )
+        norms.append(torch.cat([p.grad.flatten() for p in network.parameters()]).norm().item())
+    assert norms[0] > 1e-2 and norms[1] == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_a_loss_that_is_not_finite_stops_the_training_by_name(tmp_path):

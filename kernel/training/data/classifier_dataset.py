@@ -15,7 +15,7 @@ from lumbar.grids import squeeze
 from lumbar.networks.architecture import CropRule
 from lumbar.sites import DESCRIPTION_SITES, GROUP_DESCRIPTION, MISSING
 from training.data.cache import Cache
-from training.data.crop_augmentation import augment_crops, jitter_points, mix_studies
+from training.data.crop_augmentation import augment_crops, dropped_description, jitter_points, mix_studies
 from training.recipes.schema import CropAugmentation
 
 
@@ -36,12 +36,14 @@ class ClassifierBatch:
         labels: (B, 25) int64, the severities of the first of the two mixed studies, -1 where missing.
         labels_b: The same of the second.
         share: lambda, the part of the first, 0..1.
+        groups: Indices of the ``GROUPS`` that the sequences hold, None for all.
     """
 
     crops: Tensor
     labels: Tensor
     labels_b: Tensor
     share: float
+    groups: list[int] | None = None
 
 
 class ClassifierDataset(Dataset):
@@ -106,7 +108,7 @@ class ClassifierDataset(Dataset):
 
 
 class Mixer:
-    """Collates studies to a batch and mixes them by a draw of the batch's first study and epoch."""
+    """Collates studies to a batch, mixes them and drops a description, by a draw of its first study and epoch."""
 
     def __init__(self, dataset: ClassifierDataset):
         self.dataset = dataset
@@ -114,11 +116,15 @@ class Mixer:
     def __call__(self, items: list[tuple[Tensor, Tensor, int]]) -> ClassifierBatch:
         crops = torch.stack([item[0] for item in items])
         labels = torch.stack([item[1] for item in items])
-        order, share = np.arange(len(items)), 1.0
+        order, share, groups = np.arange(len(items)), 1.0, None
         if self.dataset.augmentation is not None:
             random = np.random.default_rng((self.dataset.seed, self.dataset.epoch, items[0][2], 1))
             crops, order, share = mix_studies(crops, random, self.dataset.augmentation)
-        return ClassifierBatch(crops, labels, labels[order], share)
+            if dropped := dropped_description(random, self.dataset.augmentation):
+                sites = DESCRIPTION_SITES[dropped]
+                crops[:, sites], labels[:, sites] = 0, MISSING
+                groups = [group for group, read in enumerate(GROUP_DESCRIPTION) if read != dropped]
+        return ClassifierBatch(crops, labels, labels[order], share, groups)
 
 
 def seen_labels(labels: np.ndarray, study_ids: list[str], points: dict) -> np.ndarray:

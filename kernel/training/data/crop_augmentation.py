@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 
 from lumbar.grids import DETECTOR_GRID
-from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, GROUPS, LEVELS
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, GROUPS, LEVELS
 from training.data.volume_augmentation import random_affine, random_brightness, warp
 from training.recipes.schema import CropAugmentation
-
-CUTMIX_ALPHA = 4.0  # both parameters of the Beta distribution
 
 
 def jitter_points(points: np.ndarray, random: np.random.Generator, options: CropAugmentation) -> np.ndarray:
@@ -96,19 +94,26 @@ def mix_studies(
     """
     order = random.permutation(len(crops))
     if random.random() < options.cutmix:
-        top, bottom, left, right = random_rectangle(random, crops.shape[-1])
+        top, bottom, left, right = random_rectangle(random, crops.shape[-1], options.cutmix_alpha)
         mixed = crops.clone()
         mixed[..., top:bottom, left:right] = crops[order][..., top:bottom, left:right]
         return mixed, order, 1 - (bottom - top) * (right - left) / crops.shape[-1] ** 2
     if random.random() < options.mixup:
-        share = float(random.beta(CUTMIX_ALPHA, CUTMIX_ALPHA))
+        share = float(random.beta(options.mixup_alpha, options.mixup_alpha))
         return share * crops + (1 - share) * crops[order], order, share
     return crops, order, 1.0
 
 
-def random_rectangle(random: np.random.Generator, size: int) -> tuple[int, int, int, int]:
+def random_rectangle(random: np.random.Generator, size: int, alpha: float) -> tuple[int, int, int, int]:
     """Draw CutMix's rectangle: side int(size * sqrt(1 - lambda)), centre uniform, clipped to the image."""
-    side = int(size * np.sqrt(1 - random.beta(CUTMIX_ALPHA, CUTMIX_ALPHA)))
+    side = int(size * np.sqrt(1 - random.beta(alpha, alpha)))
     y, x = random.integers(0, size, 2)
     half = side // 2
     return max(0, y - half), min(size, y + half), max(0, x - half), min(size, x + half)
+
+
+def dropped_description(random: np.random.Generator, options: CropAugmentation) -> str | None:
+    """Draw the description whose crops a batch loses, None for none."""
+    if random.random() >= options.description_dropout:
+        return None
+    return DESCRIPTIONS[random.integers(len(DESCRIPTIONS))]

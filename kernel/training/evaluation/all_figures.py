@@ -3,9 +3,11 @@
 import argparse
 
 from lumbar.faults import DataNotFoundError
+from lumbar.grading.ensemble import weighted_mean
 from lumbar.outputs.submission import SubmissionError
 from lumbar.reading.listing import find_dataset
 from training.data.cache import build_cache
+from training.data.label_noise import write_contradicted
 from training.data.labels import (
     COORDINATES_FILE,
     GRADES_FILE,
@@ -74,4 +76,9 @@ def graded_figures(options: argparse.Namespace, grades: Grades) -> dict:
         wanted = Wanted(options.fit_weights, options.fit_calibration, options.by_level)
         if wanted.weights or wanted.calibration:
             figures["fit"] = fit_ensemble(labels, members, prior, wanted)
+        if options.contradicted:
+            mean = weighted_mean(list(members.values()), [1.0] * len(members))  # NaN where none graded
+            figures["contradicted"] = write_contradicted(
+                options.contradicted, studies, labels, mean, options.threshold
+            )
     return figures

@@ -45,6 +45,8 @@ def grade_lines(figures: dict) -> list[str]:
     for group in GROUPS:
         cells = [figures["sites"][site.name] for site in SITES if site.group == group]
         lines.append(f"{group:40s}" + "".join(f"{c['loss']:9.3f} ({sum(c['counts']):4d})" for c in cells))
+    if "contradicted" in figures:
+        lines += ["", f"{figures['contradicted']} of {figures['labels']} labels are contradicted"]
     if fitted := figures.get("fit"):
         lines += ["", *fit_lines(fitted)]
     return lines

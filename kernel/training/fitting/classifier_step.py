@@ -20,6 +20,7 @@ from training.fitting.distinct_images import image_features
 from training.fitting.losses import WeightMeans, grade_loss, metric_loss, scaled_weights
 from training.fitting.ranks import batch_share
 
+PREDICTIONS = "predictions.npz"  # in a classifier's folder, of its validation studies
 PLAIN, WEIGHTED, METRIC = (
     "plain",
     "weighted",
@@ -27,9 +28,12 @@ PLAIN, WEIGHTED, METRIC = (
 )  # losses: unweighted, weighted, weighted with any-severe
 
 
-def study_logits(network: ClassifierNetwork, crops: Tensor) -> Tensor:
-    """Return logits (B, 25, 3) of crops (B, 25, S, 128, 128); many of a study's images may be zero."""
-    return network.grade(backbone_features(network, crops))
+def study_logits(network: ClassifierNetwork, crops: Tensor, groups: list[int] | None = None) -> Tensor:
+    """Return logits (B, 25, 3) of crops (B, 25, S, 128, 128); many of a study's images may be zero.
+
+    ``groups`` as in ``ClassifierNetwork.grade``.
+    """
+    return network.grade(backbone_features(network, crops), groups)
 
 
 def backbone_features(network: ClassifierNetwork, crops: Tensor) -> Tensor:

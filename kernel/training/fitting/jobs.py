@@ -72,7 +72,10 @@ def plan_jobs(
             jobs.append(Job(points_name(network.name), known(names, jobs), run))
     for classifier in classifiers:
         detector = next(d for d in recipe.detectors if d.name == classifier.detector)
-        after = known([points_name(name) for name in detector.networks], jobs)
+        judges = classifier.label_noise.judged_by if classifier.label_noise else ()
+        before = [points_name(name) for name in detector.networks]
+        before += [f"{judge}/fold{fold}" for judge in judges for fold in recipe.folds]
+        after = known(before, jobs)
         used = tuple(network for network in recipe.networks if network.name in detector.networks)
         for fold in recipe.folds:
             run = partial(classifier_job, classifier, detector.point_kind, used, fold, folds, out)

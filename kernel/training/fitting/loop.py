@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from lumbar.atomic_files import atomic_path, write_atomically
 from lumbar.networks.device import Device
 from training.errors import TrainingError
 from training.fitting.ranks import Step, from_first, gathered, rank, rank_count, training_step
+from training.fitting.weight_average import WeightAverage
 from training.json_files import known_only, write_strict_json
 from training.plots import draw_curves
 from training.recipes.schema import Schedule
@@ -85,6 +87,13 @@ def fit(task: Task, schedule: Schedule, folder: Path, device: Device, seed: int,
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: rate(s, total, schedule.warmup))
     scaler = torch.amp.GradScaler(device.torch.type, enabled=device.autocast_type == torch.float16)
     parts = {"network": task.network, "optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
+    if schedule.clip_grad_norm is not None:
+        optimizer.register_step_pre_hook(partial(clip_gradient, schedule.clip_grad_norm))
+    evaluated = nullcontext
+    if schedule.ema_decay is not None:
+        parts["average"] = average = WeightAverage(task.network, schedule.ema_decay)
+        optimizer.register_step_post_hook(lambda *_: average.update())
+        evaluated = average.applied
     history = restore(folder / CHECKPOINT, parts, device, title)
     step = training_step(task.network, task.losses)
     for epoch in range(len(history), schedule.epochs):
@@ -94,14 +103,16 @@ def fit(task: Task, schedule: Schedule, folder: Path, device: Device, seed: int,
             task, step, optimizer, scheduler, scaler, device, epoch, f"{title} {epoch + 1}"
         )
         row["train_seconds"] = time.monotonic() - start
-        if (epoch + 1) % schedule.evaluate_every == 0 or epoch + 1 == schedule.epochs:
-            task.network.eval()
-            row |= from_first(task.evaluate)
-            row["seconds"] = time.monotonic() - start
-        history.append(row)
+        with evaluated():
+            if (epoch + 1) % schedule.evaluate_every == 0 or epoch + 1 == schedule.epochs:
+                task.network.eval()
+                row |= from_first(task.evaluate)
+                row["seconds"] = time.monotonic() - start
+            history.append(row)
+            if rank() == 0:
+                write_weights(task, folder, history)
         if rank() == 0:
             log.info("%s: %s", title, ", ".join(f"{k} {v:.4g}" for k, v in row.items()))
-            write_weights(task, folder, history)
         save_checkpoint(folder / CHECKPOINT, parts, device, history)
         if rank() == 0:
             write_epochs(folder / EPOCHS, history)
@@ -158,6 +169,12 @@ def finish(task: Task, folder: Path, history: list[dict]) -> dict:
     write_strict_json(folder / RESULT, result)
     (folder / CHECKPOINT).unlink()
     return known_only(result)
+
+
+def clip_gradient(largest: float, optimizer: torch.optim.Optimizer, *_: object) -> None:
+    """Scale an optimizer's gradient down to the largest norm, before its step; GradScaler has unscaled it by then."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    nn.utils.clip_grad_norm_(parameters, largest)
 
 
 def rate(step: int, total: int, warmup: float) -> float:

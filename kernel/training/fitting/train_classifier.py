@@ -15,6 +15,7 @@ from training.data.classifier_dataset import ClassifierBatch, ClassifierDataset,
 from training.fitting.classifier_step import (
     METRIC,
     PLAIN,
+    PREDICTIONS,
     WEIGHTED,
     FrozenFeatures,
     Predictions,
@@ -30,13 +31,13 @@ from training.fitting.imagenet_start import start_classifier
 from training.fitting.loop import RESULT, Task, fit
 from training.fitting.losses import WeightMeans, weight_means
 from training.fitting.ranks import RankBatches, from_first, rank, step_count
+from training.fitting.second_round import without_contradicted
 from training.fitting.train_detector import TrainingSetup
 from training.json_files import write_strict_json
 from training.plots import draw_crops
 from training.recipes.schema import ClassifierRecipe, Schedule
 
 log = logging.getLogger(__name__)
-PREDICTIONS = "predictions.npz"  # of the validation studies
 PointsByStudy = dict[str, dict[str, SitePoints]]
 
 
@@ -57,8 +58,11 @@ def train_classifier(
     torch.manual_seed(recipe.seed)
     network = start_classifier(recipe.config, setup.imagenet, recipe.imagenet)
     network.to(setup.device.torch)
-    judged = classifier_dataset(recipe, validation, points, setup, None)
-    dataset = classifier_dataset(recipe, training, points, setup, recipe.augmentation)
+    judged = classifier_dataset(recipe, validation, setup.data.grades.of(validation), points, setup, None)
+    labels = setup.data.grades.of(training)
+    if recipe.label_noise:
+        labels = without_contradicted(labels, training, recipe.label_noise, folder.parents[1])
+    dataset = classifier_dataset(recipe, training, labels, points, setup, recipe.augmentation)
     means = weight_means(dataset.labels)
     log.info("%s: %d studies to train on, %d to validate", recipe.name, len(dataset), len(judged))
 
@@ -68,7 +72,7 @@ def train_classifier(
 
     def losses(batch: ClassifierBatch, kind: str) -> dict:
         batch = on_device(batch, setup)
-        return classifier_losses(study_logits(network, batch.crops), batch, kind, means)
+        return classifier_losses(study_logits(network, batch.crops, batch.groups), batch, kind, means)
 
     step1 = folder / "step1"
     if rank() == 0 and len(dataset) and not (step1 / RESULT).is_file():
@@ -86,7 +90,7 @@ def train_classifier(
     )
     result = {"step1": fit(task, recipe.step1, step1, setup.device, recipe.seed, f"{recipe.name} step 1")}
     if recipe.step2 is not None:
-        dataset2 = classifier_dataset(recipe, training, points, setup, recipe.augmentation2)
+        dataset2 = classifier_dataset(recipe, training, labels, points, setup, recipe.augmentation2)
         task = heads_task(recipe, network, dataset2, means, evaluate, setup)
         result["step2"] = fit(
             task, recipe.step2, folder / "step2", setup.device, recipe.seed, f"{recipe.name} step 2"
@@ -138,14 +142,15 @@ def heads_task(
 
         def losses(batch: ClassifierBatch) -> dict:
             batch = on_device(batch, setup)
-            return classifier_losses(study_logits(network, batch.crops), batch, kind, means)
+            return classifier_losses(study_logits(network, batch.crops, batch.groups), batch, kind, means)
 
     steps = step_count(len(dataset), recipe.step2.batch)
     return Task(network, batches, steps, losses, evaluate, "mean_loss", train_mode)
 
 
-def classifier_dataset(recipe, studies: list[str], points: PointsByStudy, setup: TrainingSetup, augmentation):
-    labels = setup.data.grades.of(studies)
+def classifier_dataset(
+    recipe, studies: list[str], labels, points: PointsByStudy, setup: TrainingSetup, augmentation
+):
     return ClassifierDataset(
         setup.data.cache, studies, labels, points, recipe.config.crops, augmentation, recipe.seed
     )

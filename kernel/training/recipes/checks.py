@@ -58,7 +58,7 @@ def check_folds(recipe: Recipe, file: str) -> None:
 
 
 def check_stage2_points(recipe: Recipe, classifiers: tuple[ClassifierRecipe, ...]) -> None:
-    """Raise RecipeError where classifiers learn from points out of fold, and not all folds are trained."""
+    """Raise RecipeError where classifiers need points or predictions out of fold, and not all folds are trained."""
     detectors = {classifier.detector for classifier in classifiers}
     read = {name for detector in recipe.detectors if detector.name in detectors for name in detector.networks}
     for network in recipe.networks:
@@ -70,6 +70,12 @@ def check_stage2_points(recipe: Recipe, classifiers: tuple[ClassifierRecipe, ...
             raise RecipeError(
                 f"{recipe.name}: networks {network.name!r}, stage2_points: 'out_of_fold' needs the networks of all "
                 f"{recipe.fold_count} folds, got {list(recipe.folds)}. Train them all, or take 'middle_epoch'."
+            )
+    for classifier in classifiers:
+        if classifier.label_noise and len(recipe.folds) < recipe.fold_count:
+            raise RecipeError(
+                f"{recipe.name}: classifiers {classifier.name!r}, label_noise: the predictions that judge the labels "
+                f"need all {recipe.fold_count} folds, got {list(recipe.folds)}. Train them all, or leave it out."
             )
 
 
@@ -119,6 +125,21 @@ def check_references(recipe: Recipe, file: str) -> None:
             raise RecipeError(
                 f"{file}: classifiers {classifier.name!r}, detector: got {classifier.detector!r}, "
                 f"expected one of {', '.join(detectors)}."
+            )
+    check_first_rounds(recipe, file)
+
+
+def check_first_rounds(recipe: Recipe, file: str) -> None:
+    """Check that classifiers which leave contradicted labels out are judged by earlier ones of the same studies."""
+    for number, classifier in enumerate(recipe.classifiers):
+        if not classifier.label_noise:
+            continue
+        where = f"{file}: classifiers {classifier.name!r}, label_noise, judged_by"
+        earlier = [other.name for other in recipe.classifiers[:number]]
+        judges = classifier.label_noise.judged_by
+        if not judges or not set(judges) <= set(earlier):
+            raise RecipeError(
+                f"{where}: got {list(judges)}, expected some of the classifiers before it: {earlier}."
             )
 
 

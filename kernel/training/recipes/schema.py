@@ -26,6 +26,7 @@ Positive = Annotated[float, Bounds(1e-12, inf)]
 NotNegative = Annotated[float, Bounds(0, inf)]
 Count = Annotated[int, Bounds(1, inf)]
 CountOrZero = Annotated[int, Bounds(0, inf)]
+Decay = Annotated[float, Bounds(0, 0.999999)]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class Schedule:
         weight_decay: AdamW's weight decay.
         warmup: Share of all steps, 0..1.
         evaluate_every: Epochs from one evaluation to the next. The last epoch is always evaluated.
+        clip_grad_norm: Largest norm of a step's gradient, None for any: gradient clipping.
+        ema_decay: Decay of the exponential moving average of the weights, which is then evaluated and exported in place
+            of the last step's weights. None for no average.
     """
 
     epochs: Count
@@ -47,6 +51,8 @@ class Schedule:
     weight_decay: NotNegative
     warmup: Share
     evaluate_every: Count
+    clip_grad_norm: Positive | None = None
+    ema_decay: Decay | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,11 @@ class CropAugmentation:
         z_jitter: Largest random move of a point, slices.
         xy_jitter: Largest random move of a point along each axis, pixels of the detector grid.
         cutmix: Chance per batch of CutMix.
-        mixup: Chance per batch of mixup.
+        mixup: Chance per batch of mixup, of those that CutMix leaves.
+        cutmix_alpha: Both parameters of the Beta distribution of CutMix's lambda.
+        mixup_alpha: Both parameters of the Beta distribution of mixup's lambda.
+        description_dropout: Chance per batch that the crops of one description are taken away, and their labels with
+            them. The sequences then leave its sites out, as they do for a study without that series.
     """
 
     flip_horizontal: Chance = 0.0
@@ -147,6 +157,9 @@ class CropAugmentation:
     xy_jitter: CountOrZero = 0
     cutmix: Chance = 0.0
     mixup: Chance = 0.0
+    cutmix_alpha: Positive = 4.0
+    mixup_alpha: Positive = 4.0
+    description_dropout: Chance = 0.0
 
 
 @dataclass(frozen=True)
@@ -226,6 +239,19 @@ class DetectorRecipe:
 
 
 @dataclass(frozen=True)
+class LabelNoise:
+    """A second round, without the labels that the first one's out-of-fold predictions contradict.
+
+    Attributes:
+        judged_by: Names of earlier classifiers of the recipe, all folds of which are trained. Their mean judges.
+        threshold: A label goes where its 1 and its probability differ by more.
+    """
+
+    judged_by: tuple[str, ...]
+    threshold: Share = 0.8
+
+
+@dataclass(frozen=True)
 class ClassifierRecipe:
     """One classifier, trained once per fold on one detector's points.
 
@@ -239,6 +265,7 @@ class ClassifierRecipe:
         augmentation2: Random changes of step 2's crops. None trains the heads on features computed once.
         class_weights: Whether step 1 has the metric's weights.
         any_severe: Whether the last step has the metric's any-severe term.
+        label_noise: Labels that are not trained on, None to train on all. Validation always has all.
         imagenet: Whether the backbone starts from ImageNet weights, where ``--imagenet`` names some.
         seed: Seed of weights, order and augmentation.
     """
@@ -252,6 +279,7 @@ class ClassifierRecipe:
     augmentation2: CropAugmentation | None
     class_weights: bool = False
     any_severe: bool = True
+    label_noise: LabelNoise | None = None
     imagenet: bool = True
     seed: CountOrZero = 42
 
