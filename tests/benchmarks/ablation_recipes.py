@@ -39,6 +39,18 @@ CLASSIFIER = ClassifierRecipe(
     class_weights=True,
     imagenet=False,
 )
+
+
+def with_schedule(**options) -> ClassifierRecipe:
+    """Return the classifier's recipe with options of its schedule."""
+    return replace(CLASSIFIER, step1=replace(GRADING, **options))
+
+
+def with_augmentation(**options) -> ClassifierRecipe:
+    """Return the classifier's recipe with options of its augmentation."""
+    return replace(CLASSIFIER, augmentation=replace(CLASSIFIER.augmentation, **options))
+
+
 VARIANTS = {
     "detector": {
         "expanding": NETWORK,
@@ -48,6 +60,11 @@ VARIANTS = {
     "classifier": {
         "level": CLASSIFIER,
         "alone": replace(CLASSIFIER, config=replace(CLASSIFIER.config, sequence="alone")),
+        "nine_slices": replace(CLASSIFIER, config=replace(CLASSIFIER.config, canal_margin=2)),
+        "averaged": with_schedule(ema_decay=0.99),
+        "clipped": with_schedule(clip_grad_norm=1.0),
+        "mixed": with_augmentation(mixup=0.3, mixup_alpha=0.3),
+        "dropped": with_augmentation(description_dropout=0.1),
     },
 }
 

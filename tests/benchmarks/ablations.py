@@ -5,6 +5,8 @@
 gaussian    a detector's labels: fading over neighbouring pixels and slices, against one voxel per point. Sagittal T2.
 level_wise  a classifier's second LSTM: along the conditions of a level, against none. Crops at the labelled points,
             jittered.
+options     options from other solutions on that classifier, each by itself: nine slices of the canal, averaged
+            weights, gradient clipping, mixup, description dropout.
 tta         three detectors: each one's crops graded and the probabilities averaged, against their points averaged,
             and against one detector. Detectors and classifiers of the other two; the labelled points elsewhere.
 
@@ -36,6 +38,9 @@ from training.json_files import write_strict_json
 TRAININGS = {
     "gaussian": (("detector", "expanding"), ("detector", "single_voxel")),
     "level_wise": (("classifier", "level"), ("classifier", "alone")),
+    "options": tuple(
+        ("classifier", name) for name in ("level", "nine_slices", "averaged", "clipped", "mixed", "dropped")
+    ),
     "tta": (("detector", "expanding"), ("classifier", "level")),
 }
 POINT_FIGURES = ("error", "z", "y", "x", "beyond_8px")
@@ -96,7 +101,7 @@ def measure(bench: Bench, names: list[str], seeds: int, workers: int) -> dict[st
         }
         if name == "gaussian":
             result[name] = compare(variants, POINT_FIGURES)
-        elif name == "level_wise":
+        elif name in ("level_wise", "options"):
             result[name] = compare(variants, GRADE_FIGURES) | {"beside": constant_figures(bench)}
         else:
             variants, errors = average(

@@ -92,12 +92,16 @@ def test_every_arm_trains_once_and_one_detector_is_its_own_mean(training_data, t
     alone = replace(classifier, config=replace(classifier.config, sequence="alone"))
     voxel = replace(network, sigma=0.1, reach=0)
     monkeypatch.setitem(VARIANTS, "detector", {"expanding": network, "single_voxel": voxel})
-    monkeypatch.setitem(VARIANTS, "classifier", {"level": classifier, "alone": alone})
+    options = dict.fromkeys(VARIANTS["classifier"].keys() - {"level", "alone"}, classifier)
+    monkeypatch.setitem(VARIANTS, "classifier", {"level": classifier, "alone": alone, **options})
     data = str(training_data.cache.folder.parent / "data")
     command = ["--data", data, "--out", str(tmp_path / "run"), "--cache", str(training_data.cache.folder)]
     command += ["--workers", "1", "--seeds", "2", "--json", str(tmp_path / "figures.json")]
     result = ablations.main(command)
-    assert set(result) == {"gaussian", "level_wise", "tta"} and (tmp_path / "figures.json").stat().st_size
+    assert (
+        set(result) == {"gaussian", "level_wise", "options", "tta"}
+        and (tmp_path / "figures.json").stat().st_size
+    )
     for comparison in result.values():
         for variant in comparison["variants"].values():
             assert all(len(figure["values"]) == 2 for figure in variant.values())
