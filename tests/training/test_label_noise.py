@@ -29,7 +29,7 @@ FIRST, SECOND = "tiny-level", "tiny-second"
 
 
 def two_rounds(threshold: float = 0.8, **changes):
-    """Return a recipe whose last classifier is a second round of the first one, of two folds."""
+    """Return a recipe of two folds: its last classifier is a second round of the first one."""
     recipe = tiny_recipe(folds=(0, 1), fold_count=2)
     second = replace(recipe.classifiers[0], name=SECOND, label_noise=LabelNoise((FIRST,), threshold))
     return replace(recipe, classifiers=(*recipe.classifiers, second), **changes)

@@ -113,7 +113,7 @@ def random_rectangle(random: np.random.Generator, size: int, alpha: float) -> tu
 
 
 def dropped_description(random: np.random.Generator, options: CropAugmentation) -> str | None:
-    """Draw the description whose crops a batch loses, None for none."""
+    """Draw the description that a batch loses, None for none."""
     if random.random() >= options.description_dropout:
         return None
     return DESCRIPTIONS[random.integers(len(DESCRIPTIONS))]

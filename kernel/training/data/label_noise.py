@@ -1,6 +1,6 @@
 """Labels that out-of-fold predictions contradict: to list them, and to leave them out of a second round.
 
-Source: the 2nd place, whose members are all trained again without labels that are off by more than .8 (score).
+Source: the 2nd place trains all its members again without labels that are off by more than .8 (score).
 """
 
 from pathlib import Path
