@@ -21,6 +21,7 @@ from training.data.label_noise import contradicted
 from training.data.labels import GRADES_FILE, read_grades
 from training.errors import LabelError, RecipeError
 from training.fitting.classifier_step import PREDICTIONS, Predictions
+from training.fitting.jobs import plan_jobs
 from training.recipes.checks import check_stage2_points
 from training.recipes.reading import read_recipe
 from training.recipes.schema import LabelNoise
@@ -125,3 +126,13 @@ def test_a_second_round_needs_all_folds(tmp_path):
         RecipeError, match="label_noise: the predictions that judge the labels need all 2 folds"
     ):
         check_stage2_points(replace(recipe, folds=(1,)), recipe.classifiers)
+
+
+def test_a_second_round_waits_for_all_folds_of_its_judges(tmp_path):
+    recipe = two_rounds()
+    folds = {"100": 0, "101": 1}
+    jobs = plan_jobs(recipe, recipe.networks, recipe.classifiers, folds, tmp_path)
+    after = {job.name: job.after for job in jobs}
+    for fold in range(2):
+        assert {f"{FIRST}/fold0", f"{FIRST}/fold1"} < set(after[f"{SECOND}/fold{fold}"])
+        assert not any(FIRST in name for name in after[f"{FIRST}/fold{fold}"])
