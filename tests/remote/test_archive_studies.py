@@ -13,10 +13,18 @@ from tests.remote.dicomweb_server import Orthanc, running_dicomweb
 pytestmark = pytest.mark.long
 
 
-def store_by_dimse(server: Orthanc, files: list[Path]) -> None:
-    """Send files by C-STORE; de-identified ones have their class in the meta information alone."""
-    pynetdicom = pytest.importorskip("pynetdicom", reason="no pynetdicom: pip install pynetdicom")
+def with_classes(files: list[Path]) -> list[pydicom.Dataset]:
+    """Read files; de-identified ones have their class in the meta information alone, which servers refuse."""
     datasets = [pydicom.dcmread(file) for file in files]
+    for dataset in datasets:
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID
+    return datasets
+
+
+def store_by_dimse(server: Orthanc, files: list[Path]) -> None:
+    """Send files by C-STORE."""
+    pynetdicom = pytest.importorskip("pynetdicom", reason="no pynetdicom: pip install pynetdicom")
+    datasets = with_classes(files)
     entity = pynetdicom.AE()
     contexts = {(ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.TransferSyntaxUID) for ds in datasets}
     for sop_class, syntax in contexts:
@@ -24,7 +32,6 @@ def store_by_dimse(server: Orthanc, files: list[Path]) -> None:
     association = entity.associate("127.0.0.1", server.dicom_port, ae_title="ORTHANC")
     assert association.is_established
     for dataset in datasets:
-        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID
         assert association.send_c_store(dataset).Status == 0
     association.release()
 
@@ -38,8 +45,7 @@ def test_eight_phantoms(dicomweb, bundle, tmp_path):
             store_by_dimse(server, sorted(folder.rglob("*.dcm")))
         client = connect(server.dicomweb)
         for folder in folders[4:]:
-            for file in sorted(folder.rglob("*.dcm")):
-                client.store_instances([pydicom.dcmread(file)])
+            client.store_instances(with_classes(sorted(folder.rglob("*.dcm"))))
         assert len(server.rest("studies")) == 8
         found = grades(server.dicomweb, bundle, tmp_path / "web.csv", "--workers", "2")
     from_disk = grades(images, bundle, tmp_path / "disk.csv", "--workers", "2")
