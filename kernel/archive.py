@@ -6,13 +6,14 @@
     python kernel/archive.py status ARCHIVE                      done, failed, rate, expected end
     python kernel/archive.py merge ARCHIVE --csv                 sites, points and studies, one table each
     python kernel/archive.py verify ARCHIVE                      whether all parts are whole
+    python kernel/archive.py push ARCHIVE --to dicomweb+https://HOST/ROOT     structured reports, each once
 
 Every command can be stopped at any moment; the same one goes on from there. Needs kernel/requirements-archive.txt.
 
 Exit status; any other is a bug:
 
     0          all well
-    1          verify has found something
+    1          verify has found something, or push has not stored a report
     2          a wrong command line, or a package is missing
     4          a wrong bundle
     5          data or archive not usable, or a disk that can't be written; committed parts stay
@@ -78,6 +79,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add_archive(merge)
     merge.add_argument("--csv", action="store_true", help="also sites.csv, points.csv and submission.csv")
     add_archive(commands.add_parser("verify", help="check every part, and that no study is there twice"))
+    push = commands.add_parser("push", help="store the structured reports in a DICOMweb service, each once")
+    add_archive(push)
+    push.add_argument("--to", required=True, metavar="URL", help="dicomweb+https://HOST/ROOT")
     for command in commands.choices.values():
         add_shared_flags(command)
     add_shared_flags(parser)

@@ -9,7 +9,7 @@ from pathlib import Path
 from archiving.archive_folder import ArchiveFolder
 from archiving.optional_packages import need_packages
 
-EXIT_PROBLEMS = 1  # of verify
+EXIT_PROBLEMS = 1  # of verify and push
 
 
 def index_archive(args: argparse.Namespace) -> int:
@@ -107,12 +107,30 @@ def verify_archive(args: argparse.Namespace) -> int:
     return show_status(args)
 
 
+def push_reports(args: argparse.Namespace) -> int:
+    """Store the reports of an archive, or of a folder of infer.py --sr; the exit status is 1 if one is not stored."""
+    from lumbar.outputs.pacs.push import LEDGER, folder_reports, push
+
+    archive = ArchiveFolder(args.archive)
+    if archive.index.is_dir():
+        need_packages("pyarrow")
+        from archiving.pushing import archive_reports
+
+        reports = archive_reports(archive)
+    else:
+        reports = folder_reports(args.archive)
+    summary = push(reports, args.to, args.archive / LEDGER)
+    print(summary.text())
+    return EXIT_PROBLEMS if summary.failures else 0
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "index": index_archive,
     "grade": grade_archive,
     "status": show_status,
     "merge": merge_archive,
     "verify": verify_archive,
+    "push": push_reports,
 }
 
 

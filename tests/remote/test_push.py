@@ -80,6 +80,25 @@ def test_killed_and_run_again_there_are_no_duplicates(run_folder, orthanc, tmp_p
     assert len({line["sop_instance_uid"] for line in lines}) == len(lines) == 3
 
 
+def test_reports_of_an_archive_are_those_of_infer(run_folder, orthanc, bundle, tmp_path, capsys):
+    pytest.importorskip("pyarrow", reason="no pyarrow: pip install pyarrow")
+    import archive
+
+    place = str(tmp_path / "archive")
+    assert archive.main(["index", "--data", orthanc.dicomweb, "--out", place, "--workers", "1"]) == 0
+    grade = ["grade", place, "--bundle", str(bundle), "--device", "cpu", "--precision", "fp32"]
+    assert archive.main([*grade, "--readers", "1"]) == 0
+    command = ["push", place, "--to", orthanc.dicomweb]
+    assert archive.main(command) == 0 and "3 reports stored" in capsys.readouterr().out
+    expected = {report.sop_instance_uid for report in folder_reports(run_folder)}
+    assert reports_in(orthanc).keys() == expected
+    assert archive.main(command) == 0 and "3 stored before" in capsys.readouterr().out
+    assert (
+        archive.main(["push", str(run_folder), "--to", orthanc.dicomweb]) == 0
+    )  # a run's folder, another ledger
+    assert reports_in(orthanc).keys() == expected
+
+
 def test_a_refused_report_costs_the_others_nothing(run_folder, orthanc, tmp_path):
     reports = list(folder_reports(run_folder))
 

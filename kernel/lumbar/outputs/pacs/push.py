@@ -23,6 +23,7 @@ from lumbar.reading.sources.study_source import required
 
 logger = logging.getLogger(__name__)
 
+LEDGER = "pushed.jsonl"  # beside the results: the reports that a service has confirmed
 EXPECTED = "expected dicomweb+https://HOST/ROOT"
 
 
