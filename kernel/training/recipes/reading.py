@@ -63,7 +63,7 @@ def recipe_file(name: str) -> Path:
         return Path(name)
     known = shipped_recipes()
     if name not in known:
-        raise RecipeError(f"recipe: got {name!r}{expected(name, known)}, or a file that ends in .toml.")
+        raise RecipeError(f"recipe: got {name!r}{expected(name, (*known, 'FILE.toml'))}")
     return FOLDER / f"{name}.toml"
 
 
