@@ -1,6 +1,6 @@
 """An archive of studies that exist in its index alone, graded by stub workers.
 
-    python -m tests.archiving.stub_archive ARCHIVE [--kill-at-write N]
+    python -m tests.archiving.stub_archive ARCHIVE [--kill-at-write N] [--slower]
 
 grades it in a process of its own, which kills itself before its N-th write of a part's file.
 """
@@ -20,7 +20,7 @@ from archiving.index_writing import write_index
 from archiving.study_index import StudyIndex
 from archiving.worker import WorkerSettings
 from lumbar.reading.references import StudyRef
-from tests.archiving.stub_worker import BUNDLE, PRIOR, SlowStub, StubWorker
+from tests.archiving.stub_worker import BUNDLE, PRIOR, SlowerStub, SlowStub, StubWorker
 
 CHUNK = 4
 
@@ -87,7 +87,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("archive", type=Path)
     parser.add_argument("--kill-at-write", type=int, default=0)
+    parser.add_argument("--slower", action="store_true")
     arguments = parser.parse_args()
     parts.PART_STUDIES = 16
     kill_at_write(arguments.kill_at_write)
-    grade(ArchiveFolder(arguments.archive), SlowStub)
+    grade(ArchiveFolder(arguments.archive), SlowerStub if arguments.slower else SlowStub)

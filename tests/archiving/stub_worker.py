@@ -65,4 +65,10 @@ class StubWorker:
 class SlowStub(StubWorker):
     """Takes long enough to be killed in the middle."""
 
-    seconds = 0.01
+    seconds = 0.02
+
+
+class SlowerStub(StubWorker):
+    """Takes long enough to be killed twenty times."""
+
+    seconds = 0.15
