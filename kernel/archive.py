@@ -14,28 +14,31 @@ Exit status; any other is a bug:
 
     0          all well
     1          verify has found something, or push has not stored a report
-    2          a wrong command line, or a package is missing
+    2          a wrong command line, or a device that does not work
     4          a wrong bundle
-    5          data or archive not usable, or a disk that can't be written; committed parts stay
+    5          data, archive or a package not usable, or a disk that can't be written; committed parts stay
     130, 143   after Ctrl-C and SIGTERM; graded studies are committed
 """
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 
 from archiving.archive_folder import ArchiveError
 from archiving.commands import COMMANDS, existing_archive
-from lumbar.command_line import add_shared_flags, start_logging, write_any_text
-from lumbar.faults import BundleError, DataNotFoundError
+from lumbar.command_line import (
+    Interrupted,
+    add_shared_flags,
+    raise_interrupted,
+    start_logging,
+    write_any_text,
+)
+from lumbar.faults import BundleError, DataNotFoundError, DeviceError
 from lumbar.grading.time_limit import parse_duration
 from lumbar.run.options import CHECKOUT, count
 
 EXIT_USAGE, EXIT_BUNDLE, EXIT_DATA = 2, 4, 5
-EXIT_SIGNAL = 128  # and the signal's number
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -104,15 +107,11 @@ def main(argv: list[str] | None = None) -> int:
     write_any_text()
     args = parse(argv)
     start_logging(args.log_level, "%(asctime)s %(levelname)s %(name)s: %(message)s", "%d %H:%M:%S")
-    for number in SIGNALS:
-        signal.signal(number, interrupt)
+    raise_interrupted()
     try:
-        from lumbar.networks.device_choice import DeviceError
-
-        try:
-            return COMMANDS[args.command](args)
-        except DeviceError as error:
-            return fail(error, EXIT_USAGE)
+        return COMMANDS[args.command](args)
+    except DeviceError as error:
+        return fail(error, EXIT_USAGE)
     except BundleError as error:
         return fail(error, EXIT_BUNDLE)
     except (ArchiveError, DataNotFoundError) as error:
@@ -121,21 +120,7 @@ def main(argv: list[str] | None = None) -> int:
         return fail(f"{error}; make room, or correct the path, and run the same command again", EXIT_DATA)
     except Interrupted as interrupted:
         message = "graded studies are committed. The same command goes on from there."
-        return fail(f"{interrupted}: {message}", EXIT_SIGNAL + interrupted.number)
-
-
-class Interrupted(BaseException):
-    """Ctrl-C or SIGTERM came."""
-
-    def __init__(self, number: int):
-        super().__init__("terminated" if number == signal.SIGTERM else "interrupted")
-        self.number = number
-
-
-def interrupt(number: int, *_: object) -> None:
-    for again in SIGNALS:  # a second one must not break into the last write
-        signal.signal(again, signal.SIG_IGN)
-    raise Interrupted(number)
+        return fail(f"{interrupted}: {message}", interrupted.status)
 
 
 def fail(error: object, status: int) -> int:

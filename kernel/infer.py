@@ -22,8 +22,15 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from lumbar.command_line import add_shared_flags, start_logging, write_any_text
-from lumbar.faults import DataNotFoundError
+from lumbar.command_line import (
+    SIGNALS,
+    Interrupted,
+    add_shared_flags,
+    raise_interrupted,
+    start_logging,
+    write_any_text,
+)
+from lumbar.faults import BundleError, DataNotFoundError, DeviceError
 from lumbar.reading.references import refuse_absent
 from lumbar.run.options import add_flags, read_options, wrong_path
 
@@ -31,8 +38,6 @@ STARTED = time.monotonic()  # the time limit counts from the start of the proces
 KAGGLE_LIMIT = "8.5h"  # of the 9 h that a notebook of this competition may run
 DEMO = Path("demo")
 EXIT_USAGE, EXIT_BUNDLE, EXIT_DATA = 2, 4, 5
-EXIT_SIGNAL = 128  # and the signal's number: 130 for Ctrl-C, 143 for SIGTERM
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -74,13 +79,12 @@ def main(argv: list[str] | None = None) -> int:
     signal.pthread_sigmask(
         signal.SIG_BLOCK, SIGNALS
     )  # until the imports are done, which an interrupt would break
-    for number in SIGNALS:
-        signal.signal(number, interrupt)
+    raise_interrupted()
     try:
         return grade(args)
     except Interrupted as interrupted:
         message = "all finished studies are written. The same command goes on from there."
-        return fail(f"{interrupted}: {message}", EXIT_SIGNAL + interrupted.number)
+        return fail(f"{interrupted}: {message}", interrupted.status)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
@@ -89,8 +93,6 @@ def grade(args: argparse.Namespace) -> int:
     """Import the libraries, run the pipeline and print its summary."""
     start_logging(args.log_level, "%(levelname)s %(name)s: %(message)s")
     # Imported here, not above: reader processes import this file's head, and need no torch.
-    from lumbar.faults import BundleError
-    from lumbar.networks.device_choice import DeviceError
     from lumbar.outputs import structured_report
     from lumbar.outputs.submission import SubmissionError
     from lumbar.run.journal import JournalError
@@ -117,20 +119,6 @@ def grade(args: argparse.Namespace) -> int:
         say(demo.compare(args.data, args.out), sys.stdout)
     say(summary.text(), sys.stdout)
     return summary.exit_status
-
-
-class Interrupted(BaseException):
-    """Ctrl-C or SIGTERM came."""
-
-    def __init__(self, number: int):
-        super().__init__("terminated" if number == signal.SIGTERM else "interrupted")
-        self.number = number
-
-
-def interrupt(number: int, *_: object) -> None:
-    for again in SIGNALS:  # a second one must not break into the last write
-        signal.signal(again, signal.SIG_IGN)
-    raise Interrupted(number)
 
 
 def fail(error: object, status: int) -> int:

@@ -6,21 +6,15 @@ References and rows travel; pixels never do.
 
 import contextlib
 import logging
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from archiving.engine import Died, Message, Ready
 from archiving.optional_packages import need_packages
 from archiving.study_index import IndexedStudy
 from archiving.worker import WorkerSettings, make_worker
+from lumbar.ray_cluster import ray_cluster
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-
-STORE_BYTES = 100 * 2**20  # rows are small enough to stay out of the object store
-KERNEL = Path(__file__).resolve().parents[1]
 MOST_AT_ONCE = 64  # items of one worker per look, so that none waits for another
 
 
@@ -45,35 +39,19 @@ class RayEngine:
     def __init__(self, settings: WorkerSettings, resources: RayResources, device: str):
         """Connect to the cluster, or start one; ArchiveError if Ray is missing."""
         need_packages("ray")
-        import ray
-
-        self.ray = ray
+        self.cluster = contextlib.ExitStack()
+        self.ray = self.cluster.enter_context(ray_cluster(resources.address))
         self.settings = settings
         self.device = device
-        if not ray.is_initialized():
-            self.connect(resources.address)
         cpus, gpus = settings.readers, resources.gpus
         self.options = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": 0, "max_task_retries": 0}
         self.options |= {"max_concurrency": 2}  # rows() runs for ever, give() beside it
-        total = ray.cluster_resources()
+        total = self.ray.cluster_resources()
         fit = min(total.get("CPU", 0) / cpus, total.get("GPU", 0) / gpus if gpus else float("inf"))
         self.workers = resources.workers or max(1, int(fit))
         self.actors: dict[int, object] = {}
         self.streams: dict[int, object] = {}
         self.hired = 0
-
-    def connect(self, address: str | None) -> None:
-        here = {} if address else {"object_store_memory": STORE_BYTES, "_node_ip_address": "127.0.0.1"}
-        # A short name: sockets below it may have 107 bytes.
-        here |= {} if address else {"_temp_dir": tempfile.mkdtemp(prefix="lumbar-ray-")}
-        path = os.pathsep.join([str(KERNEL), *filter(None, [os.environ.get("PYTHONPATH")])])
-        self.ray.init(
-            address=address,
-            include_dashboard=False,
-            logging_level=logging.WARNING,
-            runtime_env={"env_vars": {"PYTHONPATH": path}},
-            **here,
-        )
 
     def hire(self) -> int:
         self.hired += 1
@@ -118,7 +96,7 @@ class RayEngine:
     def close(self) -> None:
         for worker in list(self.actors):
             self.end(worker)
-        self.ray.shutdown()
+        self.cluster.close()
 
 
 class WorkerActor:

@@ -1,9 +1,10 @@
-"""The flags and the logging of all four entry scripts, and the console scripts that an installation adds."""
+"""The flags, logging and signals of the entry scripts, and the console scripts that an installation adds."""
 
 import argparse
 import importlib
 import io
 import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +13,32 @@ from lumbar.run.options import CHECKOUT
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 EXIT_NO_CHECKOUT = 2  # as for a wrong command line
+EXIT_SIGNAL = 128  # and the signal's number: 130 for Ctrl-C, 143 for SIGTERM
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(BaseException):
+    """Ctrl-C or SIGTERM came.
+
+    Attributes:
+        status: The exit status for it.
+    """
+
+    def __init__(self, number: int):
+        super().__init__("terminated" if number == signal.SIGTERM else "interrupted")
+        self.status = EXIT_SIGNAL + number
+
+
+def raise_interrupted() -> None:
+    """Let Ctrl-C and SIGTERM raise ``Interrupted``, once: a second one must not break into the last write."""
+
+    def interrupt(number: int, *_: object) -> None:
+        for again in SIGNALS:
+            signal.signal(again, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    for number in SIGNALS:
+        signal.signal(number, interrupt)
 
 
 def add_shared_flags(parser: argparse.ArgumentParser) -> None:

@@ -98,6 +98,10 @@ class MemberError(BundleError):
     """One member that can't be built or read here, in a bundle with others that may still grade."""
 
 
+class DeviceError(Exception):
+    """The requested device does not work."""
+
+
 class DicomError(Exception):
     """A file, series or study can not be read: ``reason`` is a slug of the tables above, ``faults`` has the parts'."""
 

@@ -14,9 +14,9 @@ import torch
 
 from lumbar.bundle.calibrating import calibrate
 from lumbar.command_line import start_logging
-from lumbar.faults import BundleError, DataNotFoundError
+from lumbar.faults import BundleError, DataNotFoundError, DeviceError
 from lumbar.networks.device import Device, keep_freed_memory
-from lumbar.networks.device_choice import DeviceError, choose_device
+from lumbar.networks.device_choice import choose_device
 from phantom import PhantomError, write_phantoms
 from training.data.training_data import DataPaths, TrainingData, check_apart, read_training_data
 from training.errors import LabelError, RecipeError, TrainingError

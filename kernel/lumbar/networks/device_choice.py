@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from lumbar.faults import DeviceError
 from lumbar.networks.device import BATCH_CPU, Device
 from lumbar.networks.device_names import ALL, device_names
 
@@ -13,10 +14,6 @@ logger = logging.getLogger(__name__)
 BATCH_CUDA = 32  # padded: a round of the search segments 5 to 80 slices; 128 take 20% less time per slice
 STUDIES_CUDA = 8  # share passes on a card; they take 0.5 GB there
 CPU_BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of /proc/cpuinfo; "bf16" is Arm's
-
-
-class DeviceError(Exception):
-    """The requested device does not work."""
 
 
 def choose_device(device: str = "auto", precision: str = "auto") -> Device:

@@ -4,23 +4,19 @@ Ray starts each job once the jobs before it are done. A job with a process that 
 tried again and goes on from its checkpoint. All machines of a cluster share the run's folder and this checkout.
 """
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from lumbar.networks.device import Device
+from lumbar.ray_cluster import ray_cluster
 from training.errors import TrainingError
 from training.fitting.jobs import Engine, Job
 from training.fitting.train_detector import TrainingSetup
 
 RETRIES = 3  # of a job with a process that died
-OBJECT_STORE = 100 * 2**20  # bytes; labels travel through it, pixels do not
-KERNEL = Path(__file__).resolve().parents[2]
 Prepare = Callable[[], Device]
 
 
@@ -39,31 +35,17 @@ def ray_engine(
     Raises:
         TrainingError: Ray is not installed, or no cluster is at the address.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise TrainingError(
-            "--engine ray: Ray is not installed. Install it: pip install -r kernel/requirements-archive.txt"
-        ) from error
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     with ExitStack() as stack:
-        place: dict[str, Any] = {"address": address}
-        if address is None:
-            # The names of sockets hold about 100 characters.
-            scratch = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="lumbar-", ignore_cleanup_errors=True)
-            )
-            place = {"address": "local", "_temp_dir": scratch, "_node_ip_address": "127.0.0.1"}
-            place |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
-        paths = [str(KERNEL), *filter(None, [os.environ.get("PYTHONPATH")])]
-        variables = {"PYTHONPATH": os.pathsep.join(paths), "TQDM_DISABLE": "1"}
         try:
-            ray.init(runtime_env={"env_vars": variables}, logging_level="warning", **place)
+            ray = stack.enter_context(ray_cluster(address, {"TQDM_DISABLE": "1"}))
+        except ImportError as error:
+            raise TrainingError(
+                "--engine ray: Ray is not installed. Install it: pip install -r kernel/requirements-archive.txt"
+            ) from error
         except (ConnectionError, ValueError) as error:
             raise TrainingError(
                 f"--address {address}: got no Ray cluster ({error}). Start one: ray start --head"
             ) from error
-        stack.callback(ray.shutdown)
         card = device == "cuda" or (device == "auto" and ray.cluster_resources().get("GPU", 0) > 0)
         needs = {"num_gpus": 1, "num_cpus": 1} if card else {"num_cpus": threads}
         remote = ray.remote(max_retries=RETRIES, **needs)
