@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lumbar.bundle.loading import Detector
 from lumbar.bundle.placement import ready_bundle
 from lumbar.grading.graded_study import GradedStudy
 from lumbar.grading.study_grading import StudyGrader
@@ -39,13 +40,20 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+def full_detectors() -> list[Detector]:
+    """Return two random detectors of all descriptions, by torch's random state."""
+    return [
+        random_detector("fixed", "fixed", SHORT, FOUR_LEVELS | LSTM),
+        random_detector("dynamic", "dynamic", SHORT, FIVE_LEVELS | TRANSFORMER),
+    ]
+
+
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Path:
     """Two full detectors, one that lacks a description, and a classifier for every axis; both borders."""
     torch.manual_seed(0)
     detectors = [
-        random_detector("fixed", "fixed", SHORT, FOUR_LEVELS | LSTM),
-        random_detector("dynamic", "dynamic", SHORT, FIVE_LEVELS | TRANSFORMER),
+        *full_detectors(),
         random_detector("axial only", "dynamic", {AXIAL_T2: 16}, FIVE_LEVELS | LSTM),
     ]
     classifiers = [
@@ -146,10 +154,7 @@ def test_golden_study_is_graded_as_by_the_reference(bundle):
 def option_bundle(tmp_path_factory) -> Path:
     """A classifier for every sequence, each with an option of its crops."""
     torch.manual_seed(0)
-    detectors = [
-        random_detector("fixed", "fixed", SHORT, FOUR_LEVELS | LSTM),
-        random_detector("dynamic", "dynamic", SHORT, FIVE_LEVELS | TRANSFORMER),
-    ]
+    detectors = full_detectors()
     classifiers = [
         random_classifier(sequence, "test_convnext", sequence, border, factor=20, canal_margin=margin)
         for sequence, border, margin in zip(
