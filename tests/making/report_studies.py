@@ -15,6 +15,7 @@ from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1,
 from tests.making.spine import detection_of, phantom_spine
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&../../etc"
+CALIBRATION = {"fitted_on": "500 studies", "holds_for_partial": False}  # of a run's ``about``
 ABOUT = {
     "bundle": "small <b>bundle</b>",
     "trained_on": "phantoms",

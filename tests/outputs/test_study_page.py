@@ -19,9 +19,15 @@ from lumbar.outputs.report.pictures import Frame, draw_frame, fit_frame
 from lumbar.outputs.report.study_page import LIMIT
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SEVERITY_WEIGHTS, SITE_NAMES
 from tests.making.report_page import page_of
-from tests.making.report_studies import ABOUT, HOSTILE, SUMMARY, add_page, decisions_of, graded_study
-
-CALIBRATION = {"fitted_on": "500 studies", "holds_for_partial": False}
+from tests.making.report_studies import (
+    ABOUT,
+    CALIBRATION,
+    HOSTILE,
+    SUMMARY,
+    add_page,
+    decisions_of,
+    graded_study,
+)
 
 
 @pytest.fixture
