@@ -4,21 +4,21 @@ import importlib.util
 
 import pytest
 
-collect_ignore_glob: list[str] = []
+NEEDS_NONE = "test_packages.py"  # it tests the messages where they are missing
 
 
-def pytest_ignore_collect(collection_path):
-    """Leave out modules that import pyarrow where it is missing; test_packages.py tests that."""
-    missing = importlib.util.find_spec("pyarrow") is None
-    return (
-        True
-        if missing and collection_path.name.startswith("test_") and not _needs_none(collection_path)
-        else None
-    )
+class SkippedModule(pytest.Module):
+    """A module that is not imported."""
+
+    def collect(self):
+        pytest.skip("needs pyarrow: pip install -r kernel/requirements-archive.txt", allow_module_level=True)
 
 
-def _needs_none(path) -> bool:
-    return path.name == "test_packages.py"
+def pytest_pycollect_makemodule(module_path, parent):
+    """Skip modules that import pyarrow where it is missing."""
+    if importlib.util.find_spec("pyarrow") is None and module_path.name != NEEDS_NONE:
+        return SkippedModule.from_parent(parent, path=module_path)
+    return None
 
 
 @pytest.fixture
