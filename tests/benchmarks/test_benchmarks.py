@@ -151,19 +151,26 @@ def test_every_member_of_a_recipe_is_timed(tmp_path, monkeypatch):
 
 
 def test_held_out_studies_are_the_first_folds_and_nothing_else_is_shown(tmp_path):
-    data, run, shown = write_competition(tmp_path / "data", studies=5), tmp_path / "run", tmp_path / "shown"
-    run.mkdir()
+    data, shown = write_competition(tmp_path / "data", studies=5), tmp_path / "shown"
     recipe = {"fold_count": 5, "fold_seed": 42, "folds": [1]}
-    (run / "run.json").write_text(json.dumps({"recipe": recipe}))
     setup = training_setup(training_data_of(data, tmp_path / "work"))
     training, validation = setup.split(1, setup.data.folds(5, 42))
-    assert held_out.held_out_studies(data, run) == set(validation) and len(training) == 4
+    assert set(held_out.held_out_studies(data, recipe)) == set(validation) and len(training) == 4
     held_out.lay_out(data, set(validation), shown)
     assert {folder.name for folder in (shown / "train_images").iterdir()} == set(validation)
     assert (shown / "train.csv").read_bytes() == (data / "train.csv").read_bytes()
     for name in held_out.TABLES:
         with (shown / name).open() as file:
             assert {row["study_id"] for row in csv.DictReader(file)} == set(validation)
+
+
+@pytest.mark.parametrize(
+    "flags", [[], ["--run", "r", "--bundle", "b"], ["--bundle", "b"], ["--run", "r", "--recipe", "small"]]
+)
+def test_unseen_studies_need_a_run_or_a_bundle_with_a_recipe(flags, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        held_out.main(["--data", "data", *flags])
+    assert "expected --run, or --bundle and --recipe" in capsys.readouterr().err
 
 
 def test_points_agree_on_one_slice_and_within_a_pixel():

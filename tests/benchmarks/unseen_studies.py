@@ -1,9 +1,11 @@
-"""How a trained run does on the studies it was not trained on, from DICOM to score.
+"""How a trained run, or a bundle, does on the studies that a fold leaves out, from DICOM to score.
 
     python -m tests.benchmarks.unseen_studies --data DIR --run RUN
+    python -m tests.benchmarks.unseen_studies --data DIR --bundle . --recipe nfn_small
 
-Exports RUN, grades the studies that its first fold leaves out with ``kernel/infer.py``, and evaluates them with
-``kernel/evaluate.py``. Points are found, not labelled, and crops are those of inference.
+The first exports RUN. Then ``kernel/infer.py`` grades the studies that the first fold of RUN, or of the recipe, leaves
+out, and ``kernel/evaluate.py`` evaluates them. Points are found, not labelled, and crops are those of inference. The
+second never trains: it measures any bundle on the studies on which a run of the recipe is measured.
 """
 
 import argparse
@@ -16,7 +18,8 @@ from pathlib import Path
 
 from tests.benchmarks.scaling import REPOSITORY, link_tree
 from training.data.labels import COORDINATES_FILE, GRADES_FILE, read_grades, study_folds
-from training.fitting.run_recipe import RUN_FILE
+from training.fitting.run_file import RUN_FILE, recipe_identity
+from training.recipes.reading import read_recipe
 
 TABLES = (COORDINATES_FILE, "train_series_descriptions.csv")
 
@@ -29,19 +32,31 @@ def main(arguments: list[str] | None = None) -> dict:
     )
     add = parser.add_argument
     add("--data", type=Path, required=True, help="the folder that RUN was trained on")
-    add("--run", type=Path, required=True, metavar="RUN", help="a finished run of train.py")
+    add("--run", type=Path, metavar="RUN", help="a finished run of train.py")
+    add("--bundle", type=Path, help="a bundle instead of --run")
+    add("--recipe", help="with --bundle: the recipe whose first fold leaves the studies out")
+    add("--studies", type=int, help="how many of them, in the order of train.csv (default: all)")
     add("--json", type=Path, help="where to write all figures")
     options = parser.parse_args(arguments)
+    if bool(options.run) == bool(options.bundle) or bool(options.bundle) != bool(options.recipe):
+        parser.error("expected --run, or --bundle and --recipe")
+    if options.run:
+        recipe = json.loads((options.run / RUN_FILE).read_text())["recipe"]
+    else:
+        recipe = recipe_identity(read_recipe(options.recipe))["recipe"]
+    studies = held_out_studies(options.data, recipe)[: options.studies]
     with tempfile.TemporaryDirectory() as scratch:
-        return judge(options.data, options.run, Path(scratch), options.json)
+        bundle = options.bundle or Path(scratch) / "bundle"
+        if options.run:
+            call("train.py", "export", options.run, "--out", bundle, "--trained-on", options.data)
+        return judge(options.data, studies, bundle, Path(scratch), options.json)
 
 
-def judge(data: Path, run: Path, scratch: Path, figures: Path | None) -> dict:
-    """Export, grade and evaluate in ``scratch``; print the evaluation and return it."""
-    shown, bundle, dump = scratch / "data", scratch / "bundle", scratch / "dump"
+def judge(data: Path, studies: list[str], bundle: Path, scratch: Path, figures: Path | None) -> dict:
+    """Grade the studies and evaluate, in ``scratch``; print the evaluation and return it."""
+    shown, dump = scratch / "data", scratch / "dump"
     submission, figures = scratch / "submission.csv", figures or scratch / "figures.json"
-    lay_out(data, held_out_studies(data, run), shown)
-    call("train.py", "export", run, "--out", bundle, "--trained-on", data)
+    lay_out(data, set(studies), shown)
     call("infer.py", "--data", shown, "--bundle", bundle, "--out", submission, "--dump", dump)
     call(
         *("evaluate.py", "--data", shown, "--submission", submission),
@@ -50,13 +65,12 @@ def judge(data: Path, run: Path, scratch: Path, figures: Path | None) -> dict:
     return json.loads(figures.read_text())
 
 
-def held_out_studies(data: Path, run: Path) -> set[str]:
-    """Return the studies that the run's first fold is validated on."""
-    recipe = json.loads((run / RUN_FILE).read_text())["recipe"]
+def held_out_studies(data: Path, recipe: dict) -> list[str]:
+    """Return the studies that a recipe's first fold is validated on, in the order of ``train.csv``."""
     folder = data / "train_images"
     studies = tuple(s for s in read_grades(data / GRADES_FILE).study_ids if (folder / s).is_dir())
     folds = study_folds(studies, recipe["fold_count"], recipe["fold_seed"])
-    return {study for study, fold in folds.items() if fold == recipe["folds"][0]}
+    return [study for study in studies if folds[study] == recipe["folds"][0]]
 
 
 def lay_out(data: Path, studies: set[str], folder: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -294,6 +295,35 @@ def test_a_point_is_near_its_own_level_another_or_none(moved, expected):
     assert site_errors(truth[1] + moved, 1, truth, canal_volume())[-1] == expected
 
 
+@pytest.mark.parametrize(
+    ("moved", "expected"),
+    [
+        ((0, 0, 0), 1),
+        ((2, 9, 9), 1),  # 8 of the 24 mm to the other side
+        ((3, 0, 0), 0),  # midway
+        ((4, 0, 0), 0),
+        ((1, 40, 0), 1),  # another level, the same side
+        ((6, 40, 0), 0),
+    ],
+)
+@pytest.mark.parametrize("geometry", [True, False])
+def test_a_point_is_on_the_side_whose_label_is_nearer(moved, expected, geometry):
+    truth = np.array([[1.0 + 6 * side, 60 + 30 * level, 120] for side in (0, 1) for level in range(5)])
+    volume = canal_volume(9)
+    if not geometry:
+        volume = replace(volume, headers=tuple(replace(h, spacing=None) for h in volume.headers))
+    assert site_errors(truth[1] + moved, 1, truth, volume)[-2] == expected
+    mirrored = truth[6] + np.array(moved) * (-1, 1, 1)
+    assert site_errors(mirrored, 6, truth, volume)[-2] == expected
+
+
+def test_without_the_other_sides_label_no_side_is_counted():
+    truth = np.array([[1.0 + 6 * side, 60 + 30 * level, 120] for side in (0, 1) for level in range(5)])
+    truth[6] = np.nan
+    assert np.isnan(site_errors(truth[1], 1, truth, canal_volume(9))[-2])
+    assert np.isnan(site_errors(truth[1], 1, truth[:5], canal_volume(9))[-2])
+
+
 def test_points_alone_are_evaluated_without_predictions(data, tmp_path, capsys):
     rows = []
     for (study, description), target in training_data_of(data, tmp_path).targets.items():
@@ -307,4 +337,7 @@ def test_points_alone_are_evaluated_without_predictions(data, tmp_path, capsys):
         assert sum(entry[share] for share in LEVEL_SHARES) == pytest.approx(1)
         assert 0 < entry["own_level"] < 1 and entry["nowhere"] > 0
     assert evaluate.main(arguments) == 0
-    assert "own level" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert any("own level" in line for line in lines)
+    assert {"right side" in line for line in lines if "Sagittal T1" in line or "Axial" in line} == {True}
+    assert {"right side" in line for line in lines if "Sagittal T2" in line} == {False}

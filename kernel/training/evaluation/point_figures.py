@@ -1,4 +1,4 @@
-"""A detector's points against labels: errors in slices, pixels and mm, and whether the level is right."""
+"""A detector's points against labels: errors in slices, pixels and mm, and whether level and side are right."""
 
 from pathlib import Path
 
@@ -36,7 +36,8 @@ def point_table(
         Columns study_id, detector, description, site, and severity, -1 where missing. The errors are slices, y and x in
         pixels of the detector grid, place_slices, place_y and place_x of ``place_errors``, and mm. mm is the distance
         in the patient, NaN without geometry. level_right is whether the nearest labelled site of the same group is
-        the site itself. near is one of ``LEVEL_SHARES``. series is the number of series in the volume.
+        the site itself. side_right is whether it is nearer than the other side's at the same level, NaN where that is
+        not labelled. near is one of ``LEVEL_SHARES``. series is the number of series in the volume.
     """
     number = {name: index for index, name in enumerate(SITE_NAMES)}
     rows = []
@@ -67,6 +68,7 @@ def point_table(
         "place_x",
         "mm",
         "level_right",
+        "side_right",
         "near",
         "series",
     ]
@@ -74,17 +76,34 @@ def point_table(
 
 
 def site_errors(point: np.ndarray, c: int, truth: np.ndarray, volume: Volume) -> tuple:
-    """Return the errors of one class's point: |slice|, |row|, |column|, the same by place, mm, level_right, near."""
+    """Return the errors of one class's point: |slice|, |row|, |column|, by place, mm, level_right, side_right, near."""
     slices, y, x = np.abs(point - truth[c])
     group = range(c - c % len(LEVELS), c - c % len(LEVELS) + len(LEVELS))
     rivals = [k for k in group if not np.isnan(truth[k, 0])]
-    mm = np.array([distance_mm(point, truth[k], volume) for k in rivals])
-    # Without geometry a slice counts as 4 mm on pixels of about 1 mm, the usual gap.
-    distances = mm if np.isfinite(mm).all() else np.linalg.norm((truth[rivals] - point) * (4, 1, 1), axis=1)
+    mm, distances = label_distances(point, truth[rivals], volume)
     place = place_errors(point, truth[c], volume)
     own = rivals.index(c)
     near = OWN if distances[own] <= NEAR_LEVEL else ANOTHER if distances.min() <= NEAR_LEVEL else NOWHERE
-    return slices, y, x, *place, mm[own], own == int(distances.argmin()), near
+    level_right = own == int(distances.argmin())
+    return slices, y, x, *place, mm[own], level_right, is_side_right(point, c, truth, volume), near
+
+
+def label_distances(point: np.ndarray, labels: np.ndarray, volume: Volume) -> tuple[np.ndarray, np.ndarray]:
+    """Return a point's distances to labels (n, 3) in mm, NaN without geometry, and distances to compare."""
+    mm = np.array([distance_mm(point, label, volume) for label in labels])
+    # Without geometry a slice counts as 4 mm on pixels of about 1 mm, the usual gap.
+    return mm, mm if np.isfinite(mm).all() else np.linalg.norm((labels - point) * (4, 1, 1), axis=1)
+
+
+def is_side_right(point: np.ndarray, c: int, truth: np.ndarray, volume: Volume) -> float:
+    """Return whether a point is nearer to its own label than to the other side's of the level; NaN without one."""
+    if len(truth) == len(LEVELS):  # the canal has no side
+        return float("nan")
+    pair = truth[[c, (c + len(LEVELS)) % len(truth)]]
+    if np.isnan(pair).any():
+        return float("nan")
+    distances = label_distances(point, pair, volume)[1]
+    return float(distances[0] < distances[1])
 
 
 def place_errors(point: np.ndarray, truth: np.ndarray, volume: Volume) -> np.ndarray:
@@ -154,8 +173,8 @@ def mean_errors(rows: pd.DataFrame) -> dict[str, float]:
     """Return the mean errors of rows.
 
     ``px`` is the distance within the slice, ``px_median`` its median, and ``place_px`` that of ``place_errors``.
-    ``slices_one_series`` counts the volumes of a single series alone, and is NaN without any. The shares of
-    ``LEVEL_SHARES`` add up to 1.
+    ``slices_one_series`` counts the volumes of a single series alone, and is NaN without any. ``side_right`` is NaN
+    where no site has a side. The shares of ``LEVEL_SHARES`` add up to 1.
     """
     px = np.hypot(rows["y"], rows["x"])
     figures = {name: float(rows[name].mean()) for name in ("slices", "y", "x", "mm", "place_slices")}
@@ -167,4 +186,5 @@ def mean_errors(rows: pd.DataFrame) -> dict[str, float]:
         "slices_one_series": float(rows.loc[rows["series"] == 1, "slices"].mean()),
     }
     figures |= {share: float((rows["near"] == share).mean()) for share in LEVEL_SHARES}
-    return figures | {"level_right": float(rows["level_right"].mean()), "n": len(rows)}
+    right = {name: float(rows[name].mean()) for name in ("level_right", "side_right")}
+    return figures | right | {"n": len(rows)}

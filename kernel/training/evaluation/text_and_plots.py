@@ -3,6 +3,7 @@
 import matplotlib
 
 matplotlib.use("Agg")  # no window: evaluations run on servers
+from math import isnan
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -57,10 +58,13 @@ def point_lines(figures: dict) -> list[str]:
     lines = []
     for detector, descriptions in figures.get("points", {}).items():
         for name, e in descriptions.items():
+            right = f"right level {e['level_right']:.1%}"
+            if not isnan(e["side_right"]):
+                right += f", right side {e['side_right']:.1%}"
             lines.append(
                 f"{detector}, {name}: {e['px']:.2f} px (y {e['y']:.2f}, x {e['x']:.2f}), {e['slices']:.2f} slices "
                 f"({e['slices_one_series']:.2f} in volumes of one series), by place {e['place_px']:.2f} px, "
-                f"{e['place_slices']:.2f} slices, {e['mm']:.2f} mm, right level {e['level_right']:.1%}, n {e['n']}"
+                f"{e['place_slices']:.2f} slices, {e['mm']:.2f} mm, {right}, n {e['n']}"
             )
             shares = f"own level {e[OWN]:.0%}, another level {e[ANOTHER]:.0%}, nowhere {e[NOWHERE]:.0%}"
             lines.append(f"  within {NEAR_LEVEL:g} mm of a label: {shares}")
