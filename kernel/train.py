@@ -30,6 +30,7 @@ from lumbar.command_line import add_shared_flags, start_logging, write_any_text
 from lumbar.run.options import count
 from training.recipes.shipped import shipped_recipes
 
+ONE_FOLD = "train this fold alone, from 0; the number of folds itself leaves no study out (default: the recipe's folds)"
 RAW = argparse.RawDescriptionHelpFormatter
 EXIT_INTERRUPTED = 130  # 128 and the number of SIGINT
 
@@ -100,7 +101,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("recipe", metavar="FILE.toml|NAME", help="a recipe's file, or the name of a shipped one")
     add("--epochs", type=count, metavar="N", help="train every member for N epochs (default: the recipe's)")
-    add("--fold", type=int, metavar="K", help="train this fold alone, from 0 (default: the recipe's folds)")
+    add("--fold", type=int, metavar="K", help=ONE_FOLD)
     add("--data", type=Path, required=True, help="the competition's folder")
     add("--out", type=Path, required=True, metavar="RUN", help="run folder; a run that is there goes on")
     add("--cache", type=Path, help="decoded studies, to share between runs (default: RUN/cache)")
@@ -166,6 +167,13 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         help="with --over: the networks of this fold (default: %(default)s)",
     )
     add("--calibration", type=Path, metavar="FIT.json", help="a fit of evaluate.py on RUN/members.csv")
+    add(
+        "--attribution",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="data that the weights learnt from: name, authors, link, licence, changes; may be given several times",
+    )
     add("--trained-on", required=True, help="the studies that the weights were trained on, for the manifest")
 
 

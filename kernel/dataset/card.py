@@ -26,6 +26,8 @@ def card_text(described: dict, manifest: Manifest, wheels: list[str]) -> str:
         "* Not validated for any clinical purpose. The probabilities do not warn of a study that is unlike the "
         "training studies.",
         f"* Licence: {'code Apache License 2.0; ' if weights != licence else ''}{weights}",
+        *(["", "## Data that the weights learnt from", ""] if manifest.attribution else []),
+        *(f"* {text}" for text in manifest.attribution),
         "",
         "## Use",
         "",

@@ -24,7 +24,7 @@ LICENCES = (
     *("CDLA-Permissive-1.0", "CDLA-Sharing-1.0", "US-Government-Works", "EU-ODP-Legal-Notice"),
     *("copyright-authors", "other", "unknown"),
 )
-LICENCE = "apache-2.0"  # of the code, and of weights trained on phantoms alone
+LICENCE = "apache-2.0"  # of the code and of the shipped weights
 UNTOLD_LICENCE = "other"  # shown on Kaggle as "specified in description": the card names the owner
 DATASET_FIELDS = ("title", "id", "licenses", "subtitle", "description", "keywords")
 NOTEBOOK_FIELDS = {

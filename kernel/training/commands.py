@@ -82,14 +82,12 @@ def phantoms(options: argparse.Namespace) -> None:
 def export(options: argparse.Namespace) -> None:
     """Write a finished run as a bundle, and print its manifest's path."""
     name = options.name or options.run.resolve().name
+    words = options.trained_on, options.weights, tuple(options.attribution)
     if options.over:
-        print(
-            export_over(
-                options.run, options.fold, options.over, options.out, options.trained_on, options.weights
-            )
-        )
+        manifest = export_over(options.run, options.fold, options.over, options.out, *words)
     else:
-        print(export_run(options.run, options.out, name, options.trained_on, options.weights))
+        manifest = export_run(options.run, options.out, name, *words)
+    print(manifest)
     if options.calibration:
         print(calibrate(options.out, options.calibration, f"out-of-fold predictions of {name}"))
 

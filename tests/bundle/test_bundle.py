@@ -50,9 +50,10 @@ def rewrite_weights(bundle: Path, change) -> None:
 
 
 def test_a_bundle_comes_back_to_the_bit(pristine, tmp_path):
-    first = load_bundle(pristine)
+    first = replace(load_bundle(pristine), attribution=("Spines by A, CC BY 4.0",))
     write_bundle(first, tmp_path, figures={"level": {"score": 0.5}})
     second = load_bundle(tmp_path)
+    assert second.attribution == first.attribution
     assert [m.name for m in second.classifiers] == ["level"]
     assert np.allclose(second.prior, first.prior)
     for a, b in zip(first.detectors[0].networks.values(), second.detectors[0].networks.values(), strict=True):
@@ -96,6 +97,8 @@ MANIFEST_FAULTS = {
     "absolute path": (lambda m: first_network(m).update(file="/etc/passwd"), "inside the bundle"),
     "prior of another shape": (lambda m: m.update(prior=[[1, 0, 0]]), "prior"),
     "prior that sums to 2": (lambda m: m.update(prior=[[1, 0.5, 0.5]] * 25), "prior"),
+    "attribution that is no list": (lambda m: m.update(attribution="Spines by A"), "attribution"),
+    "attribution without words": (lambda m: m.update(attribution=[" "]), "attribution"),
     "no detector": (lambda m: m.update(detectors=[]), "no detector"),
     "a name twice": (lambda m: m["classifiers"].append(m["classifiers"][0]), "each name once"),
     "another description": (

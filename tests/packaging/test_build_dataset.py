@@ -5,13 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
 import pytest
 
 import build_dataset
-from dataset import building, verifying, wheels
+from dataset import building, metadata, verifying, wheels
+from dataset.card import card_text
 from lumbar.bundle.loading import load_bundle
 from lumbar.bundle.manifest import read_manifest
 from lumbar.bundle.writing import write_bundle
@@ -43,6 +45,15 @@ def test_same_inputs_give_same_bytes_modes_and_times(tmp_path, bundle, dist):
     finally:
         os.umask(mask)
     assert snapshot(tmp_path / "again") == snapshot(dist)
+
+
+def test_the_card_names_the_data_learnt_from(bundle):
+    described = metadata.dataset_metadata(OWNER, SLUG, None, "", metadata.LICENCE, "")
+    plain = read_manifest(bundle)
+    named = replace(plain, attribution=("Spines by A, CC BY 4.0", "Discs by B"))
+    heading = "## Data that the weights learnt from"
+    assert heading not in card_text(described, plain, [])
+    assert f"{heading}\n\n* Spines by A, CC BY 4.0\n* Discs by B\n\n## Use" in card_text(described, named, [])
 
 
 def test_dataset_holds_known_files_alone_and_loads(tmp_path, bundle, checkout):

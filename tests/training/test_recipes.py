@@ -145,6 +145,13 @@ def test_epochs_and_fold_replace_the_recipes_own(tmp_path):
     assert [n.pretraining for n in family.networks] == [1, 1, 0]
 
 
+def test_the_fold_after_the_last_is_for_recipes_without_classifiers(tmp_path):
+    file = str(write_recipe(tiny_recipe(fold_count=3, folds=(0, 1), classifiers=()), tmp_path))
+    assert read_recipe(file, fold=3).folds == (3,)
+    with pytest.raises(RecipeError, match="--fold: got 4, expected 0 to 3"):
+        read_recipe(file, fold=4)
+
+
 def test_points_out_of_fold_need_all_folds_before_anything_is_read():
     recipe = replace(SHIPPED["family_b"], folds=(0,))
     check_stage2_points(recipe, ())

@@ -143,9 +143,21 @@ def test_points_out_of_fold_need_every_fold(finished, tmp_path):
         run_recipe(recipe, setup, tmp_path / "run", (network,), recipe.classifiers)
 
 
+def test_the_fold_after_the_last_trains_on_all_studies_and_takes_the_last_epoch(finished, tmp_path):
+    recipe, setup, _, _ = finished
+    network = replace(recipe.networks[0], schedule=replace(SCHEDULE, epochs=2, evaluate_every=1))
+    every = replace(recipe, networks=(network,), detectors=(), classifiers=(), folds=(recipe.fold_count,))
+    about = run_recipe(every, setup, tmp_path, every.networks, ())
+    ((name, figures),) = about["figures"].items()
+    assert name == f"{network.name}/fold{recipe.fold_count}"
+    assert figures["best"]["epoch"] == 2 and figures["best"]["error"] is None
+    volumes = sum(d == network.config.description for _, d in setup.data.targets)
+    assert figures["steps"] == -(-volumes // network.schedule.batch)
+
+
 def test_a_runs_networks_replace_those_of_a_bundle_and_nothing_else(finished, tmp_path):
     recipe, _, run, _ = finished
-    export_run(run, tmp_path / "base", "tiny", "synthetic dots")
+    export_run(run, tmp_path / "base", "tiny", "synthetic dots", attribution=("Dots by A",))
     (last,) = (n for n in recipe.networks[-1:])
     part = shutil.copytree(run, tmp_path / "run")
     for network in recipe.networks[:-1]:
@@ -153,10 +165,13 @@ def test_a_runs_networks_replace_those_of_a_bundle_and_nothing_else(finished, tm
     (file,) = (part / "networks" / last.name).glob("fold*/best.safetensors")
     fold = int(file.parent.name.removeprefix("fold"))
     save_file({key: value * 1.5 for key, value in load_file(file).items()}, file)
-    manifest = export_over(part, fold, tmp_path / "base", tmp_path / "new", "dots, then more dots")
+    manifest = export_over(
+        part, fold, tmp_path / "base", tmp_path / "new", "dots, then more", attribution=("Lines by B",)
+    )
     old, new = (read_manifest(folder) for folder in (tmp_path / "base", manifest.parent))
     assert (old.name, old.detector_names, old.classifiers) == (new.name, new.detector_names, new.classifiers)
-    assert new.trained_on == "dots, then more dots"
+    assert new.trained_on == "dots, then more" and new.attribution == ("Dots by A", "Lines by B")
+    assert np.allclose(old.prior, new.prior, rtol=0, atol=1e-6)
     for before, after in zip(old.detectors, new.detectors, strict=True):
         changed = {
             d for d, entry in after["networks"].items() if entry["sha256"] != before["networks"][d]["sha256"]

@@ -81,6 +81,7 @@ class Bundle:
         prior: (25, 3) float64, rows sum to 1: the submission for a study that can't be read.
         fingerprint: SHA-256 of the manifest, which itself holds every file's hash.
         calibration: Applied to the mean of the members; None leaves it as it is.
+        attribution: Names, authors, licences and changes of the data learnt from, where a licence requires them.
         left_out: Members that can't be built or read here.
         scratch: Files in which the weights of waiting classifiers lie.
     """
@@ -92,6 +93,7 @@ class Bundle:
     prior: np.ndarray
     fingerprint: str
     calibration: Calibration | None = None
+    attribution: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     scratch: Scratch = dataclasses.field(default_factory=lambda: Scratch(resident_bytes=0))
 
@@ -130,6 +132,7 @@ def load_bundle(
         prior=manifest.prior,
         fingerprint=manifest.fingerprint,
         calibration=manifest.calibration,
+        attribution=manifest.attribution,
         left_out=tuple(loader.left_out),
     )
     if not bundle.detectors or (manifest.classifiers and not bundle.classifiers):

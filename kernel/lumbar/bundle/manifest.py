@@ -21,7 +21,7 @@ MEMBER_NAME = re.compile(
 
 @dataclass(frozen=True)
 class Manifest:
-    """A bundle's description, before any weights are read; the last three fields as in ``Bundle``."""
+    """A bundle's description, before any weights are read; the last four fields as in ``Bundle``."""
 
     name: str
     trained_on: str
@@ -30,6 +30,7 @@ class Manifest:
     prior: np.ndarray
     fingerprint: str
     calibration: Calibration | None = None
+    attribution: tuple[str, ...] = ()
 
     @property
     def detector_names(self) -> list[str]:
@@ -62,7 +63,7 @@ def read_manifest(folder: Path) -> Manifest:
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{manifest_file}: not JSON ({error}); copy the bundle again") from error
     fields = ("format", "name", "trained_on", "intended_use", "detectors", "classifiers", "prior")
-    check_fields(manifest, fields, str(manifest_file), optional=("provenance", "calibration"))
+    check_fields(manifest, fields, str(manifest_file), optional=("provenance", "calibration", "attribution"))
     if manifest["format"] != FORMAT:
         raise BundleError(
             f"{manifest_file}: got format {manifest['format']!r}, expected {FORMAT}; update the kernel"
@@ -78,6 +79,7 @@ def read_manifest(folder: Path) -> Manifest:
         calibration=read_calibration(calibration, f"{manifest_file}: calibration")
         if calibration is not None
         else None,
+        attribution=checked_attribution(manifest.get("attribution", []), manifest_file),
     )
 
 
@@ -109,6 +111,12 @@ def check_fields(
         raise BundleError(f"{where}: missing field {sorted(missing)}, expected {sorted(expected)}; add it")
     if unknown:
         raise BundleError(f"{where}: unknown field {sorted(unknown)}, expected {sorted(expected)}; remove it")
+
+
+def checked_attribution(texts: object, where: Path) -> tuple[str, ...]:
+    if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise BundleError(f"{where}: attribution: got {texts!r}, expected a list of texts; correct it")
+    return tuple(texts)
 
 
 def checked_prior(rows: list, where: Path) -> np.ndarray:

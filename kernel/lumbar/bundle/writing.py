@@ -66,8 +66,10 @@ def write_bundle(
             | known(figures, member)
             for member in bundle.classifiers
         ],
-        "prior": bundle.prior.round(4).tolist(),
+        "prior": bundle.prior.round(6).tolist(),
     }
+    if bundle.attribution:
+        manifest["attribution"] = list(bundle.attribution)
     if bundle.calibration:
         manifest["calibration"] = bundle.calibration.to_json()
     older = older_files(folder)

@@ -16,10 +16,17 @@ from training.errors import LabelError
 from training.fitting.loop import BEST, RESULT, load_tensors
 from training.fitting.run_file import RUN_FILE, read_run
 
-MIN_SHARE = 1e-3  # the manifest keeps four digits of the prior, none may become 0
+MIN_SHARE = 1e-3  # the manifest keeps six digits of the prior, none may become 0
 
 
-def export_run(run: Path, folder: Path, name: str, trained_on: str, weights: str = "weights") -> Path:
+def export_run(
+    run: Path,
+    folder: Path,
+    name: str,
+    trained_on: str,
+    weights: str = "weights",
+    attribution: tuple[str, ...] = (),
+) -> Path:
     """Write the bundle of a run and return its manifest's path.
 
     Every fold is a member of its own. With several folds, names end in ``-foldK``. Detectors share the networks that
@@ -31,6 +38,7 @@ def export_run(run: Path, folder: Path, name: str, trained_on: str, weights: str
         name: Name of the bundle.
         trained_on: The training studies in words, for the manifest.
         weights: Folder of the weights, in the bundle.
+        attribution: Names, authors, licences and changes of the data learnt from, where a licence requires them.
 
     Raises:
         LabelError: There is no run, or a member is not trained to its end.
@@ -70,12 +78,19 @@ def export_run(run: Path, folder: Path, name: str, trained_on: str, weights: str
         classifiers=tuple(classifiers),
         prior=prior / prior.sum(axis=1, keepdims=True),
         fingerprint="",
+        attribution=attribution,
     )
     return write_bundle(bundle, folder, weights, figures, half=True)
 
 
 def export_over(
-    run: Path, fold: int, base: Path, folder: Path, trained_on: str, weights: str = "weights"
+    run: Path,
+    fold: int,
+    base: Path,
+    folder: Path,
+    trained_on: str,
+    weights: str = "weights",
+    attribution: tuple[str, ...] = (),
 ) -> Path:
     """Write a bundle with a run's trained networks of stage 1 over those of another, and return its manifest's path.
 
@@ -86,6 +101,7 @@ def export_over(
         folder: The new bundle's folder; it may be the same one.
         trained_on: The training studies in words, for the manifest.
         weights: Folder of the weights, in the bundle.
+        attribution: The same texts of data that the bundle does not name yet.
 
     Raises:
         LabelError: There is no run, no network of this fold is trained, or two are of one description.
@@ -118,7 +134,9 @@ def export_over(
             for older in [key for key in own if key.endswith(DESCRIPTION_KEYS[description])]:
                 del own[older]
             own[name] = about["figures"][f"{name}/fold{fold}"]["best"]
-    return write_bundle(replace(bundle, trained_on=trained_on), folder, weights, figures, half=True)
+    every = tuple(dict.fromkeys((*bundle.attribution, *attribution)))
+    bundle = replace(bundle, trained_on=trained_on, attribution=every)
+    return write_bundle(bundle, folder, weights, figures, half=True)
 
 
 def load_trained_network(run: Path, entry: dict, fold: int) -> DetectorNetwork:

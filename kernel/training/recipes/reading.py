@@ -31,7 +31,7 @@ def read_recipe(name: str, epochs: int | None = None, fold: int | None = None) -
     Args:
         name: A shipped recipe's name, or the path of a file that ends in ``.toml``.
         epochs: Epochs of every training instead of the recipe's own.
-        fold: The only fold instead of the recipe's own, counted from 0.
+        fold: The only fold instead of the recipe's own, counted from 0. ``with_fold`` describes one more.
 
     Raises:
         RecipeError: The file is missing or no TOML. A key is unknown or missing. A value breaks the schema. A
@@ -51,9 +51,7 @@ def read_recipe(name: str, epochs: int | None = None, fold: int | None = None) -
     recipe = build(Recipe, values | {"name": file.stem}, f"{file}:")
     check_recipe(recipe, str(file))
     if fold is not None:
-        if not 0 <= fold < recipe.fold_count:
-            raise RecipeError(f"--fold: got {fold}, expected 0 to {recipe.fold_count - 1}.")
-        recipe = dataclasses.replace(recipe, folds=(fold,))
+        recipe = with_fold(recipe, fold)
     return recipe if epochs is None else with_epochs(recipe, epochs)
 
 
@@ -65,6 +63,17 @@ def recipe_file(name: str) -> Path:
     if name not in known:
         raise RecipeError(f"recipe: got {name!r}{expected(name, (*known, 'FILE.toml'))}")
     return FOLDER / f"{name}.toml"
+
+
+def with_fold(recipe: Recipe, fold: int) -> Recipe:
+    """Return the recipe with one fold; the fold ``fold_count`` trains on all studies and validates on none.
+
+    The studies left out choose a classifier's epoch. So only a recipe without classifiers has the fold ``fold_count``.
+    """
+    last = recipe.fold_count - bool(recipe.classifiers)
+    if not 0 <= fold <= last:
+        raise RecipeError(f"--fold: got {fold}, expected 0 to {last}.")
+    return dataclasses.replace(recipe, folds=(fold,))
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
