@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from lumbar.bundle.loading import Detector
+from lumbar.networks.detector import DetectorNetwork
 from lumbar.outputs.tables import MEMBER_COLUMNS, POINT_COLUMNS
-from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SAGITTAL_T2, SITE_NAMES
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T2, SITE_NAMES
 from lumbar.table_columns import GRADE_COLUMNS
-from tests.benchmarks import disagreement, plausibility, training
+from tests.benchmarks import disagreement, plausibility, sagittal_prior, training
 from tests.benchmarks import training_cost as price
 from tests.benchmarks import unseen_studies as held_out
 from tests.benchmarks.amp_agreement import same_places
@@ -22,7 +24,15 @@ from tests.benchmarks.scaling import repeat_study
 from tests.benchmarks.speed_ratio import figures
 from tests.benchmarks.training_flops import DetectorPasses, Pass, count_pass
 from tests.benchmarks.two_processes import Measured
-from tests.making.labelled_competition import tiny_recipe, training_data_of, training_setup, write_competition
+from tests.making.labelled_competition import (
+    join_axial_series,
+    tiny_detector,
+    tiny_recipe,
+    training_data_of,
+    training_setup,
+    write_competition,
+)
+from tests.making.random_bundle import write_random_bundle
 from tests.making.small_study import write_studies
 
 IMAGE = {
@@ -226,3 +236,13 @@ def test_flagged_studies_are_counted_with_and_without_a_lost_point(tmp_path):
     text = plausibility.judge_labelled(dump, data)
     assert "a point beyond 15 mm: 1 studies, 1 with a flag {'level_order': 1}" in text
     assert "no point beyond 15 mm: 2 studies, 1 with a flag {'level_order': 1}" in text
+
+
+def test_axial_points_are_judged_with_and_without_a_sagittal_prior(tmp_path):
+    root = write_competition(tmp_path / "data", 2)
+    join_axial_series(root)
+    detector = Detector("d", "fixed", {d: DetectorNetwork(tiny_detector(d)).eval() for d in DESCRIPTIONS})
+    bundle = write_random_bundle(tmp_path / "bundle", [detector], [])
+    result = sagittal_prior.main(["--data", str(root), "--bundle", str(bundle), "--widths", "2", "3"])
+    assert list(result) == ["d, none", "d, 2 mm", "d, 3 mm"]
+    assert all(0 <= parts["several series"]["other_series"] <= 1 for parts in result.values())

@@ -1,5 +1,6 @@
 """The fast pipeline and the plain reference give the same, in float32."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,26 @@ def option_bundle(tmp_path_factory) -> Path:
         )
     ]
     return write_random_bundle(tmp_path_factory.mktemp("options"), detectors, classifiers)
+
+
+@pytest.mark.parametrize("study_id", ["1", "2"])
+def test_points_with_a_sagittal_prior_are_those_of_the_reference(tmp_path, study_id):
+    torch.manual_seed(4)
+    fixed, dynamic = full_detectors()
+    shared = replace(dynamic, name="dynamic with", sagittal_prior_mm=3.0)
+    detectors = [replace(fixed, sagittal_prior_mm=2.0), dynamic, shared]
+    bundle = write_random_bundle(tmp_path / "bundle", detectors, [])
+    graded = grade_fast(write_studies(tmp_path), study_id, bundle, Plan(3, 0), False)
+    slow = reference.infer_study(reference.study_folders(tmp_path, study_id), *load_members(bundle))
+    for name, points in slow["points"].items():
+        for description, found in graded.detections[name].points.items():
+            sites = DESCRIPTION_SITES[description]
+            clear = slow["margins"][name][sites] > MARGIN
+            np.testing.assert_array_equal(found.points[clear], points[sites][clear])
+            np.testing.assert_allclose(found.values[:, 2], slow["values"][name][sites], atol=1e-4)
+    with_axial = AXIAL_T2 in graded.detections["dynamic"].points
+    places = [detection.points.get(AXIAL_T2) for detection in graded.detections.values()]
+    assert not with_axial or (places[1].points != places[2].points).any()
 
 
 @pytest.mark.parametrize(("study_id", "zero_crops"), [("1", False), ("2", True)])

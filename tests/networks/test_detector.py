@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lumbar.grading.point_search import find_points
+from lumbar.grading.point_search import SearchRequest, find_points, search_points
 from lumbar.grading.slice_choice import slices_to_segment
 from lumbar.networks.architecture import DetectorConfig
 from lumbar.networks.batch_runner import BatchRunner
@@ -66,6 +66,28 @@ def test_the_short_way_finds_what_the_whole_heatmap_shows(pointer, slices):
         points, values = heatmap_to_points(heatmap, slices, kind)
         assert np.allclose(found[kind].values, values, atol=1e-5)
         assert (found[kind].points == points).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_with_a_prior_the_short_way_finds_what_the_whole_weighted_heatmap_shows(seed):
+    network, volume, random = small_network(), grid(9), np.random.default_rng(seed)
+    padded = torch.zeros(1, 12, SIZE, SIZE)
+    padded[0, :9] = volume
+    with torch.inference_mode():
+        segmenter, point = network(padded)
+    heatmap = logits_to_heatmap(segmenter[0], point[0], present_slices(padded)[0])
+    weight = (0.01 + 0.99 * random.random((10, 9)) ** random.integers(1, 9)).astype(np.float32)
+    weight[seed] = 1  # a class without a prior
+    weighted = heatmap[:, :9] * torch.from_numpy(weight)[:, :, None, None]
+    request = SearchRequest(network, volume, frozenset({"fixed", "dynamic"}), weight)
+    (found,) = search_points([request], CPU)
+    for kind in ("fixed", "dynamic"):
+        points, values = heatmap_to_points(weighted, 9, kind)
+        assert np.allclose(found[kind].values, values, atol=1e-5)
+        assert (found[kind].points == points).all()
+    plain = find_points(network, volume, {"fixed"}, CPU)["fixed"].points
+    moved = (found["fixed"].points != plain).any(axis=(1, 2))
+    assert moved.any() and not moved[seed]
 
 
 def test_slices_that_can_not_win_are_never_segmented():

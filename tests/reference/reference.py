@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SAGITTAL_T1, SAGITTAL_T2
 from tests.reference.reference_bundle import load_members
 
 OFFSETS = (-2, -1, 0, 1, 2)
@@ -52,6 +52,51 @@ def read_volume(folders: list[Path], description: str, size: int) -> np.ndarray:
             slices.append(cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR))
             positions.append(float(file.ImagePositionPatient[axis]))
     return np.stack(slices)[np.argsort(positions, kind="stable")]
+
+
+def read_geometry(folders: list[Path], description: str) -> list[pydicom.Dataset]:
+    """Return the headers of ``read_volume``'s slices, in its order."""
+    files = []
+    for folder in folders:
+        series = [pydicom.dcmread(path, stop_before_pixels=True) for path in sorted(folder.glob("*.dcm"))]
+        files += sorted(series, key=lambda file: int(file.InstanceNumber))
+    axis = 2 if description == AXIAL_T2 else 0
+    return sorted(files, key=lambda file: float(file.ImagePositionPatient[axis]))
+
+
+def patient_point(files: list[pydicom.Dataset], z: float, y: int, x: int) -> np.ndarray:
+    """Return the place in mm of a row and column of the 256 grid on slice z, which may lie between two."""
+    ends = []
+    for file in (files[int(np.floor(z))], files[min(int(np.floor(z)) + 1, len(files) - 1)]):
+        row, column = (y + 0.5) * file.Rows / 256 - 0.5, (x + 0.5) * file.Columns / 256 - 0.5
+        along_row, along_column = np.reshape(np.array(file.ImageOrientationPatient, float), (2, 3))
+        across = along_row * file.PixelSpacing[1] * column + along_column * file.PixelSpacing[0] * row
+        ends.append(np.array(file.ImagePositionPatient, float) + across)
+    return ends[0] + (z - np.floor(z)) * (ends[1] - ends[0])
+
+
+def sagittal_weights(folders: dict, canal: np.ndarray, lengths: dict, width: float) -> np.ndarray:
+    """Return the prior (10, slice) of the axial slices from the canal points (5, 3) of a detector.
+
+    lengths: by description, the slices of the detector's grid. A level counts if its point lies 20 to 60 mm from those
+    beside it, and below the one above.
+    """
+    sagittal, axial = (read_geometry(folders[d], d) for d in (SAGITTAL_T2, AXIAL_T2))
+    own = [((z + 0.5) * len(sagittal) / lengths[SAGITTAL_T2] - 0.5, y, x) for z, y, x in canal]
+    places = [patient_point(sagittal, *point) for point in own]
+    weights = np.ones((5, lengths[AXIAL_T2]))
+    for level, place in enumerate(places):
+        pairs = [(places[n], places[n + 1]) for n in (level - 1, level) if 0 <= n < 4]
+        if not all(a[2] > b[2] and 20 <= np.linalg.norm(a - b) <= 60 for a, b in pairs):
+            continue
+        offsets = []
+        for file in axial:
+            normal = np.cross(*np.reshape(np.array(file.ImageOrientationPatient, float), (2, 3)))
+            offsets.append(np.dot(place - np.array(file.ImagePositionPatient, float), normal))
+        centres = (np.arange(lengths[AXIAL_T2]) + 0.5) * len(axial) / lengths[AXIAL_T2] - 0.5
+        squared = np.interp(centres, np.arange(len(axial)), offsets) ** 2
+        weights[level] = np.exp(-(squared - squared.min()) / (2 * width**2)).clip(1e-6)
+    return np.concatenate([weights, weights])
 
 
 def squeeze(volume: np.ndarray, length: int) -> torch.Tensor:
@@ -234,14 +279,20 @@ def read_sites(folders: dict[str, list[Path]], detector: dict) -> set[int]:
 def detect_study(folders: dict[str, list[Path]], detector: dict, device: str, result: dict) -> None:
     """Find the points of all 25 sites with one detector; of a missing volume they are 0."""
     points, values, leads = np.zeros((25, 5, 3), int), np.zeros(25), np.zeros((25, 5))
-    for description, network in detector["networks"].items():
-        if description not in folders:
+    lengths: dict[str, int] = {}
+    for description in (SAGITTAL_T2, SAGITTAL_T1, AXIAL_T2):  # the axial points may need those of the canal
+        network = detector["networks"].get(description)
+        if description not in folders or network is None:
             continue
         sites, length = DESCRIPTION_SITES[description], network["config"]["max_length"]
         with stage(result, "read"):
             grid = squeeze(read_volume(folders[description], description, 256), length).to(device)
         with stage(result, "detect"):
             heatmap = detect(network["net"], grid, length)
+            lengths[description] = len(grid)
+            if description == AXIAL_T2 and SAGITTAL_T2 in lengths and "sagittal_prior_mm" in detector:
+                weights = sagittal_weights(folders, points[:5, 2], lengths, detector["sagittal_prior_mm"])
+                heatmap[:, : len(grid)] *= torch.from_numpy(weights).float().to(device)[..., None, None]
             points[sites] = find_points(heatmap, len(grid), detector["xy"])
         # For the comparison with the kernel; no part of what the notebooks do, nor of its time.
         values[sites] = heatmap.flatten(1).amax(dim=1).cpu()

@@ -16,7 +16,7 @@ from lumbar.outputs.tables import POINT_COLUMNS
 from lumbar.reading.volume import SliceHeader, Volume
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, MISSING, SEVERITIES, SITE_NAMES, SITES
 from tests.making.dicom_writer import AXIAL
-from tests.making.labelled_competition import ROWS, training_data_of, write_competition
+from tests.making.labelled_competition import ROWS, join_axial_series, training_data_of, write_competition
 from training.data.labels import read_grades
 from training.evaluation import all_figures as all_figures_module
 from training.evaluation.all_figures import all_figures
@@ -322,6 +322,21 @@ def test_without_the_other_sides_label_no_side_is_counted():
     truth[6] = np.nan
     assert np.isnan(site_errors(truth[1], 1, truth, canal_volume(9))[-2])
     assert np.isnan(site_errors(truth[1], 1, truth[:5], canal_volume(9))[-2])
+
+
+def test_points_on_another_series_than_the_label_are_counted(tmp_path):
+    root = write_competition(tmp_path / "data", 2)
+    join_axial_series(root)  # study 100 has two; that of 101 has none and no label
+    target = training_data_of(root, tmp_path).targets["100", AXIAL_T2]
+    own = sorted({int(z) for z in target.points[:, 0]})
+    rows = []
+    for c, point in enumerate(target.points):
+        moved = point + np.array([1 if int(point[0]) + 1 not in own else -1, 0, 0]) * (c < 3)
+        rows.append(["100", "d", SITES[15 + c].name, 0, *moved, 0.5])
+    pd.DataFrame(rows, columns=POINT_COLUMNS).to_csv(tmp_path / "points.csv", index=False)
+    arguments = ["--data", str(root), "--points", str(tmp_path / "points.csv")]
+    entry = all_figures(evaluate.parse(arguments))["points"]["d"][AXIAL_T2]
+    assert entry["other_series"] == pytest.approx(0.3)
 
 
 def test_points_alone_are_evaluated_without_predictions(data, tmp_path, capsys):

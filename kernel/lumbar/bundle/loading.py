@@ -42,11 +42,20 @@ TIMM_NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)
 
 @dataclass(frozen=True)
 class Detector:
-    """One member of stage 1: up to three networks, and how its heatmaps become points."""
+    """One member of stage 1: up to three networks, and how its heatmaps become points.
+
+    Attributes:
+        name: Unique among the bundle's detectors.
+        xy: One of ``POINT_KINDS``.
+        networks: By description.
+        sagittal_prior_mm: Width of the prior that its canal points are for the axial slices
+            (``lumbar.grading.sagittal_prior``), mm. None for no prior.
+    """
 
     name: str
     xy: str
     networks: dict[str, DetectorNetwork]
+    sagittal_prior_mm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -156,10 +165,14 @@ class Loader:
 
     def detector(self, entry: dict) -> Detector:
         """Return a detector with the networks that can be used."""
-        check_fields(entry, ("name", "xy", "networks"), "manifest, detectors", optional=("figures",))
+        options = ("figures", "sagittal_prior_mm")
+        check_fields(entry, ("name", "xy", "networks"), "manifest, detectors", optional=options)
         where = f"detector {entry['name']!r}"
         if entry["xy"] not in POINT_KINDS:
             raise BundleError(f"manifest, {where}: got xy {entry['xy']!r}, expected one of {POINT_KINDS}")
+        width = entry.get("sagittal_prior_mm")
+        if width is not None:
+            check_positive(width, f"manifest, {where}: got sagittal_prior_mm")
         if not isinstance(entry["networks"], dict) or not entry["networks"]:
             raise BundleError(
                 f"manifest, {where}: got networks {entry['networks']!r}, expected one per description; correct it"
@@ -168,7 +181,7 @@ class Loader:
         for description, member in entry["networks"].items():
             with self.tolerated(f"{where}, {description}"):
                 networks[description] = self.detector_network(description, member, f"manifest, {where}")
-        return Detector(entry["name"], entry["xy"], networks)
+        return Detector(entry["name"], entry["xy"], networks, width)
 
     def detector_network(self, description: str, member: dict, where: str) -> DetectorNetwork:
         """Return the network of one description; one that detectors share is loaded once."""
@@ -192,8 +205,7 @@ class Loader:
         where = f"manifest, classifier {entry['name']!r}"
         member = {key: value for key, value in entry.items() if key not in ("name", "weight")}
         check_fields(entry, ("name", "weight", *member), where)
-        if not (isinstance(entry["weight"], int | float) and 0 < entry["weight"] < float("inf")):
-            raise BundleError(f"{where}: got weight {entry['weight']!r}, expected a number above 0")
+        check_positive(entry["weight"], f"{where}: got weight")
         with self.tolerated(f"classifier {entry['name']!r}"):
             network = load_network(self.folder, member, ClassifierConfig, ClassifierNetwork, where)
             return Classifier(entry["name"], float(entry["weight"]), self.prepare(network))
@@ -209,6 +221,12 @@ class Loader:
                 raise
             logger.error("%s is left out: %s", member, error)
             self.left_out.append(LeftOut(member, str(error)))
+
+
+def check_positive(value: object, got: str) -> None:
+    """Raise BundleError unless a manifest's value is a finite number above 0; ``got`` begins the message."""
+    if isinstance(value, bool) or not (isinstance(value, int | float) and 0 < value < float("inf")):
+        raise BundleError(f"{got} {value!r}, expected a number above 0")
 
 
 def load_network(folder: Path, member: dict, config_type: type, network_type: type[N], where: str) -> N:

@@ -57,6 +57,7 @@ def write_bundle(
         "intended_use": INTENDED_USE,
         "detectors": [
             {"name": detector.name, "xy": detector.xy, "networks": files.write_detector(detector)}
+            | prior_option(detector)
             | known(figures, detector)
             for detector in bundle.detectors
         ],
@@ -165,6 +166,11 @@ def older_files(folder: Path) -> set[str]:
         and not (folder / file).is_symlink()
         and (folder / file).resolve().is_relative_to(folder.resolve())
     }
+
+
+def prior_option(detector: Detector) -> dict:
+    width = detector.sagittal_prior_mm
+    return {} if width is None else {"sagittal_prior_mm": width}
 
 
 def known(figures: dict, member: Detector | Classifier) -> dict:

@@ -1,19 +1,22 @@
 """Stage 1 of several studies at once: volumes to the device, every detector's points back."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from lumbar.bundle.loading import Detector
+from lumbar.grading.patient_points import find_places
 from lumbar.grading.point_search import Points, SearchRequest, search_points
+from lumbar.grading.sagittal_prior import slice_weights
 from lumbar.grids import squeeze, unit_range
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.device import NotFiniteError
 from lumbar.networks.transfer import upload
 from lumbar.reading.volume import Volume
+from lumbar.sites import AXIAL_T2, SAGITTAL_T2
 
 
 @dataclass(frozen=True)
@@ -30,18 +33,25 @@ class Detection:
 
 
 class Serving(NamedTuple):
-    """A search in a study's volume, and the detectors that share its network."""
+    """A search in a study's volume, and the detectors that share it."""
 
     study: int
     description: str
     detectors: list[Detector]
     request: SearchRequest
 
+    @property
+    def prior_mm(self) -> float | None:
+        """The width of the prior, which the detectors share; None for a search without one."""
+        return self.detectors[0].sagittal_prior_mm if self.description == AXIAL_T2 else None
+
 
 def detect(
     detectors: Sequence[Detector], studies: Sequence[dict[str, Volume]], runner: BatchRunner
 ) -> list[dict[str, Detection] | NotFiniteError]:
     """Run stage 1 on several studies side by side, one search per volume and distinct network.
+
+    Axial searches with a prior come after all others.
 
     Args:
         detectors: Of one bundle.
@@ -60,17 +70,32 @@ def detect(
     found: list[dict[str, Detection] | NotFiniteError] = [
         {detector.name: Detection({}, {}) for detector in detectors} for _ in studies
     ]
-    for search, points in zip(searches, search_points([s.request for s in searches], runner), strict=True):
-        detections = found[search.study]
-        if isinstance(points, NotFiniteError):
-            found[search.study] = points
-        elif isinstance(detections, dict):
-            volume = studies[search.study][search.description]
-            grid512 = squeeze(volume.grid512, search.request.network.config.max_length)
-            for detector in search.detectors:
-                detections[detector.name].points[search.description] = points[detector.xy]
-                detections[detector.name].grids512[search.description] = grid512
+    rounds = [s for s in searches if s.prior_mm is None], [s for s in searches if s.prior_mm is not None]
+    for some in filter(None, rounds):
+        requests = [weighted(search, found[search.study], studies[search.study]) for search in some]
+        for search, points in zip(some, search_points(requests, runner), strict=True):
+            detections = found[search.study]
+            if isinstance(points, NotFiniteError):
+                found[search.study] = points
+            elif isinstance(detections, dict):
+                volume = studies[search.study][search.description]
+                grid512 = squeeze(volume.grid512, search.request.network.config.max_length)
+                for detector in search.detectors:
+                    detections[detector.name].points[search.description] = points[detector.xy]
+                    detections[detector.name].grids512[search.description] = grid512
     return found
+
+
+def weighted(
+    search: Serving, found: dict[str, Detection] | NotFiniteError, volumes: dict[str, Volume]
+) -> SearchRequest:
+    """Return a search's request, with the prior of the canal points that were found in the study, if there are any."""
+    canal = found[search.detectors[0].name].points.get(SAGITTAL_T2) if isinstance(found, dict) else None
+    if search.prior_mm is None or canal is None:
+        return search.request
+    places, slices = find_places(volumes[SAGITTAL_T2], canal), len(search.request.grid)
+    weight = slice_weights(places, volumes[search.description], slices, search.prior_mm)
+    return replace(search.request, weight=weight)
 
 
 def detect_study(
@@ -109,16 +134,26 @@ def study_searches(
     study: int, volumes: dict[str, Volume], detectors: Sequence[Detector], runner: BatchRunner
 ) -> Iterator[Serving]:
     """Yield a study's searches; all its grids go to the device in one copy."""
-    sharing: dict[int, tuple[str, DetectorNetwork, list[Detector]]] = {}  # by the network's identity
+    sharing: dict[
+        tuple, tuple[str, DetectorNetwork, list[Detector]]
+    ] = {}  # by the network's identity and the prior
     for description in volumes:
         for detector in detectors:
             if network := detector.networks.get(description):
-                sharing.setdefault(id(network), (description, network, []))[2].append(detector)
+                key = (id(network), *prior_identity(detector, description))
+                sharing.setdefault(key, (description, network, []))[2].append(detector)
     grids = [squeeze(volumes[d].grid256, network.config.max_length) for d, network, _ in sharing.values()]
     there = upload(grids, runner.device.torch)
     for (description, network, group), grid in zip(sharing.values(), there, strict=True):
         kinds = frozenset(detector.xy for detector in group)
         yield Serving(study, description, group, SearchRequest(network, grid, kinds))
+
+
+def prior_identity(detector: Detector, description: str) -> tuple:
+    """Return the things that the prior of a detector's search depends on, none where it has no prior."""
+    if description != AXIAL_T2 or detector.sagittal_prior_mm is None:
+        return ()
+    return detector.sagittal_prior_mm, id(detector.networks.get(SAGITTAL_T2))
 
 
 def stage1_grid(volume: Volume, max_length: int) -> np.ndarray:

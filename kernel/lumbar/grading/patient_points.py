@@ -8,6 +8,8 @@ from lumbar.grading.point_search import Points
 from lumbar.grids import MIDDLE, rescale
 from lumbar.reading.volume import Volume
 
+NEAREST_LEVELS, FARTHEST_LEVELS = 20.0, 60.0  # mm between neighbouring levels; two levels apart are about 70
+
 
 @dataclass(frozen=True)
 class Places:
@@ -51,6 +53,32 @@ def find_places(volume: Volume, found: Points) -> Places:
     places[:, 0] = volume_slices(found, len(volume))[:, MIDDLE]
     patient = np.array([patient_place(volume, *place) for place in places]).reshape(-1, 3)
     return Places(places, patient, found.values[:, MIDDLE])
+
+
+def level_steps(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far each level lies below the one above, and from it: points (level, 3) in mm -> two (level - 1,)."""
+    steps = np.diff(levels, axis=0)
+    return -steps[:, 2], np.linalg.norm(steps, axis=1)
+
+
+def plane_offsets(volume: Volume, point: np.ndarray) -> np.ndarray:
+    """Return how far a patient point lies above the plane of each slice, (S,) mm.
+
+    "Above" is along the slice's normal towards the head, of a sagittal slice towards the patient's left. NaN where the
+    slice or the point has no geometry.
+
+    Args:
+        volume: S slices.
+        point: (3,) x, y, z in mm, LPS.
+    """
+    offsets = np.full(len(volume), np.nan)
+    for index, header in enumerate(volume.headers):
+        if header.position is not None and header.orientation is not None:
+            along_row, along_column = np.reshape(header.orientation, (2, 3))
+            normal = np.cross(along_row, along_column)
+            upwards = np.copysign(1, normal[np.abs(normal).argmax()])
+            offsets[index] = upwards * np.dot(normal, np.subtract(point, header.position))
+    return offsets
 
 
 def patient_place(volume: Volume, slice_: float, row: float, column: float) -> np.ndarray:

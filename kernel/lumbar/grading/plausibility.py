@@ -12,12 +12,17 @@ from typing import NamedTuple
 import numpy as np
 
 from lumbar.grading.detection import Detection
-from lumbar.grading.patient_points import Places, find_places
+from lumbar.grading.patient_points import (
+    FARTHEST_LEVELS,
+    NEAREST_LEVELS,
+    Places,
+    find_places,
+    level_steps,
+)
 from lumbar.grids import CROP_GRID, DETECTOR_GRID, WINDOW
 from lumbar.reading.volume import Volume
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, LEVELS, SAGITTAL_T2, SITE_NAMES, SITES, site_words
 
-NEAREST_LEVELS, FARTHEST_LEVELS = 20.0, 60.0  # mm between neighbouring levels; two levels apart are about 70
 SIDES_APART = 5.0  # mm; labelled foramina are about 30 apart, recesses 11 to 18
 MIDLINE = 10.0  # mm between the canal and the middle of left and right; labelled: up to 6
 LEVEL_HEIGHT = 15.0  # mm between series at one level, half a level; labelled: up to 8
@@ -94,8 +99,7 @@ def check_levels(detector: str, description: str, found: Places) -> Iterator[Fla
     order, distance = [], []
     for first in range(0, len(names), len(LEVELS)):
         levels = found.patient[first : first + len(LEVELS)]
-        drops, steps = -np.diff(levels[:, 2]), np.linalg.norm(np.diff(levels, axis=0), axis=1)
-        for upper, (drop, step) in enumerate(zip(drops, steps, strict=True), start=first):
+        for upper, (drop, step) in enumerate(zip(*level_steps(levels), strict=True), start=first):
             pair = names[upper : upper + 2]
             if drop <= 0:
                 order.append((drop, pair))

@@ -5,7 +5,8 @@ there (sigmoid <= 1), so slices are segmented best first, and those that can't w
 slices are all alike: one pass through the pointer's encoder serves them. The sigmoid rises, so a slice's
 largest logit is where its heatmap is largest, and no heatmap is ever made.
 
-The points are those of ``logits_to_heatmap`` on the whole volume (tested), with one exception. Of voxels with
+The points are those of ``logits_to_heatmap`` on the whole volume, times the request's weight of each slice (tested),
+with one exception. Of voxels with
 different logits that round to one heatmap value, the larger logit wins, not the first voxel.
 """
 
@@ -57,11 +58,13 @@ class SearchRequest:
         grid: (S, 256, 256) on the runner's device, uint8 or float32 0..1, 1 <= S <= max_length, squeezed already,
             without padding.
         kinds: Of points, ``"fixed"`` and ``"dynamic"``.
+        weight: (class, S) float32, 0..1, a factor of the heatmap on each slice; None for none.
     """
 
     network: DetectorNetwork
     grid: Tensor
     kinds: frozenset[str]
+    weight: np.ndarray | None = None
 
 
 def find_points(
@@ -150,7 +153,8 @@ class VolumeStack:
         for number, (request, rows) in enumerate(zip(self.requests, bound, strict=True)):
             rows = rows[:, : len(request.grid)]
             self.check(number, rows, "pointer")
-            self.searches.append(SliceSearch(rows[:-1], rows[-1] > 0, "dynamic" in request.kinds))
+            dynamic = "dynamic" in request.kinds
+            self.searches.append(SliceSearch(rows[:-1], rows[-1] > 0, dynamic, request.weight))
 
     def check(self, number: int, read: np.ndarray, cause: str) -> None:
         """Note that a volume's numbers are not finite: its search ends."""

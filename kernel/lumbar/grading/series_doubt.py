@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lumbar.grading.detection import Detection
-from lumbar.grading.patient_points import Places, find_places
+from lumbar.grading.patient_points import Places, find_places, plane_offsets
 from lumbar.reading.volume import Volume
 from lumbar.sites import DESCRIPTION_SITES, LEVELS, SITE_NAMES
 
@@ -42,10 +42,6 @@ def strays(volume: Volume, places: Places, description: str) -> Iterator[str]:
 
 def shows(volume: Volume, series_id: str, point: np.ndarray) -> bool:
     """Return whether a series' slices lie on both sides of a point (x, y, z) in mm; False without geometry."""
-    sides = set()
-    for header in volume.headers:
-        if header.series_id == series_id and header.position is not None and header.orientation is not None:
-            along_row, along_column = np.reshape(header.orientation, (2, 3))
-            offset = np.dot(point - header.position, np.cross(along_row, along_column))
-            sides.add(bool(offset > 0) if np.isfinite(offset) else None)
-    return {True, False} <= sides
+    own = [header.series_id == series_id for header in volume.headers]
+    offsets = plane_offsets(volume, point)[own]
+    return bool((offsets > 0).any() and (offsets <= 0).any())

@@ -9,21 +9,26 @@ class SliceSearch:
     """The search for the points of one volume.
 
     Attributes:
+        weight: (class, S) float32, the prior of each slice, 0..1, a factor of the heatmap.
         bound: (class, S) float32, the most that the heatmap can reach on each slice.
         value: (class, S) float32, the heatmap's largest value on each slice; 0 where it was not segmented.
         place: (class, S, 2), the row and column of that value.
         done: (S,) bool, slices that need no segmenting any more.
     """
 
-    def __init__(self, bound: np.ndarray, present: np.ndarray, dynamic: bool):
+    def __init__(
+        self, bound: np.ndarray, present: np.ndarray, dynamic: bool, weight: np.ndarray | None = None
+    ):
         """Begin a search.
 
         Args:
             bound: (class, S) float32, the pointer's probabilities.
             present: (S,) bool, false on zero slices, where the heatmap is 0.
             dynamic: Whether the slices of the crops are needed as well.
+            weight: The prior of each slice, None for none.
         """
-        self.bound = np.where(present, bound, 0)
+        self.weight = np.ones_like(bound) if weight is None else weight
+        self.bound = np.where(present, bound * self.weight, 0)
         self.value = np.zeros(bound.shape, np.float32)
         self.place = np.zeros((*bound.shape, 2), np.int64)
         self.present = present
@@ -35,8 +40,8 @@ class SliceSearch:
         return slices_to_segment(self.bound, self.value, self.done, self.dynamic)
 
     def take(self, slices: np.ndarray, value: np.ndarray, place: np.ndarray) -> None:
-        """Take the heatmap's largest values on slices, (class, n), and their places, (class, n, 2)."""
-        self.value[:, slices], self.place[:, slices] = value, place
+        """Take the largest values on slices before the prior, (class, n), and their places, (class, n, 2)."""
+        self.value[:, slices], self.place[:, slices] = value * self.weight[:, slices], place
         self.done[slices] = True
 
     @property

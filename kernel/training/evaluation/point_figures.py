@@ -37,7 +37,8 @@ def point_table(
         pixels of the detector grid, place_slices, place_y and place_x of ``place_errors``, and mm. mm is the distance
         in the patient, NaN without geometry. level_right is whether the nearest labelled site of the same group is
         the site itself. side_right is whether it is nearer than the other side's at the same level, NaN where that is
-        not labelled. near is one of ``LEVEL_SHARES``. series is the number of series in the volume.
+        not labelled. near is one of ``LEVEL_SHARES``. series is the number of series in the volume. other_series is
+        whether the point lies on another series than the label.
     """
     number = {name: index for index, name in enumerate(SITE_NAMES)}
     rows = []
@@ -53,7 +54,8 @@ def point_table(
                         point = np.array(predicted[start + c], np.float64)
                         site, errors = start + c, site_errors(point, int(c), target.points, volume)
                         row = (study, detector, description, site, severities[site], *errors)
-                        rows.append((*row, volume.series_count))
+                        other = series_of(volume, point) != series_of(volume, target.points[c])
+                        rows.append((*row, volume.series_count, other))
     columns = [
         "study_id",
         "detector",
@@ -71,8 +73,14 @@ def point_table(
         "side_right",
         "near",
         "series",
+        "other_series",
     ]
     return pd.DataFrame(rows, columns=columns)
+
+
+def series_of(volume: Volume, point: np.ndarray) -> str:
+    """Return the series of the slice that is nearest to a point (slice, row, column)."""
+    return volume.headers[int(np.clip(np.rint(point[0]), 0, len(volume) - 1))].series_id
 
 
 def site_errors(point: np.ndarray, c: int, truth: np.ndarray, volume: Volume) -> tuple:
@@ -174,7 +182,8 @@ def mean_errors(rows: pd.DataFrame) -> dict[str, float]:
 
     ``px`` is the distance within the slice, ``px_median`` its median, and ``place_px`` that of ``place_errors``.
     ``slices_one_series`` counts the volumes of a single series alone, and is NaN without any. ``side_right`` is NaN
-    where no site has a side. The shares of ``LEVEL_SHARES`` add up to 1.
+    where no site has a side. ``other_series`` is the share of the points on another series than the label, in volumes
+    of several series, and is NaN without any. The shares of ``LEVEL_SHARES`` add up to 1.
     """
     px = np.hypot(rows["y"], rows["x"])
     figures = {name: float(rows[name].mean()) for name in ("slices", "y", "x", "mm", "place_slices")}
@@ -184,6 +193,7 @@ def mean_errors(rows: pd.DataFrame) -> dict[str, float]:
         "place_px": float(np.hypot(rows["place_y"], rows["place_x"]).mean()),
         "mm_median": float(rows["mm"].median()),
         "slices_one_series": float(rows.loc[rows["series"] == 1, "slices"].mean()),
+        "other_series": float(rows.loc[rows["series"] > 1, "other_series"].mean()),
     }
     figures |= {share: float((rows["near"] == share).mean()) for share in LEVEL_SHARES}
     right = {name: float(rows[name].mean()) for name in ("level_right", "side_right")}

@@ -55,9 +55,9 @@ def export_run(
     for fold in recipe["folds"]:
         for entry in recipe["detectors"]:
             own = [networks[network, fold] for network in entry["networks"]]
-            member = Detector(
-                entry["name"] + suffix[fold], entry["point_kind"], {n.config.description: n for n in own}
-            )
+            by_description = {network.config.description: network for network in own}
+            own_name, width = entry["name"] + suffix[fold], entry.get("sagittal_prior_mm")
+            member = Detector(own_name, entry["point_kind"], by_description, width)
             detectors.append(member)
             figures[member.name] = {
                 network: about["figures"][f"{network}/fold{fold}"]["best"] for network in entry["networks"]

@@ -231,11 +231,14 @@ class DetectorRecipe:
         name: Name of the detector in the bundle.
         point_kind: ``"fixed"``: one place on all slices of a crop. ``"dynamic"``: each slice its own.
         networks: Names of the recipe's networks, one per description.
+        sagittal_prior_mm: Width of the prior that its canal points are for the axial slices, mm; None for no prior.
+            It acts at inference alone: no training has it.
     """
 
     name: str
     point_kind: Literal["fixed", "dynamic"]
     networks: tuple[str, ...]
+    sagittal_prior_mm: Positive | None = None
 
 
 @dataclass(frozen=True)
