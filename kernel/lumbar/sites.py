@@ -77,6 +77,17 @@ SITES = tuple(
 SITE_NAMES = tuple(site.name for site in SITES)
 
 
+def group_descriptions(canal_from: str = SAGITTAL_T2) -> tuple[str, ...]:
+    """Return the description that the crops of each of the ``GROUPS`` come from."""
+    return (canal_from, *GROUP_DESCRIPTION[1:])
+
+
+def crop_sites(description: str, canal_from: str = SAGITTAL_T2) -> list[int]:
+    """Return the indices of the sites with crops from a description, in the order of ``SITES``."""
+    descriptions = group_descriptions(canal_from)
+    return [site.index for site in SITES if descriptions[GROUPS.index(site.group)] == description]
+
+
 def class_count(description: str) -> int:
     """Return how many sites are read from a description: 5 for sagittal T2, 10 for the others."""
     sites = DESCRIPTION_SITES[description]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lumbar.networks.architecture import ClassifierConfig
 from lumbar.networks.device_choice import choose_device
-from lumbar.sites import SAGITTAL_T2
+from lumbar.sites import AXIAL_T2, SAGITTAL_T2
 from tests.benchmarks.true_points import true_points
 from training.data.training_data import DataPaths, read_training_data
 from training.fitting.run_file import RUN_FILE, check_same_run
@@ -61,6 +61,7 @@ VARIANTS = {
         "level": CLASSIFIER,
         "alone": replace(CLASSIFIER, config=replace(CLASSIFIER.config, sequence="alone")),
         "nine_slices": replace(CLASSIFIER, config=replace(CLASSIFIER.config, canal_margin=2)),
+        "axial_canal": replace(CLASSIFIER, config=replace(CLASSIFIER.config, canal_from=AXIAL_T2)),
         "averaged": with_schedule(ema_decay=0.99),
         "clipped": with_schedule(clip_grad_norm=1.0),
         "mixed": with_augmentation(mixup=0.3, mixup_alpha=0.3),

@@ -5,8 +5,8 @@
 gaussian    a detector's labels: fading over neighbouring pixels and slices, against one voxel per point. Sagittal T2.
 level_wise  a classifier's second LSTM: along the conditions of a level, against none. Crops at the labelled points,
             jittered.
-options     options from other solutions on that classifier, each by itself: nine slices of the canal, averaged
-            weights, gradient clipping, mixup, description dropout.
+options     options from other solutions on that classifier, each by itself: nine slices of the canal, its axial
+            slices, averaged weights, gradient clipping, mixup, description dropout.
 tta         three detectors: each one's crops graded and the probabilities averaged, against their points averaged,
             and against one detector. Detectors and classifiers of the other two; the labelled points elsewhere.
 
@@ -39,7 +39,8 @@ TRAININGS = {
     "gaussian": (("detector", "expanding"), ("detector", "single_voxel")),
     "level_wise": (("classifier", "level"), ("classifier", "alone")),
     "options": tuple(
-        ("classifier", name) for name in ("level", "nine_slices", "averaged", "clipped", "mixed", "dropped")
+        ("classifier", name)
+        for name in ("level", "nine_slices", "axial_canal", "averaged", "clipped", "mixed", "dropped")
     ),
     "tta": (("detector", "expanding"), ("classifier", "level")),
 }

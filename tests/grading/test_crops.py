@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from lumbar.grading import crops
-from lumbar.grading.crops import enlarge, extract_windows
+from lumbar.grading.crops import canal_points, enlarge, extract_windows
 from lumbar.grids import CROP_INPUT, CROP_OFFSETS
 from lumbar.networks.architecture import Border
 
@@ -31,6 +31,19 @@ def test_the_dot_is_at_the_crops_centre(border):
     rows, columns = np.nonzero(crop[2] > 0.5 * crop.max())
     # Pixel 32 of 64 covers rows 64 and 65 of 128.
     assert rows.mean() == columns.mean() == 64.5
+
+
+def test_the_canal_lies_midway_between_the_recesses_on_the_slice_of_the_surer_one():
+    left = np.concatenate([site(z, 100, 140) for z in range(10, 15)])
+    right = np.concatenate([site(z, 103, 121) for z in range(20, 25)])
+    values = np.zeros((10, 5))
+    values[[0, 6, 7], 2] = 0.9  # the first level's left, the next two's right; the others are alike
+    canal = canal_points(np.concatenate([left, right]), values)
+    assert canal.shape == (5, 5, 3)
+    assert (canal[..., 1] == 101).all() and (canal[..., 2] == 130).all()
+    assert canal[:, 2, 0].tolist() == [10, 21, 22, 13, 14]
+    assert (np.diff(canal[..., 0]) == 1).all()
+    assert canal_points(left, values[:5]) is left  # sagittal points are the canal's own
 
 
 @settings(max_examples=40, deadline=None)

@@ -157,9 +157,15 @@ def option_bundle(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     detectors = full_detectors()
     classifiers = [
-        random_classifier(sequence, "test_convnext", sequence, border, factor=20, canal_margin=margin)
-        for sequence, border, margin in zip(
-            SEQUENCES, ("stretch", "shift") * 3, (2, 2, 1, 3, 2, 2), strict=True
+        random_classifier(
+            sequence, "test_convnext", sequence, border, factor=20, canal_margin=margin, canal_from=view
+        )
+        for sequence, border, margin, view in zip(
+            SEQUENCES,
+            ("stretch", "shift") * 3,
+            (2, 2, 1, 3, 0, 0),
+            (SAGITTAL_T2, SAGITTAL_T2, AXIAL_T2, AXIAL_T2, AXIAL_T2, SAGITTAL_T2),
+            strict=True,
         )
     ]
     return write_random_bundle(tmp_path_factory.mktemp("options"), detectors, classifiers)
@@ -186,7 +192,19 @@ def test_points_with_a_sagittal_prior_are_those_of_the_reference(tmp_path, study
 
 
 @pytest.mark.parametrize(("study_id", "zero_crops"), [("1", False), ("2", True)])
-def test_more_slices_of_the_canal_are_graded_as_by_the_reference(
+def test_more_slices_of_the_canal_and_axial_ones_are_graded_as_by_the_reference(
     tmp_path, option_bundle, study_id, zero_crops
 ):
     assert_parity(write_studies(tmp_path), study_id, option_bundle, Plan(2, len(SEQUENCES)), zero_crops)
+
+
+def test_without_sagittal_t2_the_members_with_axial_slices_of_the_canal_grade_it(tmp_path, option_bundle):
+    root = write_studies(tmp_path)
+    table = root / "test_series_descriptions.csv"
+    rows = [row for row in table.read_text().splitlines() if not row.endswith(SAGITTAL_T2)]
+    table.write_text("\n".join(rows))
+    graded = assert_parity(root, "1", option_bundle, Plan(2, len(SEQUENCES)))
+    assert graded.fallbacks == {}
+    for (_, classifier), probabilities in graded.members.items():
+        axial = classifier in SEQUENCES[2:5]
+        assert np.isfinite(probabilities[:5]).all() == axial and np.isfinite(probabilities[5:]).all()

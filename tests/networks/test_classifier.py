@@ -12,7 +12,7 @@ from lumbar.networks.architecture import SEQUENCES, ClassifierConfig
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.classifier import ClassifierNetwork, feature_width
 from lumbar.networks.device_choice import choose_device
-from lumbar.sites import AXIAL_T2
+from lumbar.sites import AXIAL_T2, SAGITTAL_T2
 from tests.making.random_bundle import random_classifier, random_detector, sharpen, write_random_bundle
 from tests.making.tiny_bundle import NETWORK
 
@@ -117,20 +117,26 @@ def test_unknown_border_is_refused_by_the_configuration():
 def test_a_margin_below_zero_is_refused_by_the_configuration():
     with pytest.raises(ValueError, match="canal_margin: got -1, expected 0"):
         small_network("level", canal_margin=-1)
+    with pytest.raises(ValueError, match="canal_from: got 'Sagittal T1', expected one of"):
+        small_network("level", canal_from="Sagittal T1")
 
 
 def test_an_option_that_is_off_is_in_no_manifest(tmp_path):
     torch.manual_seed(0)
     detector = random_detector("axial", "fixed", {AXIAL_T2: 6}, NETWORK)
     members = [
-        random_classifier(f"margin {margin}", "test_convnext", "level", "shift", canal_margin=margin)
-        for margin in (0, 1)
+        random_classifier(
+            f"margin {margin}", "test_convnext", "level", "shift", canal_margin=margin, canal_from=view
+        )
+        for margin, view in ((0, SAGITTAL_T2), (1, AXIAL_T2))
     ]
     folder = write_random_bundle(tmp_path / "bundle", [detector], members)
     configs = [entry["config"] for entry in read_manifest(folder).classifiers]
     assert [config.get("canal_margin") for config in configs] == [None, 1]
+    assert [config.get("canal_from") for config in configs] == [None, AXIAL_T2]
     loaded = load_bundle(folder).classifiers
     assert [member.network.config.canal_margin for member in loaded] == [0, 1]
+    assert [member.network.config.canal_from for member in loaded] == [SAGITTAL_T2, AXIAL_T2]
 
 
 @pytest.mark.parametrize("backbone", ["lcnet_050", "poolformer_s12", "regnetx_002", "resnet18"])

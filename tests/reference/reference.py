@@ -247,19 +247,20 @@ def average_members(
 ) -> np.ndarray:
     """Return the mean (25, 3) of ``result["members"]``, each with its classifier's weight, NaN without a member.
 
-    At a site count the members whose detector read its description. Where none did, zero_crops says whether
-    all count, as in the notebooks, or none. Members' rows that do not count become NaN.
+    At a site count the members with crops of it. Where none has, zero_crops says whether all count, as in the
+    notebooks, or none. Members' rows that do not count become NaN.
     """
     mean = np.full((25, 3), np.nan)
+    pairs = [(d, c) for d in detectors for c in classifiers]
     for site in range(25):
-        readers = [d["name"] for d in detectors if site in read_sites(folders, d)]
+        readers = [(d["name"], c["name"]) for d, c in pairs if site in read_sites(folders, d, c)]
         if not readers and zero_crops:
-            readers = [d["name"] for d in detectors]
+            readers = [(d["name"], c["name"]) for d, c in pairs]
         total = 0.0
         for detector in detectors:
             for classifier in classifiers:
                 member = result["members"][detector["name"], classifier["name"]]
-                if detector["name"] not in readers:
+                if (detector["name"], classifier["name"]) not in readers:
                     member[site] = np.nan
                     continue
                 mean[site] = np.nan_to_num(mean[site]) + classifier["weight"] * member[site]
@@ -269,10 +270,13 @@ def average_members(
     return mean
 
 
-def read_sites(folders: dict[str, list[Path]], detector: dict) -> set[int]:
-    """Return the sites that a detector has a network and the study a series for."""
+def read_sites(folders: dict[str, list[Path]], detector: dict, classifier: dict) -> set[int]:
+    """Return the sites of which a classifier has crops: the detector has a network and the study a series for them."""
     read = [d for d in detector["networks"] if d in folders]
-    return {site for description in read for site in range(25)[DESCRIPTION_SITES[description]]}
+    sites = {site for description in read for site in range(25)[DESCRIPTION_SITES[description]]}
+    if classifier["config"].get("canal_from") == AXIAL_T2:
+        sites = {*sites} - {*range(5)} | ({*range(5)} if AXIAL_T2 in read else set())
+    return sites
 
 
 @torch.inference_mode()
@@ -323,15 +327,23 @@ def grade_study(
             volume = read_volume(folders[description], description, 512)
             grid = squeeze(volume, network["config"]["max_length"]).to(device)
         with stage(result, "crop"):
-            for site in range(25)[DESCRIPTION_SITES[description]]:
-                points = result["points"][detector["name"]][site]
+            found, values = result["points"][detector["name"]], result["values"][detector["name"]]
+            wanted = {site: found[site] for site in range(25)[DESCRIPTION_SITES[description]]}
+            if classifier["config"].get("canal_from") == AXIAL_T2:
+                if description == SAGITTAL_T2:
+                    wanted = {}
+                for level in range(5) if description == AXIAL_T2 else ():
+                    left, right = found[15 + level], found[20 + level]
+                    surer = left if values[15 + level] >= values[20 + level] else right
+                    wanted[level] = np.column_stack([surer[:, 0], (left[:, 1:] + right[:, 1:]) // 2])
+            for site, points in wanted.items():
                 if site < 5:  # of the canal, further slices at the places of the outermost
                     before = [points[0] - (step, 0, 0) for step in range(margin, 0, -1)]
                     after = [points[4] + (step, 0, 0) for step in range(1, margin + 1)]
                     points = np.array([*before, *points, *after])
                 crops[site] = crop(grid, points, classifier["config"]["border"])
     with stage(result, "classify"):
-        read = read_sites(folders, detector)
+        read = read_sites(folders, detector, classifier)
         groups = [group for group in range(5) if zero_crops or 5 * group in read]
         probabilities = classifier["net"](crops, groups or range(5)).softmax(dim=1)
         result["members"][detector["name"], classifier["name"]] = probabilities.double().cpu().numpy()

@@ -7,9 +7,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lumbar.networks.architecture import CropRule
+from lumbar.networks.architecture import CANAL_VIEWS, CropRule
 from lumbar.networks.detector import present_slices
-from lumbar.sites import CONDITION_SITES, DESCRIPTIONS, GROUP_DESCRIPTION, SITES
+from lumbar.sites import (
+    AXIAL_T2,
+    CONDITION_SITES,
+    DESCRIPTIONS,
+    SITES,
+    crop_sites,
+    group_descriptions,
+)
 from training.data.classifier_dataset import ClassifierDataset, Mixer
 from training.data.crop_augmentation import (
     augment_crops,
@@ -77,19 +84,21 @@ def test_the_warp_is_bilinear_sampling_of_the_inverse_map():
     assert np.abs(warp(images, matrix) - expected).mean() < 2e-4  # older OpenCVs' weights are of 5 bits
 
 
-def test_the_mirror_exchanges_sides_and_is_its_own_inverse():
+@pytest.mark.parametrize("canal_from", CANAL_VIEWS)
+def test_the_mirror_exchanges_sides_and_is_its_own_inverse(canal_from):
     random = torch.Generator().manual_seed(0)
     crops, labels = torch.rand(25, 5, 8, 8, generator=random), torch.randint(0, 3, (25,), generator=random)
-    mirrored, swapped = mirror_patient(crops, labels)
+    mirrored, swapped = mirror_patient(crops, labels, canal_from)
     for site, other in zip(SITES, mirrored_sites(), strict=True):
         assert SITES[other].level == site.level and {site.side, SITES[other].side} in (
             {"left", "right"},
             {None},
         )
         assert swapped[site.index] == labels[other]
-        expected = crops[other].flip(2) if site.description == "Axial T2" else crops[other].flip(0)
+        axial = site.index in crop_sites(AXIAL_T2, canal_from)
+        expected = crops[other].flip(2) if axial else crops[other].flip(0)
         assert torch.equal(mirrored[site.index], expected)
-    back, labels_back = mirror_patient(mirrored, swapped)
+    back, labels_back = mirror_patient(mirrored, swapped, canal_from)
     assert torch.equal(back, crops) and torch.equal(labels_back, labels)
 
 
@@ -129,7 +138,16 @@ def test_cutmix_pastes_what_it_says():
                 assert (pasted == pasted[:1, :1]).all()  # one rectangle for the whole stacks
 
 
-def test_a_dropped_description_is_a_missing_one_to_the_whole_batch():
+def test_axial_crops_of_the_canal_change_with_the_recesses():
+    crops = torch.rand(1, 5, 128, 128).expand(25, 5, 128, 128)
+    options = CropAugmentation(0.5, 0.5, 0.0, STRONG, Brightness(0.2, 0.2, 1.0))
+    labels, random = torch.zeros(25, dtype=torch.long), np.random.default_rng(0)
+    changed, _ = augment_crops(crops, labels, random, options, AXIAL_T2)
+    assert torch.equal(changed[:5], changed[15:20]) and not torch.equal(changed[:5], changed[5:10])
+
+
+@pytest.mark.parametrize("canal_from", CANAL_VIEWS)
+def test_a_dropped_description_is_a_missing_one_to_the_whole_batch(canal_from):
     """Its crops and labels are gone, and the sequences leave its groups out, as for a study without the series."""
     labels = np.random.default_rng(0).integers(0, 3, (4, 25)).astype(np.int8)
     studies = [str(number) for number in range(4)]
@@ -137,7 +155,8 @@ def test_a_dropped_description_is_a_missing_one_to_the_whole_batch():
     dropped = []
     for chance, epochs in ((0.5, 60), (0.0, 5)):
         options = CropAugmentation(cutmix=1.0, description_dropout=chance)
-        dataset = ClassifierDataset(None, studies, labels, points, CropRule("shift"), options, 0)
+        rule = CropRule("shift", canal_from=canal_from)
+        dataset = ClassifierDataset(None, studies, labels, points, rule, options, 0)
         items = [(torch.ones(25, 5, 8, 8), row, number) for number, row in enumerate(dataset.labels)]
         for dataset.epoch in range(epochs):
             batch = Mixer(dataset)(items)
@@ -147,9 +166,9 @@ def test_a_dropped_description_is_a_missing_one_to_the_whole_batch():
                 for kept in (batch.labels, batch.labels_b):
                     assert (kept[:, site.index] >= 0).all() == held
             lost = set(range(5)) - set(range(5) if batch.groups is None else batch.groups)
-            dropped.append({GROUP_DESCRIPTION[group] for group in lost})
-    assert 20 < sum(map(bool, dropped[:60])) < 40 and not any(dropped[60:])
-    assert set().union(*dropped) == set(DESCRIPTIONS) and max(map(len, dropped)) == 1
+            dropped.append({group_descriptions(canal_from)[group] for group in lost})
+    assert 15 < sum(map(bool, dropped[:60])) < 40 and not any(dropped[60:])
+    assert set().union(*dropped) == set(group_descriptions(canal_from)) and max(map(len, dropped)) == 1
 
 
 def test_mixup_adds_two_studies():

@@ -19,7 +19,7 @@ from lumbar.grading.detection import detect_study
 from lumbar.grading.ensemble import site_windows
 from lumbar.networks.architecture import CropRule
 from lumbar.networks.batch_runner import BatchRunner
-from lumbar.sites import SITES
+from lumbar.sites import AXIAL_T2, SITES
 from tests.making.labelled_competition import (
     SCHEDULE,
     tiny_recipe,
@@ -106,10 +106,8 @@ def test_a_training_crop_is_a_serving_crop_bit_for_bit(finished, tmp_path):
     for detector in recipe.detectors:
         points = detector_points(detector.point_kind, recipe.networks, run)
         served_by = next(d for d in bundle.detectors if d.name == detector.name)
-        for border in ("shift", "stretch"):
-            dataset = ClassifierDataset(
-                cache, validation, np.zeros((1, 25), np.int8), points, CropRule(border), None, 0
-            )
+        for rule in (CropRule("shift"), CropRule("stretch"), CropRule("shift", 1, AXIAL_T2)):
+            dataset = ClassifierDataset(cache, validation, np.zeros((1, 25), np.int8), points, rule, None, 0)
             detection = detect_study((served_by,), cache.volumes(validation[0]), BatchRunner(setup.device))[
                 detector.name
             ]
@@ -117,7 +115,7 @@ def test_a_training_crop_is_a_serving_crop_bit_for_bit(finished, tmp_path):
                 # The bundle's weights are rounded to float16: take over the points, compare the crops.
                 detection.points[description] = points[validation[0]][description].points
                 assert served.points.shape == detection.points[description].points.shape
-            served = site_windows(detection, border)
+            served = site_windows(detection, *rule)
             assert served.any() and np.array_equal(dataset.windows(0, np.random.default_rng(0)), served)
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from lumbar.grids import CROP_INPUT, MIDDLE, WINDOW, unit_range, window_centre
 from lumbar.networks.architecture import Border
+from lumbar.sites import LEVELS
 
 
 def extract_windows(grid512: np.ndarray, points: np.ndarray, border: str, margin: int = 0) -> np.ndarray:
@@ -41,6 +42,25 @@ def extract_windows(grid512: np.ndarray, points: np.ndarray, border: str, margin
     points = np.pad(points, ((0, 0), (margin, margin), (0, 0)), mode="edge")
     windows = [cut(grid512, site[MIDDLE + margin, 0], window_centre(site[:, 1:])) for site in points]
     return np.stack(windows)
+
+
+def canal_points(points: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the canal's points (5, 5, 3) among a description's: its own, or midway between the axial recesses.
+
+    Midway in the plane. The slice is that of the side with the larger value, because slices between those of two sides
+    may belong to other series.
+
+    Args:
+        points: (5, 5, 3) of sagittal T2, or (10, 5, 3) of axial T2: left, then right.
+        values: (class, 5), the heatmap there.
+    """
+    if len(points) == len(LEVELS):
+        return points
+    (left, right), sure = np.split(points, 2), values[:, MIDDLE]
+    middle = (left + right) // 2
+    is_left = sure[: len(LEVELS)] >= sure[len(LEVELS) :]
+    middle[..., 0] = np.where(is_left[:, None], left[..., 0], right[..., 0])
+    return middle
 
 
 def slice_offsets(count: int) -> range:

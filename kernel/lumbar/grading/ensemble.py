@@ -12,42 +12,46 @@ import torch
 from torch import Tensor, inference_mode
 
 from lumbar.bundle.loading import Classifier
-from lumbar.grading.crops import enlarge, extract_windows
+from lumbar.grading.crops import canal_points, enlarge, extract_windows
 from lumbar.grading.detection import Detection
 from lumbar.grids import CROP_INPUT, CROP_OFFSETS, DETECTOR_GRID, WINDOW
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.device import NotFiniteError, nan_unless_finite
 from lumbar.networks.transfer import download, upload
-from lumbar.sites import DESCRIPTION_SITES, GROUP_DESCRIPTION, GROUPS, SAGITTAL_T2, SITES
+from lumbar.sites import DESCRIPTION_SITES, GROUPS, LEVELS, SAGITTAL_T2, SITES, group_descriptions
 
 CROPS_A_SLICE = (DETECTOR_GRID // CROP_INPUT) ** 2  # by their pixels
 
 
-def searched_sites(detection: Detection) -> np.ndarray:
-    """Return for which sites the detector searched the description, (25,) bool."""
-    searched = np.zeros(len(SITES), bool)
-    for description in detection.points:
-        searched[DESCRIPTION_SITES[description]] = True
-    return searched
+def searched_groups(detections: Iterable[Detection], canal_from: str) -> np.ndarray:
+    """Return of which groups of sites each detection has crops, (n, 5) bool; ``canal_from`` as in ``CropRule``."""
+    read = group_descriptions(canal_from)
+    return np.array([[description in found.points for description in read] for found in detections])
 
 
-def searched_groups(detections: Iterable[Detection]) -> np.ndarray:
-    """Return which groups of sites each detection's detector searched, (n, 5) bool."""
-    return np.array([[d in found.points for d in GROUP_DESCRIPTION] for found in detections])
+def searched_sites(detection: Detection, canal_from: str) -> np.ndarray:
+    """Return of which sites a detection has crops, (25,) bool; ``canal_from`` as in ``CropRule``."""
+    return np.repeat(searched_groups([detection], canal_from)[0], len(LEVELS))
 
 
-def site_windows(detection: Detection, border: str, canal_margin: int = 0) -> np.ndarray:
+def site_windows(
+    detection: Detection, border: str, canal_margin: int = 0, canal_from: str = SAGITTAL_T2
+) -> np.ndarray:
     """Return the windows (25, S, 64, 64) of all sites; zero where the description is missing.
 
-    S is five and ``canal_margin`` further slices at each end, which the canal alone fills.
+    S is five and ``canal_margin`` further slices at each end, which the canal alone fills. The further arguments are
+    those of a ``CropRule``.
     """
     windows = np.zeros((len(SITES), len(CROP_OFFSETS) + 2 * canal_margin, WINDOW, WINDOW), np.float32)
-    for description, points in detection.points.items():
-        more = canal_margin if description == SAGITTAL_T2 else 0
-        found = extract_windows(detection.grids512[description], points.points, border, more)
-        empty = canal_margin - more
-        windows[DESCRIPTION_SITES[description], empty : windows.shape[1] - empty] = found
+    for description, found in detection.points.items():
+        grid = detection.grids512[description]
+        if description == canal_from:
+            points = canal_points(found.points, found.values)
+            windows[DESCRIPTION_SITES[SAGITTAL_T2]] = extract_windows(grid, points, border, canal_margin)
+        if description != SAGITTAL_T2:
+            own = slice(canal_margin, canal_margin + len(CROP_OFFSETS))
+            windows[DESCRIPTION_SITES[description], own] = extract_windows(grid, found.points, border)
     return windows
 
 

@@ -11,7 +11,7 @@ from lumbar.grading.ensemble import searched_sites, weighted_mean
 from lumbar.grading.fallbacks import PRIOR, ZERO_CROPS
 from lumbar.grading.time_limit import NO_MEMBERS, Plan
 from lumbar.reading.study import Study
-from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, SITES
+from lumbar.sites import DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T2, SITES
 
 
 @dataclass
@@ -43,13 +43,19 @@ class GradedStudy:
 def average_members(study: Study, bundle: Bundle, zero_crops: bool, graded: GradedStudy) -> None:
     """Average the members site by site; name the descriptions without grades, and why, in ``graded``.
 
-    A member counts at a site if its detector searched the site's description. At a site that no detector searched
-    none counts, or with ``zero_crops`` every one.
+    A member counts at a site if it had crops of it: its detector searched the description that they come from. At a
+    site that no member had crops of none counts, or with ``zero_crops`` every one.
     """
-    searched = {name: searched_sites(detection) for name, detection in graded.detections.items()}
+    views = {member.name: member.network.config.canal_from for member in bundle.classifiers}
+    used = {views[classifier] for _, classifier in graded.members} or {SAGITTAL_T2}
+    searched = {
+        (name, view): searched_sites(detection, view)
+        for name, detection in graded.detections.items()
+        for view in used
+    }
     lost = ~np.any([np.zeros(len(SITES), bool), *searched.values()], axis=0)
     for (detector, classifier), rows in graded.members.items():
-        counts = searched[detector] | (lost & zero_crops)
+        counts = searched[detector, views[classifier]] | (lost & zero_crops)
         graded.members[detector, classifier] = np.where(counts[:, None], rows, np.nan)
     if graded.members:
         weights = {member.name: member.weight for member in bundle.classifiers}
@@ -63,7 +69,8 @@ def average_members(study: Study, bundle: Bundle, zero_crops: bool, graded: Grad
         if graded.probabilities is None or lost[DESCRIPTION_SITES[description]].any():
             graded.fallbacks[description] = ZERO_CROPS if graded.members and zero_crops else PRIOR
     absent = [d for d in graded.fallbacks if d not in study.volumes]
-    unread = [d for d in DESCRIPTIONS if d in study.volumes and lost[DESCRIPTION_SITES[d]].any()]
+    read = {description for detection in graded.detections.values() for description in detection.points}
+    unread = [d for d in DESCRIPTIONS if d in study.volumes and d not in read]
     if absent:
         message = f"got no usable series of {', '.join(absent)}, expected one of each description"
         graded.faults.append(Fault(f"study {study.study_id}", "no_description", message))

@@ -96,13 +96,12 @@ def run_classifiers(
     searched = [pair for pair in pairs if was_searched(pair[1])]
     if not searched or not classifiers:
         return {}
-    windows = {
-        rule: study_windows(searched, rule)
-        for rule in {member.network.config.crops for member in classifiers}
-    }
-    groups = [searched_groups(graded.detections.values()) | zero_crops for _, graded in searched]
-    joined = {rule: np.concatenate(of_studies) for rule, of_studies in windows.items()}
-    crops = {rule: upload_crops(of_all, runner, np.concatenate(groups)) for rule, of_all in joined.items()}
+    rules = {member.network.config.crops for member in classifiers}
+    cut = {rule: [study_crops(graded, rule, zero_crops) for _, graded in searched] for rule in rules}
+    crops = {}
+    for rule, of_studies in cut.items():
+        windows, groups = map(np.concatenate, zip(*of_studies, strict=True))
+        crops[rule] = upload_crops(windows, runner, groups)
     watch, launched = Stopwatch(runner.device, turn.clock), {}
     for member in classifiers:
         if launched and turn.is_over():
@@ -113,8 +112,7 @@ def run_classifiers(
     given = dict(zip(launched, download(list(launched.values())), strict=True))
     watch.stop()
     for member in classifiers[: len(given)]:
-        of_studies = list(zip(windows[member.network.config.crops], groups, strict=True))
-        share_out(member, given[member.name], searched, of_studies, runner)
+        share_out(member, given[member.name], searched, cut[member.network.config.crops], runner)
     detections = sum(len(graded.detections) for _, graded in searched)
     return {f"classifier {name}": seconds / detections for name, seconds in watch.seconds.items()}
 
@@ -124,11 +122,11 @@ def was_searched(graded: GradedStudy) -> bool:
     return any(found.points for found in graded.detections.values())
 
 
-def study_windows(pairs: Pairs, crops: CropRule) -> list[np.ndarray]:
-    """Return of each study the windows of its detections, (detection, 25, S, 64, 64)."""
-    return [
-        np.stack([site_windows(found, *crops) for found in graded.detections.values()]) for _, graded in pairs
-    ]
+def study_crops(graded: GradedStudy, rule: CropRule, zero_crops: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the windows of a study's detections (detection, 25, S, 64, 64), and the groups of their sequences."""
+    detections = graded.detections.values()
+    groups = searched_groups(detections, rule.canal_from) | zero_crops
+    return np.stack([site_windows(found, *rule) for found in detections]), groups
 
 
 def share_out(

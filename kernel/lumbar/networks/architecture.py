@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from lumbar.sites import AXIAL_T2, SAGITTAL_T2
+
 POINT_KINDS = ("fixed", "dynamic")  # one place on all slices of a crop, or each slice's own
 SEQUENCES = ("level", "level_skip", "level_slices", "all", "level_region", "alone")
+CANAL_VIEWS = (SAGITTAL_T2, AXIAL_T2)  # descriptions that a classifier may read the canal from
 ONE_LSTM = ("level_slices", "alone")  # sequences without a second LSTM along the sites
 
 
@@ -26,10 +29,12 @@ class CropRule(NamedTuple):
     Attributes:
         border: The rule at the volume's borders, one of ``Border``.
         canal_margin: Slices of the canal's crops beyond the five of other sites, at each end.
+        canal_from: The description that the canal's crops come from.
     """
 
     border: str
     canal_margin: int = 0
+    canal_from: str = SAGITTAL_T2
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,11 @@ class ClassifierConfig:
         dropout: Before the spinal, foraminal and subarticular head.
         canal_margin: Slices of the canal's crops beyond the five of other sites, at each end; the attention pooling
             weighs them all. 0 as the authors have it. Source: the 2nd place's attention over all sagittal slices.
+        canal_from: The description that the canal's crops come from, one of ``CANAL_VIEWS``. Axial crops lie midway
+            between a level's recesses. Source: the 2nd and 4th places, which read the canal from both.
 
     Raises:
-        ValueError: The sequence or the border is unknown, or the canal's margin is below 0.
+        ValueError: The sequence, the border or the canal's description is unknown, or its margin is below 0.
     """
 
     backbone: str
@@ -54,6 +61,7 @@ class ClassifierConfig:
     border: str
     dropout: tuple[float, float, float]
     canal_margin: int = 0
+    canal_from: str = SAGITTAL_T2
 
     def __post_init__(self):
         if self.sequence not in SEQUENCES:
@@ -61,6 +69,10 @@ class ClassifierConfig:
         if self.border not in tuple(Border):
             raise ValueError(
                 f"ClassifierConfig.border: got {self.border!r}, expected one of {', '.join(Border)}"
+            )
+        if self.canal_from not in CANAL_VIEWS:
+            raise ValueError(
+                f"ClassifierConfig.canal_from: got {self.canal_from!r}, expected one of {', '.join(CANAL_VIEWS)}"
             )
         if self.canal_margin < 0:
             raise ValueError(
@@ -70,7 +82,7 @@ class ClassifierConfig:
     @property
     def crops(self) -> CropRule:
         """The rule of the crops that it was trained with."""
-        return CropRule(self.border, self.canal_margin)
+        return CropRule(self.border, self.canal_margin, self.canal_from)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Cached volumes and stage 1's points -> the crops that stage 2 is trained on, as serving would cut them."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from lumbar.grading.ensemble import site_windows
 from lumbar.grading.point_search import Points
 from lumbar.grids import squeeze
 from lumbar.networks.architecture import CropRule
-from lumbar.sites import DESCRIPTION_SITES, GROUP_DESCRIPTION, MISSING
+from lumbar.sites import LEVELS, MISSING, SAGITTAL_T2, crop_sites, group_descriptions
 from training.data.cache import Cache
 from training.data.crop_augmentation import augment_crops, dropped_description, jitter_points, mix_studies
 from training.recipes.schema import CropAugmentation
@@ -72,7 +73,7 @@ class ClassifierDataset(Dataset):
         seed: int,
     ):
         self.cache, self.study_ids, self.points, self.crops = cache, study_ids, points, crops
-        self.labels = torch.from_numpy(seen_labels(labels, study_ids, points)).long()
+        self.labels = torch.from_numpy(seen_labels(labels, study_ids, points, crops.canal_from)).long()
         self.augmentation, self.seed, self.epoch = augmentation, seed, 0
 
     def __len__(self) -> int:
@@ -84,14 +85,12 @@ class ClassifierDataset(Dataset):
         windows = self.windows(index, random)
         crops, labels = enlarge(torch.from_numpy(windows)), self.labels[index]
         if self.augmentation is not None:
-            crops, labels = augment_crops(crops, labels, random, self.augmentation)
+            crops, labels = augment_crops(crops, labels, random, self.augmentation, self.crops.canal_from)
         return crops, labels, index
 
     def groups(self, index: int) -> np.ndarray:
-        """Return which groups of sites the study has points of, (5,) bool."""
-        return np.array(
-            [description in self.points.get(self.study_ids[index], {}) for description in GROUP_DESCRIPTION]
-        )
+        """Return which groups of sites the study has crops of, (5,) bool."""
+        return read_groups(self.points.get(self.study_ids[index], {}), self.crops.canal_from)
 
     def windows(self, index: int, random: np.random.Generator) -> np.ndarray:
         """Return the windows (25, S, 64, 64) of a study at its points, jittered where the augmentation has a jitter."""
@@ -121,17 +120,23 @@ class Mixer:
             random = np.random.default_rng((self.dataset.seed, self.dataset.epoch, items[0][2], 1))
             crops, order, share = mix_studies(crops, random, self.dataset.augmentation)
             if dropped := dropped_description(random, self.dataset.augmentation):
-                sites = DESCRIPTION_SITES[dropped]
+                view = self.dataset.crops.canal_from
+                sites = crop_sites(dropped, view)
                 crops[:, sites], labels[:, sites] = 0, MISSING
-                groups = [group for group, read in enumerate(GROUP_DESCRIPTION) if read != dropped]
+                groups = [group for group, read in enumerate(group_descriptions(view)) if read != dropped]
         return ClassifierBatch(crops, labels, labels[order], share, groups)
 
 
-def seen_labels(labels: np.ndarray, study_ids: list[str], points: dict) -> np.ndarray:
+def seen_labels(
+    labels: np.ndarray, study_ids: list[str], points: dict, canal_from: str = SAGITTAL_T2
+) -> np.ndarray:
     """Return labels (n, 25) with -1 at the sites of descriptions that a study lacks."""
     seen = labels.copy()
     for row, study in enumerate(study_ids):
-        for description, sites in DESCRIPTION_SITES.items():
-            if description not in points.get(study, {}):
-                seen[row, sites] = MISSING
+        seen[row, ~np.repeat(read_groups(points.get(study, {}), canal_from), len(LEVELS))] = MISSING
     return seen
+
+
+def read_groups(points: Container[str], canal_from: str) -> np.ndarray:
+    """Return which groups of sites have crops where these descriptions have points, (5,) bool."""
+    return np.array([description in points for description in group_descriptions(canal_from)])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lumbar.grids import DETECTOR_GRID
-from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, GROUPS, LEVELS
+from lumbar.sites import AXIAL_T2, DESCRIPTIONS, GROUPS, LEVELS, SAGITTAL_T2, crop_sites
 from training.data.volume_augmentation import random_affine, random_brightness, warp
 from training.recipes.schema import CropAugmentation
 
@@ -23,13 +23,18 @@ def jitter_points(points: np.ndarray, random: np.random.Generator, options: Crop
 
 
 def augment_crops(
-    crops: Tensor, labels: Tensor, random: np.random.Generator, options: CropAugmentation
+    crops: Tensor,
+    labels: Tensor,
+    random: np.random.Generator,
+    options: CropAugmentation,
+    canal_from: str = SAGITTAL_T2,
 ) -> tuple[Tensor, Tensor]:
     """Change a study's crops (25, 5, 128, 128) and labels (25,) by one draw of everything but the mixes."""
     if random.random() < options.mirror:
-        crops, labels = mirror_patient(crops, labels)
+        crops, labels = mirror_patient(crops, labels, canal_from)
     result = torch.empty_like(crops)
-    for sites in DESCRIPTION_SITES.values():
+    for description in DESCRIPTIONS:
+        sites = crop_sites(description, canal_from)
         result[sites] = augment_stack(crops[sites], random, options)
     return result, labels
 
@@ -55,14 +60,14 @@ def augment_stack(stack: Tensor, random: np.random.Generator, options: CropAugme
     return stack * filled
 
 
-def mirror_patient(crops: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def mirror_patient(crops: Tensor, labels: Tensor, canal_from: str = SAGITTAL_T2) -> tuple[Tensor, Tensor]:
     """Return the study of the mirrored patient: (25, 5, H, W), (25,).
 
     Axial images are flipped left to right, sagittal stacks reversed in slice order, and the left and right
     sites exchange crops and labels.
     """
     order = mirrored_sites()
-    mirrored, axial = crops[order], DESCRIPTION_SITES[AXIAL_T2]
+    mirrored, axial = crops[order], crop_sites(AXIAL_T2, canal_from)
     result = mirrored.flip(1)
     result[axial] = mirrored[axial].flip(3)
     return result, labels[order]
