@@ -133,7 +133,8 @@ def export_over(
             detector.networks[description] = network
             for older in [key for key in own if key.endswith(DESCRIPTION_KEYS[description])]:
                 del own[older]
-            own[name] = about["figures"][f"{name}/fold{fold}"]["best"]
+            best = about["figures"][f"{name}/fold{fold}"]["best"]
+            own[name] = {key: value for key, value in best.items() if value is not None}  # none was held out
     every = tuple(dict.fromkeys((*bundle.attribution, *attribution)))
     bundle = replace(bundle, trained_on=trained_on, attribution=every)
     return write_bundle(bundle, folder, weights, figures, half=True)

@@ -104,9 +104,10 @@ def point_errors(found: FoundPoints, targets: dict[tuple[str, str], Target], max
 
 
 def error_figures(errors: np.ndarray) -> dict[str, float]:
-    """Return the selection figure, the mean of z, y and x errors, and its parts and tails."""
+    """Return the selection figure, the mean of z, y and x errors, and its parts and tails; NaN without a label."""
     z, y, x = errors.mean(axis=0)
-    far = float((np.hypot(errors[:, 1], errors[:, 2]) > FAR).mean())
+    off = np.hypot(errors[:, 1], errors[:, 2])
+    far = float(np.where(np.isnan(off), np.nan, off > FAR).mean())
     return {"error": float(errors.mean()), "z": float(z), "y": float(y), "x": float(x), "beyond_8px": far}
 
 
