@@ -8,7 +8,8 @@ from lumbar.grading.point_search import Points
 from lumbar.grids import MIDDLE, rescale
 from lumbar.reading.volume import Volume
 
-NEAREST_LEVELS, FARTHEST_LEVELS = 20.0, 60.0  # mm between neighbouring levels; two levels apart are about 70
+# mm between neighbouring levels. Labelled: 21 to 39 in 18 patients, 23 to 50 in 300 phantoms. Two apart: from 49.
+NEAREST_LEVELS, FARTHEST_LEVELS = 20.0, 55.0
 
 
 @dataclass(frozen=True)
