@@ -8,8 +8,9 @@ import pytest
 
 import evaluate
 import training.fitting.train_classifier as stage2
+from lumbar.networks.architecture import CropRule
 from lumbar.outputs.tables import MEMBER_COLUMNS, member_rows, open_table
-from lumbar.sites import MISSING, SITE_NAMES
+from lumbar.sites import DESCRIPTIONS, MISSING, SITE_NAMES
 from tests.making.labelled_competition import (
     tiny_recipe,
     training_data_of,
@@ -17,6 +18,7 @@ from tests.making.labelled_competition import (
     write_competition,
 )
 from tests.making.recipe_file import write_recipe
+from training.data.classifier_dataset import ClassifierDataset
 from training.data.label_noise import contradicted
 from training.data.labels import GRADES_FILE, read_grades
 from training.errors import LabelError, RecipeError
@@ -89,9 +91,37 @@ class FakeDataset:
     def __init__(self, built: list):
         self.built, self.labels = built, None
 
-    def __call__(self, cache, studies, labels, *others):
-        self.built.append(labels)
+    def __call__(self, cache, studies, labels, points, crops, augmentation, seed, left_out):
+        self.built.append(labels if left_out is None else np.where(left_out == 1, MISSING, labels))
         return self
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_a_weight_is_the_share_of_the_epochs_that_have_the_label(weight):
+    labels, studies = np.ones((2, 25), np.int8), ["1", "2"]
+    left_out = np.zeros((2, 25))
+    left_out[1, :20] = 1 - weight
+    points = {study: dict.fromkeys(DESCRIPTIONS) for study in studies}
+    dataset = ClassifierDataset(None, studies, labels, points, CropRule("shift"), None, 0, left_out)
+    held = np.zeros((2, 25))
+    for dataset.epoch in range(100):
+        held += [(dataset.epoch_labels(index) != MISSING).numpy() for index in range(2)]
+    assert (held[left_out == 0] == 100).all()
+    assert held[1, :20].mean() == pytest.approx(100 * weight, abs=4)
+    assert (dataset.labels[1, :20] == MISSING).all() == (
+        weight == 0
+    )  # so the metric's weights leave them out too
+
+
+def test_labels_are_weighed_where_epochs_can_differ(tmp_path):
+    recipe = two_rounds()
+    last = replace(recipe.classifiers[-1], label_noise=LabelNoise((FIRST,), weight=0.5))
+    recipe = replace(recipe, classifiers=(*recipe.classifiers[:-1], last))
+    with pytest.raises(RecipeError, match=r"label_noise, weight: got 0\.5 without augmentation2, expected 0"):
+        read_recipe(str(write_recipe(recipe, tmp_path)))
+    augmented = replace(last, augmentation2=last.augmentation)
+    recipe = replace(recipe, classifiers=(*recipe.classifiers[:-1], augmented))
+    assert read_recipe(str(write_recipe(recipe, tmp_path))) == recipe
 
 
 def test_evaluate_lists_them(data, tmp_path, capsys):

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from lumbar.bundle.calibration import Calibration
-from lumbar.bundle.manifest import check_fields, read_manifest
+from lumbar.bundle.manifest import check_fields, check_positive, read_manifest
 from lumbar.bundle.weights import load_strictly, read_weights
 from lumbar.faults import BundleError, MemberError
 from lumbar.grids import CROP_INPUT, CROP_OFFSETS, DETECTOR_GRID
@@ -221,12 +221,6 @@ class Loader:
                 raise
             logger.error("%s is left out: %s", member, error)
             self.left_out.append(LeftOut(member, str(error)))
-
-
-def check_positive(value: object, got: str) -> None:
-    """Raise BundleError unless a manifest's value is a finite number above 0; ``got`` begins the message."""
-    if isinstance(value, bool) or not (isinstance(value, int | float) and 0 < value < float("inf")):
-        raise BundleError(f"{got} {value!r}, expected a number above 0")
 
 
 def load_network(folder: Path, member: dict, config_type: type, network_type: type[N], where: str) -> N:

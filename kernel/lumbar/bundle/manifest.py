@@ -119,6 +119,12 @@ def checked_attribution(texts: object, where: Path) -> tuple[str, ...]:
     return tuple(texts)
 
 
+def check_positive(value: object, got: str) -> None:
+    """Raise BundleError unless a manifest's value is a finite number above 0; ``got`` begins the message."""
+    if isinstance(value, bool) or not (isinstance(value, int | float) and 0 < value < float("inf")):
+        raise BundleError(f"{got} {value!r}, expected a number above 0")
+
+
 def checked_prior(rows: list, where: Path) -> np.ndarray:
     try:
         prior = np.array(rows, dtype=np.float64)

@@ -14,7 +14,7 @@ from lumbar.grading.ensemble import site_windows
 from lumbar.grading.point_search import Points
 from lumbar.grids import squeeze
 from lumbar.networks.architecture import CropRule
-from lumbar.sites import LEVELS, MISSING, SAGITTAL_T2, crop_sites, group_descriptions
+from lumbar.sites import LEVELS, MISSING, SAGITTAL_T2, SITES, crop_sites, group_descriptions
 from training.data.cache import Cache
 from training.data.crop_augmentation import augment_crops, dropped_description, jitter_points, mix_studies
 from training.recipes.schema import CropAugmentation
@@ -60,6 +60,7 @@ class ClassifierDataset(Dataset):
         crops: The rule of the classifier's crops.
         augmentation: Random changes of the crops, None for none.
         seed: Seed of the changes.
+        left_out: (n, 25) each label's chance per epoch of being left out, None for 0. With 1 it counts as missing.
     """
 
     def __init__(
@@ -71,8 +72,12 @@ class ClassifierDataset(Dataset):
         crops: CropRule,
         augmentation: CropAugmentation | None,
         seed: int,
+        left_out: np.ndarray | None = None,
     ):
         self.cache, self.study_ids, self.points, self.crops = cache, study_ids, points, crops
+        if left_out is not None:
+            labels = np.where(left_out == 1, np.int8(MISSING), labels)
+        self.left_out = left_out
         self.labels = torch.from_numpy(seen_labels(labels, study_ids, points, crops.canal_from)).long()
         self.augmentation, self.seed, self.epoch = augmentation, seed, 0
 
@@ -83,10 +88,17 @@ class ClassifierDataset(Dataset):
         """Return crops (25, S, 128, 128), labels (25,) and the index."""
         random = np.random.default_rng((self.seed, self.epoch, index))
         windows = self.windows(index, random)
-        crops, labels = enlarge(torch.from_numpy(windows)), self.labels[index]
+        crops, labels = enlarge(torch.from_numpy(windows)), self.epoch_labels(index)
         if self.augmentation is not None:
             crops, labels = augment_crops(crops, labels, random, self.augmentation, self.crops.canal_from)
         return crops, labels, index
+
+    def epoch_labels(self, index: int) -> Tensor:
+        """Return a study's labels (25,), without those that this epoch leaves out."""
+        if self.left_out is None:
+            return self.labels[index]
+        draw = np.random.default_rng((self.seed, self.epoch, index, 2)).random(len(SITES))
+        return self.labels[index].masked_fill(torch.from_numpy(draw < self.left_out[index]), MISSING)
 
     def groups(self, index: int) -> np.ndarray:
         """Return which groups of sites the study has crops of, (5,) bool."""

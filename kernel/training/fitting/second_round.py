@@ -1,4 +1,4 @@
-"""The second round of a recipe: labels that an earlier classifier's out-of-fold predictions contradict are left out."""
+"""The second round of a recipe: labels that an earlier classifier's out-of-fold predictions contradict count less."""
 
 import logging
 from pathlib import Path
@@ -15,10 +15,10 @@ from training.recipes.schema import LabelNoise
 log = logging.getLogger(__name__)
 
 
-def without_contradicted(
+def chances_left_out(
     labels: np.ndarray, study_ids: list[str], noise: LabelNoise, classifiers: Path
 ) -> np.ndarray:
-    """Return labels (n, 25) with -1 at those that the named classifiers' mean contradicts.
+    """Return each label's chance per epoch of being left out, (n, 25): 0 where the named classifiers agree with it.
 
     Args:
         labels: Severities, -1 where missing.
@@ -38,8 +38,9 @@ def without_contradicted(
             )
     members = [np.stack([predictions[study] for study in study_ids]) for predictions in judged]
     wrong = contradicted(labels, weighted_mean(members, [1.0] * len(members)), noise.threshold)
-    log.info("%d of %d labels are contradicted and left out", wrong.sum(), (labels != MISSING).sum())
-    return np.where(wrong, np.int8(MISSING), labels)
+    known = (labels != MISSING).sum()
+    log.info("%d of %d labels are contradicted and have the weight %g", wrong.sum(), known, noise.weight)
+    return np.where(wrong, 1 - noise.weight, 0.0)
 
 
 def predictions_by_study(folder: Path) -> dict[str, np.ndarray]:

@@ -31,7 +31,7 @@ from training.fitting.imagenet_start import start_classifier
 from training.fitting.loop import RESULT, Task, fit
 from training.fitting.losses import WeightMeans, weight_means
 from training.fitting.ranks import RankBatches, from_first, rank, step_count
-from training.fitting.second_round import without_contradicted
+from training.fitting.second_round import chances_left_out
 from training.fitting.train_detector import TrainingSetup
 from training.json_files import write_strict_json
 from training.plots import draw_crops
@@ -59,10 +59,10 @@ def train_classifier(
     network = start_classifier(recipe.config, setup.imagenet, recipe.imagenet)
     network.to(setup.device.torch)
     judged = classifier_dataset(recipe, validation, setup.data.grades.of(validation), points, setup, None)
-    labels = setup.data.grades.of(training)
+    labels, left_out = setup.data.grades.of(training), None
     if recipe.label_noise:
-        labels = without_contradicted(labels, training, recipe.label_noise, folder.parents[1])
-    dataset = classifier_dataset(recipe, training, labels, points, setup, recipe.augmentation)
+        left_out = chances_left_out(labels, training, recipe.label_noise, folder.parents[1])
+    dataset = classifier_dataset(recipe, training, labels, points, setup, recipe.augmentation, left_out)
     means = weight_means(dataset.labels)
     log.info("%s: %d studies to train on, %d to validate", recipe.name, len(dataset), len(judged))
 
@@ -90,7 +90,7 @@ def train_classifier(
     )
     result = {"step1": fit(task, recipe.step1, step1, setup.device, recipe.seed, f"{recipe.name} step 1")}
     if recipe.step2 is not None:
-        dataset2 = classifier_dataset(recipe, training, labels, points, setup, recipe.augmentation2)
+        dataset2 = classifier_dataset(recipe, training, labels, points, setup, recipe.augmentation2, left_out)
         task = heads_task(recipe, network, dataset2, means, evaluate, setup)
         result["step2"] = fit(
             task, recipe.step2, folder / "step2", setup.device, recipe.seed, f"{recipe.name} step 2"
@@ -149,10 +149,16 @@ def heads_task(
 
 
 def classifier_dataset(
-    recipe, studies: list[str], labels, points: PointsByStudy, setup: TrainingSetup, augmentation
+    recipe,
+    studies: list[str],
+    labels,
+    points: PointsByStudy,
+    setup: TrainingSetup,
+    augmentation,
+    left_out=None,
 ):
     return ClassifierDataset(
-        setup.data.cache, studies, labels, points, recipe.config.crops, augmentation, recipe.seed
+        setup.data.cache, studies, labels, points, recipe.config.crops, augmentation, recipe.seed, left_out
     )
 
 

@@ -130,7 +130,7 @@ def check_references(recipe: Recipe, file: str) -> None:
 
 
 def check_first_rounds(recipe: Recipe, file: str) -> None:
-    """Check that classifiers which leave contradicted labels out are judged by earlier ones of the same studies."""
+    """Check that labels are judged by earlier classifiers, and that weighed ones meet epochs of their own."""
     for number, classifier in enumerate(recipe.classifiers):
         if not classifier.label_noise:
             continue
@@ -140,6 +140,12 @@ def check_first_rounds(recipe: Recipe, file: str) -> None:
         if not judges or not set(judges) <= set(earlier):
             raise RecipeError(
                 f"{where}: got {list(judges)}, expected some of the classifiers before it: {earlier}."
+            )
+        if classifier.label_noise.weight and classifier.step2 and not classifier.augmentation2:
+            raise RecipeError(
+                f"{file}: classifiers {classifier.name!r}, label_noise, weight: got {classifier.label_noise.weight} "
+                "without augmentation2, expected 0. Step 2 then trains on features and labels that no epoch changes. "
+                "Give an augmentation2, or leave contradicted labels out."
             )
 
 

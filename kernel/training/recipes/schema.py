@@ -243,15 +243,18 @@ class DetectorRecipe:
 
 @dataclass(frozen=True)
 class LabelNoise:
-    """A second round, without the labels that the first one's out-of-fold predictions contradict.
+    """A second round, in which labels that the first one's out-of-fold predictions contradict count less.
 
     Attributes:
         judged_by: Names of earlier classifiers of the recipe, all folds of which are trained. Their mean judges.
-        threshold: A label goes where its 1 and its probability differ by more.
+        threshold: A label is contradicted where its 1 and its probability differ by more.
+        weight: Of a contradicted label: the share of the epochs that have it, drawn per study, site and epoch. 0 leaves
+            it out.
     """
 
     judged_by: tuple[str, ...]
     threshold: Share = 0.8
+    weight: Share = 0.0
 
 
 @dataclass(frozen=True)
@@ -268,7 +271,7 @@ class ClassifierRecipe:
         augmentation2: Random changes of step 2's crops. None trains the heads on features computed once.
         class_weights: Whether step 1 has the metric's weights.
         any_severe: Whether the last step has the metric's any-severe term.
-        label_noise: Labels that are not trained on, None to train on all. Validation always has all.
+        label_noise: Labels that count less, None to train on all alike. Validation always has all.
         imagenet: Whether the backbone starts from ImageNet weights, where ``--imagenet`` names some.
         seed: Seed of weights, order and augmentation.
     """
