@@ -20,7 +20,7 @@ from lumbar.bundle.writing import write_bundle
 from lumbar.faults import BundleError
 from lumbar.grading.study_grading import GradedStudy, average_members
 from lumbar.outputs.submission import read_submission
-from lumbar.sites import AXIAL_T2, DESCRIPTIONS
+from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T2
 from tests.making.random_bundle import random_classifier, random_detector, write_random_bundle
 from tests.making.small_study import write_studies
 from tests.making.tiny_bundle import NETWORK
@@ -112,9 +112,10 @@ def test_counts_where_every_member_graded(change, partial):
     random = np.random.default_rng(2)
     rows = {("d", name): random.dirichlet([3, 1, 1], 25) for name in "ab"}
     calibration = Calibration(ROWS, 1.5, partial)
+    network = SimpleNamespace(config=SimpleNamespace(canal_from=SAGITTAL_T2))
     bundle = SimpleNamespace(
         detectors=[SimpleNamespace(name="d")],
-        classifiers=[SimpleNamespace(name=name, weight=1.0) for name in "ab"],
+        classifiers=[SimpleNamespace(name=name, weight=1.0, network=network) for name in "ab"],
         left_out=(LeftOut("classifier 'c'", "damaged"),) if change == "member left out" else (),
         calibration=calibration,
     )
