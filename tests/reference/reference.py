@@ -78,7 +78,7 @@ def patient_point(files: list[pydicom.Dataset], z: float, y: int, x: int) -> np.
 def sagittal_weights(folders: dict, canal: np.ndarray, lengths: dict, width: float) -> np.ndarray:
     """Return the prior (10, slice) of the axial slices from the canal points (5, 3) of a detector.
 
-    lengths: by description, the slices of the detector's grid. A level counts if its point lies 20 to 60 mm from those
+    lengths: by description, the slices of the detector's grid. A level counts if its point lies 20 to 55 mm from those
     beside it, and below the one above.
     """
     sagittal, axial = (read_geometry(folders[d], d) for d in (SAGITTAL_T2, AXIAL_T2))
@@ -87,7 +87,7 @@ def sagittal_weights(folders: dict, canal: np.ndarray, lengths: dict, width: flo
     weights = np.ones((5, lengths[AXIAL_T2]))
     for level, place in enumerate(places):
         pairs = [(places[n], places[n + 1]) for n in (level - 1, level) if 0 <= n < 4]
-        if not all(a[2] > b[2] and 20 <= np.linalg.norm(a - b) <= 60 for a, b in pairs):
+        if not all(a[2] > b[2] and 20 <= np.linalg.norm(a - b) <= 55 for a, b in pairs):
             continue
         offsets = []
         for file in axial:
