@@ -2,22 +2,21 @@
 
 Each worker has at most two chunks in hand, so that its readers never wait for the driver. When a worker dies, all that
 it had in hand is graded alone, one study per worker. A death with one study in hand is that study's. After so
-many tries the study gets the prior.
+many tries the study gets the prior (study_queue.py).
 """
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 
 from archiving.archive_folder import ArchiveError
 from archiving.death_ledger import DeathLedger
 from archiving.engine import Died, Engine, Ready
 from archiving.parts import PartWriter
 from archiving.study_index import IndexedStudy
-from archiving.study_rows import StudyRows, ungraded_rows
+from archiving.study_queue import REASON_DIED, REASON_HUNG, StudyQueue
+from archiving.study_rows import StudyRows
 from lumbar.grading.fallbacks import PRIOR
 
 logger = logging.getLogger(__name__)
@@ -26,9 +25,6 @@ SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_LINES = 60.0  # of the log
 MOST_FAILED_STARTS = 5  # in a row
 SECONDS_TO_NEXT_START = 2.0  # after one that failed; doubles with each
-TRANSIENT = "not_fetched"  # a fault of the source, not of the study
-MOST_UNFETCHED = 50  # in a row: the source is down
-REASON_DIED, REASON_HUNG = "worker_died", "worker_hung"
 
 
 @dataclass(frozen=True)
@@ -82,18 +78,13 @@ class Driver:
         open_parts: Callable[[dict], PartWriter],
     ):
         self.engine = engine
-        self.pending = pending
         self.total = total
         self.ledger = ledger
         self.settings = settings
+        self.queue = StudyQueue(pending, ledger, settings.chunk, settings.tries, self.commit)
         self.open_parts = open_parts
         self.parts: PartWriter | None = None
         self.workers: dict[int, Hired] = {}
-        self.alone: deque[IndexedStudy] = deque()
-        self.again: deque[IndexedStudy] = deque()  # not fetched: tried once more in the end
-        self.fetches: dict[str, int] = {}
-        self.unfetched = 0  # in a row
-        self.exhausted = False
         self.failed_starts = 0
         self.next_start = 0.0
         self.done = self.failed = 0
@@ -128,41 +119,24 @@ class Driver:
                 self.engine.close()
 
     def finished(self) -> bool:
-        return self.exhausted and not self.alone and not self.again and not self.any_in_hand()
-
-    def any_in_hand(self) -> bool:
-        return any(hired.in_hand for hired in self.workers.values())
+        return self.queue.empty and not any(hired.in_hand for hired in self.workers.values())
 
     def hire(self) -> None:
         """Keep as many workers as the engine has room for, while there is work for another."""
-        wanted = not self.exhausted or self.alone or self.again or not self.workers
+        wanted = not self.queue.empty or not self.workers
         while wanted and len(self.workers) < self.engine.workers and time.monotonic() >= self.next_start:
             self.workers[self.engine.hire()] = Hired()
 
     def give_out(self) -> None:
-        """Refill the workers; while a study is to go alone, the first that has nothing in hand gets it."""
+        """Refill the workers."""
         for worker, hired in self.workers.items():
             if not hired.ready or len(hired.in_hand) > self.settings.chunk:
                 continue
-            if self.alone and hired.in_hand:
-                continue
-            if chunk := [self.alone.popleft()] if self.alone else self.next_chunk():
+            if studies := self.queue.next_for(idle=not hired.in_hand):
                 if not hired.in_hand:
                     hired.heard = time.monotonic()
-                hired.in_hand |= {study.study_id: study for study in chunk}
-                self.engine.give(worker, chunk)
-
-    def next_chunk(self) -> list[IndexedStudy]:
-        """Return the next studies for one worker; those with a death behind them are put aside, to go alone."""
-        while not self.exhausted:
-            chunk = list(islice(self.pending, self.settings.chunk))
-            self.exhausted = len(chunk) < self.settings.chunk
-            suspects = [study for study in chunk if self.ledger.tries[study.study_id]]
-            for study in suspects:
-                self.try_alone(study, "died in an earlier run")
-            if fine := [study for study in chunk if study not in suspects]:
-                return fine
-        return [self.again.popleft() for _ in range(min(len(self.again), self.settings.chunk))]
+                hired.in_hand |= {study.study_id: study for study in studies}
+                self.engine.give(worker, studies)
 
     def take(self, worker: int, message: Ready | StudyRows | Died) -> None:
         """Handle a worker's message."""
@@ -185,33 +159,15 @@ class Driver:
         else:
             hired.heard = time.monotonic()
             study = hired.in_hand.pop(message.study_id, None)
-            if study is not None:
-                self.keep(study, message)
+            if study is not None and self.queue.fetched(study, message):
+                self.commit(study, message)
 
-    def keep(self, study: IndexedStudy, rows: StudyRows) -> None:
-        """Put a study's rows among those to commit, unless its source did not answer."""
-        if TRANSIENT in rows.fault_reasons and not self.fetched_enough(study):
-            return
-        if TRANSIENT not in rows.fault_reasons:
-            self.unfetched = 0
+    def commit(self, study: IndexedStudy, rows: StudyRows) -> None:
+        """Put a study's rows among those to commit."""
         assert self.parts, "rows come after a worker is ready"
         self.parts.add(study.number, rows, self.ledger.tries[study.study_id])
         self.done += 1
         self.failed += rows.study["fallback"] == PRIOR
-
-    def fetched_enough(self, study: IndexedStudy) -> bool:
-        """Return whether a study that was not fetched has had its tries; else it is tried again in the end."""
-        self.unfetched += 1
-        if self.unfetched >= MOST_UNFETCHED:
-            message = (
-                f"the last {self.unfetched} studies could not be fetched, the last one: {study.study_id}"
-            )
-            raise ArchiveError(f"{message}; check the source, and run the same command again")
-        tries = self.fetches[study.study_id] = self.fetches.get(study.study_id, 0) + 1
-        if tries < self.settings.tries:
-            self.again.append(study)
-            return False
-        return True
 
     def bury(self, worker: int, why: str, reason: str = REASON_DIED) -> None:
         """Give a dead worker's studies back."""
@@ -225,20 +181,7 @@ class Driver:
                 raise ArchiveError(f"no worker starts, {self.failed_starts} in a row failed; the last: {why}")
             pause = SECONDS_TO_NEXT_START * 2 ** min(self.failed_starts, 5)
             self.next_start = time.monotonic() + pause
-        if len(lost) == 1:
-            self.ledger.add(lost[0].study_id, hired.host, why)
-        for study in lost:
-            self.try_alone(study, why, reason)
-
-    def try_alone(self, study: IndexedStudy, why: str, reason: str = REASON_DIED) -> None:
-        """Let a study go alone, or give it the prior after its last try."""
-        tries = self.ledger.tries[study.study_id]
-        if tries < self.settings.tries:
-            self.alone.append(study)
-            return
-        message = f"{tries} workers ended with this study in hand; the last: {why}"
-        logger.error("study %s: %s; it gets the prior", study.study_id, message)
-        self.keep(study, ungraded_rows(study.study_id, reason, message))
+        self.queue.put_back(lost, hired.host, why, reason)
 
     def end_silent(self) -> None:
         """Kill workers that have studies in hand and give no rows."""

@@ -43,10 +43,6 @@ class StudyRows:
     points: np.ndarray
     study: dict
 
-    @property
-    def fault_reasons(self) -> set[str]:
-        return {fault["reason"] for fault in self.study["faults"]}
-
 
 def rows_of(record: "StudyRecord") -> StudyRows:
     """Return the rows of a record with its details."""
