@@ -15,6 +15,7 @@ GROUND = (
     "grids",
     "table_columns",
     "atomic_files",
+    "json_lines",
 )  # single files that any room may import
 # Each room, and the rooms that it may import: those above it.
 ROOMS = {

@@ -4,9 +4,7 @@ A ledger has a line for every report that the service has confirmed. A report's 
 content, so one that was sent just before a kill, and has no line, is sent again under the same UID.
 """
 
-import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage
 
 from lumbar.faults import DataNotFoundError, DicomError
+from lumbar.json_lines import JsonLines
 from lumbar.reading.dicom_file import parse
 from lumbar.reading.sources.dicomweb import connect, lasting
 from lumbar.reading.sources.locations import DICOMWEB, checked_url
@@ -75,48 +74,22 @@ def push(reports: Iterable[Report], to: str, ledger: Path) -> PushSummary:
     if url.partition("://")[0] not in DICOMWEB:
         raise DataNotFoundError(f"{url}: reports go to DICOMweb alone, {EXPECTED}")
     required("dicomweb_client", "dicomweb-client", "storing reports")
-    summary, stored = PushSummary(), stored_before(ledger, url)
-    ledger.parent.mkdir(parents=True, exist_ok=True)
-    with ledger.open("ab") as file:
-        for report in reports:
-            if report.sop_instance_uid in stored:
-                summary.before += 1
-                continue
-            try:
-                store(report, url)
-            except Exception as error:
-                logger.error("study %s: its report is not stored: %s", report.study_id, error)
-                summary.failures.append(f"study {report.study_id}: {type(error).__name__}: {error}")
-                continue
-            line = {"sop_instance_uid": report.sop_instance_uid, "study_id": report.study_id, "to": url}
-            file.write(json.dumps(line).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-            stored.add(report.sop_instance_uid)
-            summary.stored += 1
-    return summary
-
-
-def stored_before(ledger: Path, url: str) -> set[str]:
-    """Return the UIDs that a ledger has for a service, and end a last line that a kill tore.
-
-    Raises:
-        DataNotFoundError: A line is damaged that is not the last one.
-    """
-    if not ledger.exists():
-        return set()
-    found, lines = set(), ledger.read_bytes().split(b"\n")
-    for number, line in enumerate(lines[:-1], start=1):
+    lines, summary = JsonLines(ledger), PushSummary()
+    stored = {entry.get("sop_instance_uid") for entry in lines.entries if entry.get("to") == url}
+    for report in reports:
+        if report.sop_instance_uid in stored:
+            summary.before += 1
+            continue
         try:
-            entry = json.loads(line)
-            if entry["to"] == url:
-                found.add(entry["sop_instance_uid"])
-        except (ValueError, KeyError, TypeError) as error:
-            message = f"{ledger}: line {number} is damaged, expected a stored report"
-            raise DataNotFoundError(f"{message}; delete the line: its report is then stored again") from error
-    if lines[-1]:
-        os.truncate(ledger, ledger.stat().st_size - len(lines[-1]))
-    return found
+            store(report, url)
+        except Exception as error:
+            logger.error("study %s: its report is not stored: %s", report.study_id, error)
+            summary.failures.append(f"study {report.study_id}: {type(error).__name__}: {error}")
+            continue
+        lines.append({"sop_instance_uid": report.sop_instance_uid, "study_id": report.study_id, "to": url})
+        stored.add(report.sop_instance_uid)
+        summary.stored += 1
+    return summary
 
 
 def store(report: Report, url: str) -> None:
