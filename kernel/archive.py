@@ -14,9 +14,9 @@ Exit status; any other is a bug:
 
     0          all well
     1          verify has found something, or push has not stored a report
-    2          a wrong command line, or a device that does not work
+    2          a wrong command line, a device that does not work, or a package that is not installed
     4          a wrong bundle
-    5          data, archive or a package not usable, or a disk that can't be written; committed parts stay
+    5          data or archive not usable, or a disk that can't be written; committed parts stay
     130, 143   after Ctrl-C and SIGTERM; graded studies are committed
 """
 
@@ -34,7 +34,7 @@ from lumbar.command_line import (
     start_logging,
     write_any_text,
 )
-from lumbar.faults import BundleError, DataNotFoundError, DeviceError
+from lumbar.faults import BundleError, DataNotFoundError, DeviceError, MissingPackageError
 from lumbar.grading.time_limit import parse_duration
 from lumbar.run.options import CHECKOUT, count
 
@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
     raise_interrupted()
     try:
         return COMMANDS[args.command](args)
-    except DeviceError as error:
+    except (DeviceError, MissingPackageError) as error:
         return fail(error, EXIT_USAGE)
     except BundleError as error:
         return fail(error, EXIT_BUNDLE)

@@ -7,7 +7,7 @@
 Exit status; any other is a bug:
 
     0          all well
-    2          a wrong command line
+    2          a wrong command line, a device that does not work, or a package that is not installed
     3          too many fallbacks, or a member can't be used here; the file is written
     4          a wrong bundle
     5          data not found or not usable, or a disk that can't be written; the last valid file stays
@@ -30,7 +30,7 @@ from lumbar.command_line import (
     start_logging,
     write_any_text,
 )
-from lumbar.faults import BundleError, DataNotFoundError, DeviceError
+from lumbar.faults import BundleError, DataNotFoundError, DeviceError, MissingPackageError
 from lumbar.reading.references import refuse_absent
 from lumbar.run.options import add_flags, read_options, wrong_path
 
@@ -74,6 +74,8 @@ def main(argv: list[str] | None = None) -> int:
             open_remote(args.data, args.split)
         elif args.data and not args.demo:
             refuse_absent(args.data)
+    except MissingPackageError as error:
+        return fail(error, EXIT_USAGE)
     except DataNotFoundError as error:
         return fail(error, EXIT_DATA)
     signal.pthread_sigmask(
@@ -107,7 +109,7 @@ def grade(args: argparse.Namespace) -> int:
             args.data, args.split = demo.make_studies(DEMO), "train"
             args.out, args.dump, args.report = DEMO / "submission.csv", DEMO, DEMO / "report"
         summary = run(read_options(args, STARTED))
-    except DeviceError as error:
+    except (DeviceError, MissingPackageError) as error:
         return fail(error, EXIT_USAGE)
     except BundleError as error:
         return fail(error, EXIT_BUNDLE)

@@ -2,13 +2,13 @@
 
 import importlib.util
 
-from archiving.archive_folder import ArchiveError
+from lumbar.faults import MissingPackageError
 
 PIP_LINE = "pip install -r kernel/requirements-archive.txt"
 
 
 def need_packages(*names: str) -> None:
-    """Raise ArchiveError, with the line that installs them, if a package can't be imported."""
+    """Raise MissingPackageError, with the line that installs them, if a package can't be imported."""
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
-        raise ArchiveError(f"archives need {', '.join(missing)}, not installed here; {PIP_LINE}")
+        raise MissingPackageError(f"archives need {', '.join(missing)}, not installed here; {PIP_LINE}")

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from archiving.archive_folder import STUDIES, ArchiveError, ArchiveFolder
 from archiving.study_index import StudyIndex
+from lumbar.faults import MissingPackageError
 from lumbar.outputs import structured_report
 from lumbar.outputs.pacs.push import NotStoredError, Report
 from lumbar.reading.references import StudyRef
@@ -21,10 +22,11 @@ def archive_reports(archive: ArchiveFolder) -> Iterator[Report]:
     A report repeats patient and study from the study's images, so its source is read again when it is built.
 
     Raises:
-        ArchiveError: Nothing was graded yet, or highdicom is not installed.
+        ArchiveError: Nothing was graded yet.
+        MissingPackageError: highdicom is not installed.
     """
     if not structured_report.is_installed():
-        raise ArchiveError(structured_report.MISSING)
+        raise MissingPackageError(structured_report.MISSING)
     run, index = archive.read_run(), StudyIndex(archive.index)
     if run is None:
         raise ArchiveError(f"{archive.path}: got no graded study; run archive.py grade")

@@ -90,6 +90,10 @@ class DataNotFoundError(Exception):
     """The files to read are not at the place that was searched, or have another content than expected."""
 
 
+class MissingPackageError(DataNotFoundError):
+    """A command needs an optional package that is not installed. The message has the line that installs it."""
+
+
 class BundleError(Exception):
     """A bundle that can't be used. The message names the place, the value, the expected one and the remedy."""
 

@@ -15,7 +15,7 @@ KERNEL = Path(__file__).resolve().parents[2] / "kernel"
 @pytest.mark.parametrize("command", ["grade", "status", "merge", "verify"])
 def test_a_missing_package_is_asked_for_by_name(tmp_path, capsys, monkeypatch, command):
     monkeypatch.setattr(optional_packages.importlib.util, "find_spec", lambda name: None)
-    assert archive.main([command, str(tmp_path)]) == archive.EXIT_DATA
+    assert archive.main([command, str(tmp_path)]) == archive.EXIT_USAGE
     message = capsys.readouterr().err
     assert "pyarrow" in message and "pip install -r kernel/requirements-archive.txt" in message
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lumbar.faults import DataNotFoundError, DicomError, Fault
+from lumbar.faults import DataNotFoundError, DicomError, Fault, MissingPackageError
 from lumbar.reading.dicom_folder import scan_folder
 from lumbar.reading.references import Dataset, StudyRef, shown, with_shown_paths
 from lumbar.reading.sources.dicomweb import fetch_dicomweb
@@ -68,10 +68,13 @@ def listed(location: str, named: Sequence[tuple[str, str]]) -> Iterator[Dataset]
 def fetched(location: str, target: Path) -> Path:
     """Return the folder that the files at a location lie in: the location itself, or the target with copies."""
     if URL.match(location):
-        if location.partition("://")[0] in DICOMWEB:
-            fetch_dicomweb(location, target)
-            return target
-        return fetch_objects(location, target)
+        try:
+            if location.partition("://")[0] in DICOMWEB:
+                fetch_dicomweb(location, target)
+                return target
+            return fetch_objects(location, target)
+        except MissingPackageError as error:  # one machine of a cluster may lack it
+            raise DicomError("not_fetched", f"{location}: {error}") from error
     path = Path(location)
     if not path.exists():
         raise DicomError("study_gone", f"{location}: no such folder or file any more; list it again")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lumbar.faults import DataNotFoundError, DicomError
+from lumbar.faults import DataNotFoundError, DicomError, MissingPackageError
 from lumbar.reading.references import StudyRef
 from lumbar.reading.sources.retries import retried
 from lumbar.reading.sources.study_source import required
@@ -117,14 +117,15 @@ def open_store(url: str):
     """Return fsspec's file system of a URL, and the path in it.
 
     Raises:
-        DataNotFoundError: fsspec or the store's library is not installed, or fsspec knows no such store.
+        MissingPackageError: fsspec or the store's library is not installed.
+        DataNotFoundError: fsspec knows no such store.
     """
     fsspec = required("fsspec", "fsspec", f"{url.partition(':')[0]}://")
     try:
         return fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:  # its message names the library
         name = "s3fs" if url.startswith("s3") else "that library"
-        raise DataNotFoundError(f"{url}: {error}; pip install {name}") from error
+        raise MissingPackageError(f"{url}: {error}; pip install {name}") from error
     except ValueError as error:
         raise DataNotFoundError(f"{url}: {error}; expected s3://, dicomweb+https:// or a folder") from error
 

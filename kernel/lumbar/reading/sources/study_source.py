@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Protocol
 
-from lumbar.faults import DataNotFoundError
+from lumbar.faults import MissingPackageError
 from lumbar.reading.references import StudyRef
 
 
@@ -40,10 +40,10 @@ def required(module: str, package: str, purpose: str) -> ModuleType:
     """Import an optional package.
 
     Raises:
-        DataNotFoundError: It is not installed; the message has the line that installs it.
+        MissingPackageError: It is not installed.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         message = f"{purpose} needs {package}, which is not installed"
-        raise DataNotFoundError(f"{message}; pip install {package}") from error
+        raise MissingPackageError(f"{message}; pip install {package}") from error
