@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from archiving.archive_folder import ArchiveError
 from archiving.engine import Died, Message, Ready
 from archiving.optional_packages import need_packages
 from archiving.study_index import IndexedStudy
@@ -37,10 +38,19 @@ class RayEngine:
     """Actors of a Ray cluster; see ``Engine``."""
 
     def __init__(self, settings: WorkerSettings, resources: RayResources, device: str):
-        """Connect to the cluster, or start one; ArchiveError if Ray is missing."""
+        """Connect to the cluster, or start one.
+
+        Raises:
+            MissingPackageError: Ray is not installed.
+            ArchiveError: No cluster is at the address.
+        """
         need_packages("ray")
         self.cluster = contextlib.ExitStack()
-        self.ray = self.cluster.enter_context(ray_cluster(resources.address))
+        try:
+            self.ray = self.cluster.enter_context(ray_cluster(resources.address))
+        except (ConnectionError, ValueError) as error:
+            message = f"--address {resources.address}: got no Ray cluster ({error})"
+            raise ArchiveError(f"{message}; start one: ray start --head") from error
         self.settings = settings
         self.device = device
         cpus, gpus = settings.readers, resources.gpus
