@@ -4,8 +4,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from archiving.study_index import IndexedStudy, StudyIndex
+from archiving.study_index import REPEATED_FILE, IndexedStudy, StudyIndex
+
+if TYPE_CHECKING:  # needs OpenCV and pydicom, which take long to import
+    from lumbar.reading.study import Study
 
 SAMPLE = 20
 WORKERS = (1, 4, 16)  # that hours are printed for
@@ -40,16 +44,9 @@ def measure_costs(sample: Sequence[IndexedStudy], bundle: Path | None, device: s
     Raises:
         BundleError, DeviceError: The bundle or the device can't be used.
     """
-    from lumbar.reading.study import read_study
-
-    started = time.monotonic()
-    studies = [read_study(one.ref()) for one in sample[:1]]  # the first one loads decoders
-    begun = time.monotonic() if len(sample) > 1 else started
-    studies += [read_study(one.ref()) for one in sample[1:]]
-    reading = (time.monotonic() - begun) / max(1, len(sample) - 1)
-    readable = [study for study in studies if study.volumes]
+    readable, reading = read_sample(sample)
     if bundle is None or not readable:
-        return Costs(len(studies), reading, None)
+        return Costs(len(sample), reading, None)
     from lumbar.bundle.placement import ready_bundle
     from lumbar.grading.study_grading import StudyGrader
     from lumbar.grading.time_limit import Plan
@@ -64,13 +61,37 @@ def measure_costs(sample: Sequence[IndexedStudy], bundle: Path | None, device: s
     for first in range(0, len(readable), chosen.studies):
         grader.grade(readable[first : first + chosen.studies], plan)
     grading = (time.monotonic() - begun) / len(readable)
-    return Costs(len(studies), reading, grading, f"{chosen.torch}, {chosen.precision}")
+    return Costs(len(sample), reading, grading, f"{chosen.torch}, {chosen.precision}")
+
+
+def read_sample(sample: Sequence[IndexedStudy]) -> tuple[list["Study"], float]:
+    """Return the studies of a sample that have volumes, and the seconds per study.
+
+    A process beside this one reads them, because a damaged file may kill it.
+    """
+    from lumbar.run.read_ahead import Unreadable, read_ahead
+
+    begun = ended = time.monotonic()
+    readable = []
+    for number, (_, answer) in enumerate(read_ahead([one.ref() for one in sample], workers=1)):
+        ended = time.monotonic()
+        if number == 0 and len(sample) > 1:  # the first one loads decoders
+            begun = ended
+        if not isinstance(answer, Unreadable):
+            with answer:
+                study = answer.open()
+            readable += [study] if study.volumes else []
+    return readable, (ended - begun) / max(1, len(sample) - 1)
 
 
 def costs_text(index: StudyIndex, costs: Costs, readers: int) -> str:
     """Return studies, bytes and expected hours as lines."""
     size = f", {index.bytes / GIB:.1f} GiB" if index.bytes else ", of unknown size"
     lines = [f"{index.studies} studies{size}, of {index.data}"]
+    if index.repeated:
+        lines.append(
+            f"{len(index.repeated)} more entries repeat a study of these, see {index.folder / REPEATED_FILE}"
+        )
     lines.append(f"a sample of {costs.studies}: {costs.reading:.2f} s of reading per study, with one reader")
     if costs.grading is None:
         lines.append("not measured: grading (give --bundle on a machine like the workers')")

@@ -1,5 +1,6 @@
 """A source of studies -> the index of an archive, task by task; the same command goes on after a kill."""
 
+import csv
 import hashlib
 import json
 import logging
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from archiving.archive_folder import ArchiveError
-from archiving.study_index import INDEX_FILE, StudyIndex
+from archiving.study_index import INDEX_FILE, REPEATED_FILE, StudyIndex
 from lumbar.atomic_files import atomic_path, write_atomically
 from lumbar.reading.sources.opening import StudySource
 from lumbar.worker_map import map_in_workers
@@ -22,7 +23,6 @@ logger = logging.getLogger(__name__)
 
 PART_STUDIES = 2000  # about 2 MB; a kill costs the listing of at most so many
 TASKS_AT_ONCE = 64  # per worker, before their processes are started anew: bounds the memory of references
-SHOWN = 5  # repeated studies in the log
 SCHEMA = pa.schema(
     [
         ("task", pa.dictionary(pa.int32(), pa.string())),
@@ -31,6 +31,7 @@ SCHEMA = pa.schema(
         ("reference", pa.string()),
     ]
 )
+REPEATED_COLUMNS = ("study_id", "graded_from", "files", "not_graded", "files_not_graded")
 Row = tuple[str, str, int, str]  # as SCHEMA
 
 
@@ -129,19 +130,36 @@ def complete_index(data: str, folder: Path) -> StudyIndex:
         for study_id, reference in zip(ids, table["reference"].to_pylist(), strict=True):
             digest.update(f"{study_id}\t{reference}\n".encode())
         hashes.append(np.array([short_hash(study_id) for study_id in ids], np.uint64))
-    repeated = repeated_numbers(np.concatenate(hashes))
+    firsts = repeated_numbers(np.concatenate(hashes))
     content = {"data": data, "sha256": digest.hexdigest(), "bytes": size}
-    content |= {"parts": parts, "repeated": repeated}
+    content |= {"parts": parts, "repeated": sorted(firsts)}
     write_atomically(folder / INDEX_FILE, json.dumps(content, indent=1) + "\n")
-    if repeated:
-        logger.warning(
-            "%s: %d studies are listed more than once; each is read at its first place alone."
-            " index.json has their numbers, the first: %s",
-            data,
-            len(repeated),
-            repeated[:SHOWN],
-        )
-    return StudyIndex(folder)
+    index = StudyIndex(folder)
+    if firsts:
+        write_repeated(index, firsts)
+    return index
+
+
+def write_repeated(index: StudyIndex, firsts: dict[int, int]) -> None:
+    """Write ``repeated.csv``: each entry that is not graded, because an earlier one has its study's id.
+
+    Args:
+        index: Of the studies.
+        firsts: As ``repeated_numbers`` returns them.
+    """
+    others = np.ones(index.rows, bool)
+    others[[*firsts, *firsts.values()]] = False
+    refs = {study.number: study.ref() for study in index.pending(others)}
+    path = index.folder / REPEATED_FILE
+    with atomic_path(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(REPEATED_COLUMNS)
+        for number, first in sorted(firsts.items()):
+            kept, left = refs[first], refs[number]
+            writer.writerow([kept.study_id, kept.location, kept.files, left.location, left.files])
+    message = "%s: %d entries have the id of an earlier one, and are not graded; %s has their places."
+    message += " Copies need nothing. Put the parts of one study into one folder and index again"
+    logger.warning(message, index.data, len(firsts), path)
 
 
 def short_hash(study_id: str) -> int:
@@ -149,8 +167,11 @@ def short_hash(study_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(study_id.encode(), digest_size=8).digest(), "little")
 
 
-def repeated_numbers(hashes: np.ndarray) -> list[int]:
-    """Return the places with a value that an earlier place has, ascending."""
+def repeated_numbers(hashes: np.ndarray) -> dict[int, int]:
+    """Return the places with a value that an earlier place has, each with the first such place."""
     order = np.argsort(hashes, kind="stable")
-    same = np.flatnonzero(hashes[order][1:] == hashes[order][:-1]) + 1
-    return sorted(order[same].tolist())
+    same = hashes[order][1:] == hashes[order][:-1]
+    begins = np.flatnonzero(np.concatenate([[True], ~same]))  # of runs of equal values
+    firsts = np.repeat(order[begins], np.diff([*begins, len(order)]))
+    again = np.flatnonzero(same) + 1
+    return dict(zip(order[again].tolist(), firsts[again].tolist(), strict=True))

@@ -12,6 +12,7 @@ from archiving.archive_folder import ArchiveError
 from lumbar.reading.references import StudyRef
 
 INDEX_FILE = "index.json"  # written last: an index without it is not complete
+REPEATED_FILE = "repeated.csv"
 
 
 @dataclass(frozen=True)
