@@ -107,14 +107,19 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     start_logging(options.log_level, "%(levelname)s %(message)s")
     try:
-        # pandas and torch take seconds to import, and --help needs neither.
-        from training.evaluation.all_figures import REFUSED, all_figures
-        from training.evaluation.text_and_plots import evaluation_text
-
-        print(evaluation_text(all_figures(options)))
+        return evaluate(options)
     except KeyboardInterrupt:
         print("\nevaluate.py: interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Import the libraries, which take seconds and which ``--help`` does not need; evaluate and print."""
+    from training.evaluation.all_figures import REFUSED, all_figures
+    from training.evaluation.text_and_plots import evaluation_text
+
+    try:
+        print(evaluation_text(all_figures(options)))
     except REFUSED as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return EXIT_INPUT
