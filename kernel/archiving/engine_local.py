@@ -1,4 +1,7 @@
-"""Workers on this machine: a process each, so that a study that kills one costs neither the driver nor the others."""
+"""Workers on this machine: a process each, so that a study that kills one costs neither the driver nor the others.
+
+A worker and its readers are a process group: they end together, also a reader that waits for a broken disk.
+"""
 
 import contextlib
 import logging
@@ -13,6 +16,7 @@ from archiving.engine import Died, Message, Ready
 from archiving.study_index import IndexedStudy
 from archiving.worker import WorkerSettings, make_worker
 
+SECONDS_TO_EXIT = 0.1
 SECONDS_TO_DIE = 5.0  # after a kill
 
 
@@ -67,10 +71,11 @@ class LocalEngine:
             self.release(worker)
 
     def release(self, worker: int) -> int | None:
-        """Kill a worker's process, if it still lives, and return its exit status."""
+        """Kill a worker's process, if it still lives, and its readers; return its exit status."""
         process, connection, device = self.processes.pop(worker)
-        process.join(0.1)  # its end of the pipe is closed: it is about to die, by a status of its own
-        process.kill()
+        # Its end of the pipe may be closed: it is then about to die, by a status of its own.
+        wait([process.sentinel], timeout=SECONDS_TO_EXIT)
+        kill_group(process)
         process.join(SECONDS_TO_DIE)
         connection.close()
         self.free.append(device)
@@ -78,13 +83,21 @@ class LocalEngine:
 
     def close(self) -> None:
         for process, _, _ in self.processes.values():
-            process.kill()
+            kill_group(process)
         for worker in list(self.processes):
             self.release(worker)
 
 
+def kill_group(process: multiprocessing.process.BaseProcess) -> None:
+    """Kill a worker that was not joined yet, so that its number is still its own, and its readers."""
+    with contextlib.suppress(ProcessLookupError):  # it has not made its group yet
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+
+
 def serve(connection: Connection, settings: WorkerSettings, device: str, level: int) -> None:
-    """Grade the studies that the driver sends; end at once when the driver is gone."""
+    """Grade the studies that the driver sends; end at once, with all readers, when the driver is gone."""
+    os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.basicConfig(level=level, format=f"%(levelname)s %(name)s, {device} worker: %(message)s")
@@ -100,15 +113,15 @@ def serve(connection: Connection, settings: WorkerSettings, device: str, level: 
             while True:
                 worker.give(connection.recv())
         except (EOFError, OSError):
-            os._exit(0)  # readers end with their pipes
+            os.killpg(0, signal.SIGKILL)
 
     try:
         connection.send(Ready(worker.facts))
         threading.Thread(target=receive, daemon=True).start()
         for rows in worker.rows():
             connection.send(rows)
-    except OSError:
-        os._exit(0)
+    except ConnectionError:  # the driver is gone
+        os.killpg(0, signal.SIGKILL)
     except BaseException:
         logging.getLogger(__name__).exception("%s: the worker ends", device)
         os._exit(1)

@@ -1,9 +1,7 @@
 """An archive's grades are infer.py's, bit for bit, by both engines; its faults and fallbacks too."""
 
 import csv
-import importlib.util
 import json
-import os
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,23 +10,37 @@ import pytest
 import archive
 import infer
 from lumbar.sites import SEVERITIES
+from phantom import write_phantoms
 from tests.making.small_study import write_studies
 from tests.making.tiny_bundle import write_tiny_bundle
 
-HAS_RAY = importlib.util.find_spec("ray") is not None
 FLAGS = ["--precision", "fp32"]
+PHANTOMS = 40
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """A competition's folder with a damaged file, a bundle, and what infer.py makes of them."""
     root = tmp_path_factory.mktemp("graded")
-    data, bundle = write_studies(root / "data"), write_tiny_bundle(root / "bundle")
+    data = write_studies(root / "data")
     (data / "test_images/1/11/3.dcm").write_bytes(b"no dicom")
     (data / "test_images/3/33/1.dcm").unlink()
-    out = root / "infer"
-    flags = ["--data", str(data), "--bundle", str(bundle), "--devices", "cpu", "--workers", "1", *FLAGS]
-    infer.main([*flags, "--out", str(out / "submission.csv"), "--dump", str(out)])
+    return with_grades(root)
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory):
+    """Forty phantoms, a bundle, and what infer.py makes of them."""
+    root = tmp_path_factory.mktemp("phantoms")
+    write_phantoms(root / "data", PHANTOMS, seed=23, split="test")
+    return with_grades(root)
+
+
+def with_grades(root):
+    """Write a bundle and what infer.py makes of a folder's ``data``."""
+    bundle, out = write_tiny_bundle(root / "bundle"), root / "infer"
+    flags = ["--data", root / "data", "--bundle", bundle, "--out", out / "submission.csv", "--dump", out]
+    infer.main([*map(str, flags), "--devices", "cpu", "--workers", "1", *FLAGS])
     return root
 
 
@@ -41,7 +53,8 @@ def grade(folders, path, *engine: str):
     return path / "merged"
 
 
-def check_equal(folders, merged) -> None:
+def check_equal(folders, merged) -> int:
+    """Check all tables; return the number of sites with grades."""
     out = folders / "infer"
     assert (merged / "submission.csv").read_bytes() == (out / "submission.csv").read_bytes()
     sites = pq.read_table(merged / "sites.parquet").to_pylist()
@@ -59,7 +72,6 @@ def check_equal(folders, merged) -> None:
         point = found["points"][0]
         assert (row["row"], row["column"]) == (point["row"], point["column"])
         assert [row["x_mm"], row["y_mm"], row["z_mm"]] == (point["patient_mm"] or [None] * 3)
-    assert graded > 40
     run = json.loads((out / "run.json").read_text())
     studies = pq.read_table(merged / "studies.parquet").to_pylist()
     told = [{"study_id": row["study_id"]} | fault for row in studies for fault in row["faults"]]
@@ -76,14 +88,13 @@ def check_equal(folders, merged) -> None:
         sorted((r["study_id"], r["detector"], r["site"], r["offset"]) for r in points.to_pylist()) == expected
     )
     assert np.isfinite(points["value"].to_numpy()).all()
+    return graded
 
 
-def test_the_local_engine(folders, tmp_path):
-    check_equal(folders, grade(folders, tmp_path / "a", "--device", "cpu"))
+def test_damaged_studies(folders, tmp_path, engine):
+    assert check_equal(folders, grade(folders, tmp_path / "a", *engine)) > 40
 
 
-@pytest.mark.skipif(not HAS_RAY, reason="needs Ray: pip install -r kernel/requirements-archive.txt")
-def test_the_ray_engine(folders, tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
-    flags = ["--engine", "ray", "--gpus-per-worker", "0", "--workers", "1"]
-    check_equal(folders, grade(folders, tmp_path / "a", *flags))
+@pytest.mark.long
+def test_forty_phantoms(phantoms, tmp_path, engine):
+    assert check_equal(phantoms, grade(phantoms, tmp_path / "a", *engine)) == 25 * PHANTOMS

@@ -1,0 +1,33 @@
+"""File names at which a process that opens one dies or waits: for processes that a test starts indirectly.
+
+Python imports ``sitecustomize`` at every start, also in workers and their readers.
+"""
+
+from pathlib import Path
+
+import pytest
+
+POISON, BARRIER = "poison.dcm", "barrier.dcm"
+HOOK = f"""
+import os, pathlib, signal, sys, time
+
+def trap(event, arguments):
+    if event != "open":
+        return
+    path = str(arguments[0])
+    if path.endswith({POISON!r}):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if path.endswith({BARRIER!r}) and not os.path.exists(path + ".open"):
+        os.close(os.open(path + ".reached", os.O_CREAT))
+        while not os.path.exists(path + ".open"):
+            time.sleep(0.05)
+
+sys.addaudithook(trap)
+"""
+
+
+def set_traps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the processes that this one starts from now on meet the traps."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(HOOK)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
