@@ -47,7 +47,7 @@ def make_archive(path: Path, ids: Sequence[str]) -> ArchiveFolder:
 
 
 def settings(maker=StubWorker, precision: str = "fp32") -> WorkerSettings:
-    return WorkerSettings(Path("none"), precision, maker=maker)
+    return WorkerSettings(Path("none"), precision, readers=1, maker=maker)
 
 
 def grade(
@@ -59,10 +59,22 @@ def grade(
     precision: str = "fp32",
     bundle: str = BUNDLE,
     chunk: int = CHUNK,
+    open_engine=None,
 ) -> None:
-    """Grade with stub workers on this machine."""
-    engine = lambda: LocalEngine(["cpu"] * workers, settings(maker, precision))  # noqa: E731
+    """Grade with stub workers on this machine, or by another engine, which takes the settings and their number."""
+
+    def engine():
+        made = settings(maker, precision)
+        return open_engine(made, workers) if open_engine else LocalEngine(["cpu"] * workers, made)
+
     grade_pending(archive, bundle, PRIOR, DriverSettings(chunk, tries, seconds), engine)
+
+
+def ray_engine(made: WorkerSettings, workers: int):
+    """Return Ray actors on this machine, or in the cluster that this process is connected to."""
+    from archiving.engine_ray import RayEngine, RayResources
+
+    return RayEngine(made, RayResources(None, 0, workers), "cpu")
 
 
 def index_of(archive: ArchiveFolder) -> StudyIndex:

@@ -11,13 +11,9 @@ from pathlib import Path
 import pytest
 
 from archiving.archive_folder import ArchiveFolder
-from archiving.driver import DriverSettings
-from archiving.engine_ray import RayEngine, RayResources
-from archiving.grading_run import grade_pending
 from archiving.merging import merge
-from archiving.worker import WorkerSettings
-from tests.archiving.stub_archive import CHUNK, grade, index_of, make_archive
-from tests.archiving.stub_worker import BUNDLE, PRIOR, SlowStub, StubWorker
+from tests.archiving.stub_archive import grade, index_of, make_archive, ray_engine
+from tests.archiving.stub_worker import SlowStub, StubWorker
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install -r kernel/requirements-archive.txt")
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -33,14 +29,12 @@ def importable(monkeypatch):
 
 
 def grade_on_ray(archive: ArchiveFolder, maker, workers: int, tries: int = 3) -> None:
-    settings = WorkerSettings(Path("none"), "fp32", readers=1, maker=maker)
-
-    def engine() -> RayEngine:
+    def engine(made, workers):
         if not ray.is_initialized():
             ray.init(num_cpus=2, object_store_memory=100 * 2**20, **SETTINGS)
-        return RayEngine(settings, RayResources(None, 0, workers), "cpu")
+        return ray_engine(made, workers)
 
-    grade_pending(archive, BUNDLE, PRIOR, DriverSettings(CHUNK, tries, 60.0), engine)
+    grade(archive, maker, workers, tries, open_engine=engine)
 
 
 def results(archive: ArchiveFolder) -> dict[str, bytes]:

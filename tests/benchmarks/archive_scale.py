@@ -1,9 +1,11 @@
 """The driver of archives with 10^6 studies that exist in the index alone, graded by stub workers.
 
     python -m tests.benchmarks.archive_scale --studies 1000000 --out FOLDER
+    python -m tests.benchmarks.archive_scale --studies 20000 --engine ray --out FOLDER
 
 Prints the seconds of the index, studies per second, the driver's own CPU time and peak memory, and bytes per study.
-Then it prints the seconds until a resumed driver gives out its first study, and those of merging.
+Then it prints the seconds until a resumed driver gives out its first study, and those of merging; of Ray also the
+most bytes of its object store.
 """
 
 import argparse
@@ -14,8 +16,9 @@ from pathlib import Path
 from archiving.merging import merge
 from archiving.parts import committed_numbers
 from archiving.progress import read_progress
-from tests.archiving.stub_archive import grade, index_of, make_archive
+from tests.archiving.stub_archive import grade, index_of, make_archive, ray_engine
 from tests.archiving.stub_worker import StubWorker
+from tests.benchmarks.object_store import watched_store
 
 
 class Numbered:
@@ -41,17 +44,24 @@ def main() -> None:
     )
     parser.add_argument("--studies", type=int, default=1_000_000)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--engine", choices=("local", "ray"), default="local")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     started = time.monotonic()
     archive = make_archive(arguments.out, Numbered(arguments.studies))
     print(f"index: {time.monotonic() - started:.0f} s, peak {peak_mb():.0f} MB", flush=True)
     started, computed = time.monotonic(), time.process_time()
-    grade(archive, StubWorker, arguments.workers, chunk=64)
+    on_ray = arguments.engine == "ray"
+    with watched_store(on_ray) as store:
+        engine = ray_engine if on_ray else None
+        grade(archive, StubWorker, arguments.workers, chunk=64, open_engine=engine)
     seconds, computed = time.monotonic() - started, time.process_time() - computed
     print(f"grade: {seconds:.0f} s, {arguments.studies / seconds:.0f} studies per second", flush=True)
     own = 1000 * computed / arguments.studies
     print(f"driver: {own:.2f} ms of CPU time per study, peak {peak_mb():.0f} MB", flush=True)
+    if on_ray:
+        used = f"at most {store.bytes / 2**20:.1f} MiB in {store.looks} looks"
+        print(f"object store: {used}", flush=True)
     started = time.monotonic()
     index = index_of(archive)
     done = index.done(committed_numbers(archive))
