@@ -2,13 +2,14 @@
 
 import logging
 import sys
+from functools import partial
 
 import pydicom
 import pytest
 
 import infer
 import lumbar
-from lumbar.faults import DataNotFoundError
+from lumbar.faults import DataNotFoundError, MissingPackageError
 from lumbar.outputs.pacs.source_images import REPEATED, image_headers
 from lumbar.reading.references import StudyRef
 from lumbar.reading.sources import dicomweb as dicomweb_source
@@ -19,6 +20,7 @@ from lumbar.sites import SEVERITIES
 from tests.remote.conftest import grades, orthanc_ids, same_grades, store_by_rest, study_uids
 from tests.remote.dicomweb_server import running_dicomweb
 from tests.remote.proxy import running_proxy
+from tests.remote.vanishing import check_that_one_is_gone
 
 SECRET, ENCODED = "swordfish77", "cmVhZGVyOnN3b3JkZmlzaDc3"  # the latter as HTTP sends it
 
@@ -107,6 +109,12 @@ def test_a_study_that_was_deleted_meanwhile_is_a_fault(orthanc, images, no_pause
     studies = {ref.study_id: read_study(ref) for ref in refs}
     assert [fault.reason for fault in studies[gone].faults] == ["study_gone"] and not studies[gone].volumes
     assert all(study.volumes for uid, study in studies.items() if uid != gone)
+
+
+def test_a_study_that_is_deleted_after_index_costs_itself_alone(orthanc, images, bundle, from_disk, tmp_path):
+    lost = study_uids(images)[2]
+    remove = partial(orthanc.rest, f"studies/{orthanc_ids(orthanc)[lost]}", "DELETE")
+    check_that_one_is_gone(orthanc.dicomweb, lost, remove, bundle, from_disk, tmp_path / "archive")
 
 
 def test_headers_come_without_pixels_and_are_those_of_the_files(orthanc, images):
@@ -199,8 +207,11 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(monkeypatch, 
     if module == "s3fs":
         pytest.importorskip("fsspec")
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(DataNotFoundError, match=f"pip install {package}"):
+    with pytest.raises(MissingPackageError, match=f"pip install {package}"):
         list(open_source(url).tasks())
+    assert infer.main(["--data", url]) == infer.EXIT_USAGE
+    (fault,) = read_study(StudyRef("7", location=f"{url}/studies/7")).faults  # as on one machine of several
+    assert fault.reason == "not_fetched" and f"pip install {package}" in fault.message
 
 
 def test_an_answer_with_a_uid_that_is_a_path(caplog):

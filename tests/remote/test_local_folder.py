@@ -1,6 +1,7 @@
 """A local folder in tasks: the studies of ``infer.py``, whichever way they lie."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from lumbar.reading.sources.opening import open_source
 from lumbar.reading.study import read_study
 from tests.making.dicom_writer import SAGITTAL, image_dataset, picture
 from tests.making.small_study import write_studies
+from tests.remote.vanishing import check_that_one_is_gone
 
 
 def all_references(source) -> list:
@@ -93,3 +95,14 @@ def test_a_table_of_series_overrides_headers_at_a_location(layouts):
 def test_nothing_there_is_refused(tmp_path):
     with pytest.raises(DataNotFoundError, match="no such folder"):
         open_source(tmp_path / "none")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_study_that_vanishes_after_index_costs_itself_alone(images, bundle, from_disk, tmp_path, packed):
+    data = Path(shutil.copytree(images, tmp_path / "data"))
+    folder = sorted(data.iterdir())[0]
+    remove = partial(shutil.rmtree, folder)
+    if packed:
+        remove = Path(shutil.make_archive(str(folder), "zip", folder)).unlink
+        shutil.rmtree(folder)
+    check_that_one_is_gone(data, folder.name, remove, bundle, from_disk, tmp_path / "archive")

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from lumbar.reading.sources.opening import open_source
 from lumbar.reading.study import read_study
 from tests.making.orthanc import free_port
 from tests.remote.conftest import grades, same_grades
+from tests.remote.vanishing import check_that_one_is_gone
 
 KEY, SECRET = "AKIAREADER", "swordfish77"
 
@@ -86,6 +88,15 @@ def test_a_study_that_vanished_is_a_fault(store, images, no_pauses):
     store.rm("studies/lumbar", recursive=True)
     study = read_study(ref)
     assert [fault.reason for fault in study.faults] == ["study_gone"] and not study.volumes
+
+
+def test_an_object_that_vanishes_after_index_costs_its_study_alone(
+    store, images, bundle, from_disk, tmp_path
+):
+    put(store, images)
+    lost = sorted(images.iterdir())[1].name
+    remove = partial(store.rm, f"studies/lumbar/{lost}", recursive=True)
+    check_that_one_is_gone("s3://studies/lumbar", lost, remove, bundle, from_disk, tmp_path / "archive")
 
 
 def test_a_prefix_of_several_studies_is_refused_by_name(store, images, no_pauses):
