@@ -74,13 +74,13 @@ def test_interrupted_and_run_again_the_tables_are_the_same(
     barrier = data / f"test_images/{BARRED}/31/{BARRIER}"
     (barrier.parent / "1.dcm").rename(barrier)
     run("index", "--data", data, "--out", index, "--workers", "1")
-    unbroken = tmp_path / "unbroken"
+    unbroken, traps = tmp_path / "unbroken", tmp_path / "traps"
     shutil.copytree(index, unbroken)
     run("grade", unbroken, "--bundle", bundle, *ON_CPU)
-    set_traps(tmp_path / "traps", monkeypatch)
+    set_traps(traps, monkeypatch)
     command = [sys.executable, KERNEL / "archive.py", "grade", index, "--bundle", bundle, *ON_CPU]
     with subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True) as driver:
-        wait_for(Path(f"{barrier}.reached"))
+        wait_until((traps / "reached").exists)
         time.sleep(2.0)  # for the studies before to be graded
         workers = descendants(driver.pid)
         driver.send_signal(number)
@@ -94,14 +94,10 @@ def test_interrupted_and_run_again_the_tables_are_the_same(
     run("verify", index)
     done = sum(pq.read_metadata(part).num_rows for part in (index / "studies").iterdir())
     assert 0 < done < STUDIES
-    Path(f"{barrier}.open").touch()
+    (traps / "open").touch()
     run("grade", index, "--bundle", bundle, *ON_CPU)
     assert merged(index) == merged(unbroken)
     assert len(list((index / "studies").iterdir())) == 2  # the first command's part, and the second one's
-
-
-def wait_for(path: Path) -> None:
-    wait_until(path.exists)
 
 
 def wait_until(holds) -> None:

@@ -96,5 +96,6 @@ def test_damaged_studies(folders, tmp_path, engine):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_forty_phantoms(phantoms, tmp_path, engine):
     assert check_equal(phantoms, grade(phantoms, tmp_path / "a", *engine)) == 25 * PHANTOMS

@@ -9,6 +9,7 @@ most bytes of its object store.
 """
 
 import argparse
+import logging
 import resource
 import time
 from pathlib import Path
@@ -47,17 +48,19 @@ def main() -> None:
     parser.add_argument("--engine", choices=("local", "ray"), default="local")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     started = time.monotonic()
     archive = make_archive(arguments.out, Numbered(arguments.studies))
     print(f"index: {time.monotonic() - started:.0f} s, peak {peak_mb():.0f} MB", flush=True)
+    left = int((~index_of(archive).done(committed_numbers(archive))).sum())  # all, unless a run was stopped
     started, computed = time.monotonic(), time.process_time()
     on_ray = arguments.engine == "ray"
     with watched_store(on_ray) as store:
         engine = ray_engine if on_ray else None
         grade(archive, StubWorker, arguments.workers, chunk=64, open_engine=engine)
     seconds, computed = time.monotonic() - started, time.process_time() - computed
-    print(f"grade: {seconds:.0f} s, {arguments.studies / seconds:.0f} studies per second", flush=True)
-    own = 1000 * computed / arguments.studies
+    print(f"grade: {left} studies in {seconds:.0f} s, {left / seconds:.0f} studies per second", flush=True)
+    own = 1000 * computed / max(1, left)
     print(f"driver: {own:.2f} ms of CPU time per study, peak {peak_mb():.0f} MB", flush=True)
     if on_ray:
         used = f"at most {store.bytes / 2**20:.1f} MiB in {store.looks} looks"

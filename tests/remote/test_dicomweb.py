@@ -163,6 +163,30 @@ def test_credentials_of_the_environment_show_nowhere(locked, bundle, tmp_path, m
     assert "dicom-web" in shown and not any(one in shown for one in (SECRET, ENCODED))
 
 
+def test_credentials_show_in_no_file_of_an_archive(locked, bundle, tmp_path, monkeypatch, caplog, capfd):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="no pyarrow: pip install pyarrow")
+    import archive
+
+    monkeypatch.setenv("DICOMWEB_USERNAME", "reader")
+    monkeypatch.setenv("DICOMWEB_PASSWORD", SECRET)
+    caplog.set_level(logging.DEBUG)
+    place, debug = tmp_path / "archive", ["--log-level", "debug"]
+    index = ["index", "--data", locked.dicomweb, "--out", str(place), "--workers", "1"]
+    assert archive.main([*index, *debug]) == 0
+    grade = ["grade", str(place), "--bundle", str(bundle), "--readers", "1", "--device", "cpu", *debug]
+    assert archive.main(grade) == 0
+    assert archive.main(["merge", str(place), "--csv", *debug]) == 0
+    archive.main(["push", str(place), "--to", locked.dicomweb, *debug])  # needs highdicom to succeed
+    streams = capfd.readouterr()
+    shown = caplog.text + streams.out + streams.err
+    files = [file for file in place.rglob("*") if file.is_file()]
+    tables = [file for file in files if file.suffix == ".parquet"]
+    shown += "".join(str(parquet.read_table(file).to_pylist()) for file in tables)
+    shown += "".join(file.read_text("utf-8") for file in files if file not in tables)
+    assert "3 of 3 studies done (100.0%), 0 of them" in shown and locked.dicomweb in shown
+    assert not any(one in shown for one in (SECRET, ENCODED))
+
+
 def test_credentials_of_netrc_and_a_token(locked, tmp_path, monkeypatch):
     (tmp_path / "netrc").write_text(f"machine 127.0.0.1 login reader password {SECRET}\n")
     (tmp_path / "netrc").chmod(0o600)
