@@ -45,4 +45,4 @@ def check_that_one_is_gone(
     studies = pq.read_table(place / "merged/studies.parquet").to_pylist()
     (failed,) = [study for study in studies if study["fallback"] == "prior"]
     assert failed["study_id"] == lost
-    assert [fault["reason"] for fault in failed["faults"]] == ["study_gone"]
+    assert failed["faults"][0]["reason"] == "study_gone"
