@@ -41,11 +41,11 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def full_detectors() -> list[Detector]:
-    """Return two random detectors of all descriptions, by torch's random state."""
+def full_detectors(**options) -> list[Detector]:
+    """Return two random detectors of all descriptions, by torch's random state; ``options`` of their configuration."""
     return [
-        random_detector("fixed", "fixed", SHORT, FOUR_LEVELS | LSTM),
-        random_detector("dynamic", "dynamic", SHORT, FIVE_LEVELS | TRANSFORMER),
+        random_detector("fixed", "fixed", SHORT, FOUR_LEVELS | LSTM | options),
+        random_detector("dynamic", "dynamic", SHORT, FIVE_LEVELS | TRANSFORMER | options),
     ]
 
 
@@ -208,3 +208,17 @@ def test_without_sagittal_t2_the_members_with_axial_slices_of_the_canal_grade_it
     for (_, classifier), probabilities in graded.members.items():
         axial = classifier in SEQUENCES[2:5]
         assert np.isfinite(probabilities[:5]).all() == axial and np.isfinite(probabilities[5:]).all()
+
+
+@pytest.fixture(scope="module")
+def position_bundle(tmp_path_factory) -> Path:
+    """Detectors that read slice positions, and a classifier."""
+    torch.manual_seed(0)
+    classifier = random_classifier("level", "test_convnext", "level", "shift", factor=20)
+    folder = tmp_path_factory.mktemp("positions")
+    return write_random_bundle(folder, full_detectors(slice_positions=True), [classifier])
+
+
+@pytest.mark.parametrize("study_id", ["1", "2", "3"])
+def test_detectors_that_read_slice_positions_grade_as_the_reference(tmp_path, position_bundle, study_id):
+    assert_parity(write_studies(tmp_path), study_id, position_bundle, Plan(2, 1))

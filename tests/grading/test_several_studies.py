@@ -37,13 +37,12 @@ LENGTHS = {"Sagittal T2/STIR": 6, "Sagittal T1": 8, "Axial T2": 7}
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Path:
-    """Return a bundle of two detectors that share networks, one on its own with other lengths, two classifiers."""
+    """Return a bundle of two detectors that share networks, one on its own with other options, two classifiers."""
     torch.manual_seed(0)
     first = random_detector("first", "dynamic", LENGTHS, NETWORK)
     detectors = [first, replace(first, name="second", xy="fixed")]
-    detectors.append(
-        random_detector("third", "fixed", {SAGITTAL_T1: 5}, NETWORK | {"pointer": "transformer"})
-    )
+    options = {"pointer": "transformer", "slice_positions": True}
+    detectors.append(random_detector("third", "fixed", {SAGITTAL_T1: 5}, NETWORK | options))
     classifiers = [
         random_classifier("one", "test_convnext", "level", "stretch", factor=20),
         random_classifier("two", "test_byobnet", "level_skip", "shift", factor=20),

@@ -85,6 +85,8 @@ def random_network(config: DetectorConfig) -> DetectorNetwork:
     network = DetectorNetwork(config).eval()
     settle(network.segmenter, pictures(3, 256))
     settle(network.pointer.encoder, pictures(3, 256))
+    if network.pointer.position is not None:
+        nn.init.normal_(network.pointer.position)
     return network
 
 

@@ -19,10 +19,20 @@ SIZE = 64  # the networks take any multiple of 32; small pictures keep the tests
 CPU = BatchRunner(Device(torch.device("cpu"), None, "test", batch=4))
 
 
-def small_network(pointer: str = "lstm", description: str = SAGITTAL_T1, length: int = 12) -> DetectorNetwork:
+def small_network(
+    pointer: str = "lstm", description: str = SAGITTAL_T1, length: int = 12, slice_positions: bool = False
+) -> DetectorNetwork:
     torch.manual_seed(0)
     config = DetectorConfig(
-        description, "regnetx_002", 5, (32, 16, 16, 8, 8), "regnetx_002", pointer, 32, length
+        description,
+        "regnetx_002",
+        5,
+        (32, 16, 16, 8, 8),
+        "regnetx_002",
+        pointer,
+        32,
+        length,
+        slice_positions,
     )
     network = DetectorNetwork(config).eval()
     settle(network.segmenter, pictures(3, SIZE))
@@ -88,6 +98,54 @@ def test_with_a_prior_the_short_way_finds_what_the_whole_weighted_heatmap_shows(
     plain = find_points(network, volume, {"fixed"}, CPU)["fixed"].points
     moved = (found["fixed"].points != plain).any(axis=(1, 2))
     assert moved.any() and not moved[seed]
+
+
+@pytest.mark.parametrize("pointer", ["lstm", "transformer"])
+def test_a_pointer_that_reads_positions_starts_as_one_that_does_not(pointer):
+    plain, network = small_network(pointer), small_network(pointer, slice_positions=True)
+    volume, positions = torch.zeros(1, 12, SIZE, SIZE), torch.linspace(-20, 20, 12)[None]
+    volume[0] = grid(12)
+    with torch.inference_mode():
+        expected, before = plain(volume)[1], network(volume, positions)[1]
+        torch.nn.init.normal_(network.pointer.position)
+        after, unknown = network(volume, positions)[1], network(volume)[1]
+    assert torch.equal(before, expected) and torch.equal(unknown, expected)
+    assert (after - expected).abs().max() > 0.1
+    assert "pointer.position" not in plain.state_dict()
+
+
+@pytest.mark.parametrize("pointer", ["lstm", "transformer"])
+@pytest.mark.parametrize("slices", [1, 9, 12])
+def test_the_short_way_is_exact_with_positions_too(pointer, slices):
+    network = small_network(pointer, slice_positions=True)
+    torch.nn.init.normal_(network.pointer.position)
+    positions = np.linspace(-24, 24, slices, dtype=np.float32)
+    padded = torch.zeros(1, 12, SIZE, SIZE)
+    padded[0, :slices] = grid(slices)
+    known = torch.zeros(1, 12)
+    known[0, :slices] = torch.from_numpy(positions)
+    with torch.inference_mode():
+        segmenter, point = network(padded, known)
+    heatmap = logits_to_heatmap(segmenter[0], point[0], present_slices(padded)[0])
+    found = find_points(network, padded[0, :slices], {"fixed", "dynamic"}, CPU, positions)
+    for kind in ("fixed", "dynamic"):
+        points, values = heatmap_to_points(heatmap, slices, kind)
+        assert np.allclose(found[kind].values, values, atol=1e-5)
+        assert (found[kind].points == points).all()
+
+
+def test_volumes_side_by_side_keep_their_own_positions():
+    network = small_network(slice_positions=True)
+    torch.nn.init.normal_(network.pointer.position)
+    volumes = [(grid(9), np.linspace(-20, 20, 9, dtype=np.float32)), (grid(9), None), (grid(12), None)]
+    volumes[2] = (volumes[2][0], np.linspace(-40, 40, 12, dtype=np.float32))
+    kinds = frozenset({"fixed"})
+    together = search_points([SearchRequest(network, v, kinds, positions=p) for v, p in volumes], CPU)
+    for found, (volume, positions) in zip(together, volumes, strict=True):
+        alone = find_points(network, volume, kinds, CPU, positions)["fixed"]
+        assert (found["fixed"].points == alone.points).all()
+        assert np.allclose(found["fixed"].values, alone.values, atol=1e-5)
+    assert not np.allclose(together[0]["fixed"].values, together[1]["fixed"].values, atol=1e-3)
 
 
 def test_slices_that_can_not_win_are_never_segmented():

@@ -64,7 +64,7 @@ def read_geometry(folders: list[Path], description: str) -> list[pydicom.Dataset
     return sorted(files, key=lambda file: float(file.ImagePositionPatient[axis]))
 
 
-def patient_point(files: list[pydicom.Dataset], z: float, y: int, x: int) -> np.ndarray:
+def patient_point(files: list[pydicom.Dataset], z: float, y: float, x: float) -> np.ndarray:
     """Return the place in mm of a row and column of the 256 grid on slice z, which may lie between two."""
     ends = []
     for file in (files[int(np.floor(z))], files[min(int(np.floor(z)) + 1, len(files) - 1)]):
@@ -99,6 +99,27 @@ def sagittal_weights(folders: dict, canal: np.ndarray, lengths: dict, width: flo
     return np.concatenate([weights, weights])
 
 
+def read_positions(folders: list[Path], description: str) -> np.ndarray:
+    """Return where each slice of ``read_volume`` lies in mm along the mean normal, from the middle, (S,) float32.
+
+    To the left of sagittal volumes, to the head of axial ones; the place of a slice is its picture's centre.
+    """
+    files, axis = read_geometry(folders, description), 2 if description == AXIAL_T2 else 0
+    normals = [np.cross(*np.array(file.ImageOrientationPatient, float).reshape(2, 3)) for file in files]
+    normal = np.mean([normal * np.sign(normal[axis]) for normal in normals], axis=0)
+    centres = [patient_point(files, z, 127.5, 127.5) for z in range(len(files))]
+    along = np.array(centres) @ (normal / np.linalg.norm(normal))
+    return (along - (along.min() + along.max()) / 2).astype(np.float32)
+
+
+def squeeze_positions(positions: np.ndarray, length: int) -> torch.Tensor:
+    """Return the positions of ``length`` slices: squeezed as the volume is, or padded with 0."""
+    found = torch.from_numpy(positions)
+    if len(found) > length:
+        return F.interpolate(found[None, None], size=length, mode="linear", align_corners=False)[0, 0]
+    return F.pad(found, (0, length - len(found)))
+
+
 def squeeze(volume: np.ndarray, length: int) -> torch.Tensor:
     """Return uint8 (S, H, W) as float 0..1, squeezed to ``length`` slices if it has more."""
     grid = torch.from_numpy(volume).float() / 255
@@ -126,10 +147,15 @@ def to_heatmap(segmenter: torch.Tensor, pointer: torch.Tensor, present: torch.Te
     return segmenter.sigmoid() * pointer.sigmoid()[:, :, None, None] * present[:, None, None]
 
 
-def detect(network: nn.Module, grid: torch.Tensor, length: int) -> torch.Tensor:
-    """Return one network's heatmaps (class, length, 256, 256) of a volume (S, 256, 256)."""
+def detect(
+    network: nn.Module, grid: torch.Tensor, length: int, positions: torch.Tensor | None
+) -> torch.Tensor:
+    """Return one network's heatmaps (class, length, 256, 256) of a volume (S, 256, 256).
+
+    The positions (length,) of its slices are None for a network that reads none.
+    """
     slices, present = network_input(grid, length)
-    pointer = network.pointer(slices, present).T
+    pointer = network.pointer(slices, present, positions).T
     # All slices of family A's volumes at once, as in the authors' notebook; longer ones in pieces, whose feature
     # maps fit into memory.
     segmenter = torch.cat([network.segmenter(some) for some in slices.split(64)]).transpose(0, 1)
@@ -291,8 +317,12 @@ def detect_study(folders: dict[str, list[Path]], detector: dict, device: str, re
         sites, length = DESCRIPTION_SITES[description], network["config"]["max_length"]
         with stage(result, "read"):
             grid = squeeze(read_volume(folders[description], description, 256), length).to(device)
+            positions = None
+            if network["config"].get("slice_positions"):
+                found = read_positions(folders[description], description)
+                positions = squeeze_positions(found, length).to(device)
         with stage(result, "detect"):
-            heatmap = detect(network["net"], grid, length)
+            heatmap = detect(network["net"], grid, length, positions)
             lengths[description] = len(grid)
             if description == AXIAL_T2 and SAGITTAL_T2 in lengths and "sagittal_prior_mm" in detector:
                 weights = sagittal_weights(folders, points[:5, 2], lengths, detector["sagittal_prior_mm"])

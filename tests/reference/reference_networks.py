@@ -64,31 +64,41 @@ class Segmenter(nn.Module):
 class LstmPointer(nn.Module):
     """(slice, 3, 256, 256) -> logits (slice, class); padded slices are slices like others."""
 
-    def __init__(self, encoder: str, hidden: int, classes: int):
+    def __init__(self, encoder: str, hidden: int, classes: int, reads_positions: bool):
         super().__init__()
         self.extracter = timm.create_model(encoder, features_only=True, in_chans=3, pretrained=False)
         width = self.extracter.feature_info.channels()[-1]
         self.rnn = nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
         self.out = nn.Sequential(nn.Dropout(0.3), nn.Linear(2 * hidden, classes))
+        self.position = nn.Parameter(torch.zeros(width)) if reads_positions else None
 
-    def forward(self, x, present):
-        features = self.extracter(x)[-1].mean(dim=(2, 3))
+    def forward(self, x, present, positions=None):
+        features = with_positions(self.extracter(x)[-1].mean(dim=(2, 3)), positions, self.position)
         return self.out(self.rnn(features[None])[0][0])
 
 
 class TransformerPointer(nn.Module):
     """(slice, 3, 256, 256), present (slice,) -> logits (slice, class); padded slices are not attended to."""
 
-    def __init__(self, encoder: str, hidden: int, classes: int):
+    def __init__(self, encoder: str, hidden: int, classes: int, reads_positions: bool):
         super().__init__()
         self.extracter = timm.create_model(encoder, features_only=True, in_chans=3, pretrained=False)
-        self.dense = nn.Linear(self.extracter.feature_info.channels()[-1], hidden)
+        width = self.extracter.feature_info.channels()[-1]
+        self.dense = nn.Linear(width, hidden)
         self.transformer = RobertaPreNorm(hidden)
         self.out = nn.Sequential(nn.Dropout(0.3), nn.Linear(hidden, classes))
+        self.position = nn.Parameter(torch.zeros(width)) if reads_positions else None
 
-    def forward(self, x, present):
-        features = self.extracter(x)[-1].mean(dim=(2, 3))
+    def forward(self, x, present, positions=None):
+        features = with_positions(self.extracter(x)[-1].mean(dim=(2, 3)), positions, self.position)
         return self.out(self.transformer(self.dense(features), present))
+
+
+def with_positions(features, positions, vector):
+    """Add to each slice's features (slice, feature) its position in mm over 20, times a learnt vector, if any."""
+    if vector is None:
+        return features
+    return torch.stack([row + mm / 20 * vector for row, mm in zip(features, positions, strict=True)])
 
 
 def names(**modules) -> nn.Module:
@@ -164,7 +174,9 @@ def build_detector(config: dict, classes: int) -> nn.Module:
     pointers = {"lstm": LstmPointer, "transformer": TransformerPointer}
     return names(
         segmenter=Segmenter(config["encoder"], config["feature_levels"], config["decoder_channels"], classes),
-        pointer=pointers[config["pointer"]](config["pointer_encoder"], config["hidden"], classes),
+        pointer=pointers[config["pointer"]](
+            config["pointer_encoder"], config["hidden"], classes, config.get("slice_positions", False)
+        ),
     ).eval()
 
 

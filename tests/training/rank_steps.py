@@ -47,7 +47,8 @@ def volumes(description: str, labelled: list[int]) -> DetectorBatch:
     mask = np.arange(classes) < np.array(labelled)[:, None]
     amplitude = mask[:, :, None] * random.random((count, classes, 4))
     arrays = random.random((count, 4, SIDE, SIDE)), random.random((count, classes, SIDE, SIDE)), amplitude
-    return DetectorBatch(*(torch.tensor(array, dtype=torch.float32) for array in arrays), torch.tensor(mask))
+    grid, planes, amplitude = (torch.tensor(array, dtype=torch.float32) for array in arrays)
+    return DetectorBatch(grid, planes, amplitude, torch.tensor(mask), torch.zeros(count, 4))
 
 
 def studies(count: int) -> ClassifierBatch:

@@ -32,7 +32,10 @@ def volume(slices: int = 9) -> tuple[np.ndarray, np.ndarray]:
 def test_a_look_keeps_the_range_the_peak_and_black_slices(seed):
     grid, amplitude = volume()
     grid[0] = 0
-    look, faded = augment_appearance(grid, POINTS, amplitude, np.random.default_rng(seed), STRONG)
+    look, faded, kept = augment_appearance(grid, POINTS, amplitude, np.random.default_rng(seed), STRONG)
+    np.testing.assert_array_equal(
+        faded.max(axis=0) == 1, (amplitude[:, kept] == amplitude[:, kept].max()).all(axis=0)
+    )
     assert look.dtype == np.float32 and look.shape[0] == faded.shape[1] <= 9
     assert look.min() >= 0 and look.max() <= 1
     assert (faded.max(axis=1) == 1).all()  # every class still has its slice
@@ -51,9 +54,10 @@ def test_the_same_numbers_give_the_same_look_and_the_input_stays():
 
 def test_without_any_range_only_the_white_point_changes():
     grid, amplitude = volume()
-    look, faded = augment_appearance(grid, POINTS, amplitude, np.random.default_rng(0), NOTHING)
+    look, faded, kept = augment_appearance(grid, POINTS, amplitude, np.random.default_rng(0), NOTHING)
     np.testing.assert_allclose(look, stretched(grid), atol=1e-6)
     np.testing.assert_array_equal(faded, amplitude)
+    assert kept.tolist() == list(range(9))
 
 
 @pytest.mark.parametrize("seed", range(20))

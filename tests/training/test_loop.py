@@ -44,9 +44,8 @@ def dotted_batch(classes: int, seed: int = 0) -> DetectorBatch:
     grid = torch.tensor(np.array(grids), dtype=torch.float32)
     grid = torch.cat([grid, torch.zeros(2, 1, SIDE, SIDE)], dim=1)  # one padded slice
     amplitude = F.pad(torch.tensor(np.array(amplitudes)), (0, 1))
-    return DetectorBatch(
-        grid, torch.tensor(np.array(planes)), amplitude, torch.ones(2, classes, dtype=torch.bool)
-    )
+    labelled, positions = torch.ones(2, classes, dtype=torch.bool), torch.zeros(2, 6)
+    return DetectorBatch(grid, torch.tensor(np.array(planes)), amplitude, labelled, positions)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.device import NotFiniteError
 from lumbar.networks.transfer import upload
+from lumbar.reading.slice_positions import slice_positions
 from lumbar.reading.volume import Volume
 from lumbar.sites import AXIAL_T2, SAGITTAL_T2
 
@@ -146,7 +147,10 @@ def study_searches(
     there = upload(grids, runner.device.torch)
     for (description, network, group), grid in zip(sharing.values(), there, strict=True):
         kinds = frozenset(detector.xy for detector in group)
-        yield Serving(study, description, group, SearchRequest(network, grid, kinds))
+        config = network.config
+        read = config.slice_positions
+        positions = stage1_positions(volumes[description], config.max_length) if read else None
+        yield Serving(study, description, group, SearchRequest(network, grid, kinds, positions=positions))
 
 
 def prior_identity(detector: Detector, description: str) -> tuple:
@@ -159,3 +163,8 @@ def prior_identity(detector: Detector, description: str) -> tuple:
 def stage1_grid(volume: Volume, max_length: int) -> np.ndarray:
     """Return what stage 1 reads of a volume, (S, 256, 256) float32 0..1, S <= max_length."""
     return unit_range(squeeze(volume.grid256, max_length))
+
+
+def stage1_positions(volume: Volume, max_length: int) -> np.ndarray:
+    """Return where the slices of ``stage1_grid`` lie, (S,) float32 mm of ``slice_positions``."""
+    return squeeze(slice_positions(volume)[:, None, None], max_length)[:, 0, 0]

@@ -59,23 +59,30 @@ class SearchRequest:
             without padding.
         kinds: Of points, ``"fixed"`` and ``"dynamic"``.
         weight: (class, S) float32, 0..1, a factor of the heatmap on each slice; None for none.
+        positions: (S,) float32 mm, of ``stage1_positions``; None where unknown or not read by the network.
     """
 
     network: DetectorNetwork
     grid: Tensor
     kinds: frozenset[str]
     weight: np.ndarray | None = None
+    positions: np.ndarray | None = None
 
 
 def find_points(
-    network: DetectorNetwork, grid: Tensor, kinds: Iterable[str], runner: BatchRunner
+    network: DetectorNetwork,
+    grid: Tensor,
+    kinds: Iterable[str],
+    runner: BatchRunner,
+    positions: np.ndarray | None = None,
 ) -> dict[str, Points]:
     """Return the points of one volume by kind; the arguments are those of ``SearchRequest``.
 
     Raises:
         NotFiniteError: The pointer or the segmenter gave NaN or Inf.
     """
-    request = SearchRequest(network, grid.to(runner.device.torch), frozenset(kinds))
+    there = grid.to(runner.device.torch)
+    request = SearchRequest(network, there, frozenset(kinds), positions=positions)
     (found,) = search_points([request], runner)
     if isinstance(found, NotFiniteError):
         raise found
@@ -139,14 +146,25 @@ class VolumeStack:
         features = runner.run(encode_slices, self.network, self.images, "pointer", POINTED_A_SLICE)
         ends = [len(request.grid) + pad - 1 for request, pad in zip(requests, padding, strict=True)]
         slices = np.minimum(np.arange(length), np.array(ends)[:, None]) + self.starts[:, None]
-        (rows,) = upload([slices], device.torch)  # (volume, D)
+        rows, *positions = upload([slices, *self.positions()], device.torch)  # (volume, D)
         features, present = features[rows], present_slices(volume[None])[0][rows]
         with device.autocast():
-            logits = self.network.pointer.point(features, present).float()
+            logits = self.network.pointer.point(features, present, *positions).float()
         self.logits = nan_unless_finite(nan_unless_finite(logits, logits), features)  # (volume, class, D)
         self.present = present
         # One tensor to read: a row per class, and one that marks real slices.
         self.bound = torch.cat([self.logits.sigmoid(), present[:, None].float()], dim=1)
+
+    def positions(self) -> list[np.ndarray]:
+        """Return the slices' positions (volume, D) float32 mm, 0 where unknown; nothing if the network reads none."""
+        config = self.network.config
+        if not config.slice_positions:
+            return []
+        positions = np.zeros((len(self.requests), config.max_length), np.float32)
+        for row, request in zip(positions, self.requests, strict=True):
+            if request.positions is not None:
+                row[: len(request.positions)] = request.positions
+        return [positions]
 
     def begin(self, bound: np.ndarray) -> None:
         """Begin the searches from the bounds as they were read, (volume, class + 1, D)."""

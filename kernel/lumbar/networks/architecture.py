@@ -98,6 +98,8 @@ class DetectorConfig:
         pointer: ``"lstm"`` or ``"transformer"``.
         hidden: The LSTM's state per direction, or the transformer's width.
         max_length: Slices of the network's input (D).
+        slice_positions: Whether the pointer also reads where each slice lies in the patient, mm. False as the authors
+            have it.
     """
 
     description: str
@@ -108,6 +110,7 @@ class DetectorConfig:
     pointer: str
     hidden: int
     max_length: int
+    slice_positions: bool = False
 
 
 def stored_fields(config: ClassifierConfig | DetectorConfig) -> dict:

@@ -3,6 +3,12 @@
 One network serves one description. Two branches read the same slices, each slice with its two neighbours as
 channels. A U-Net, the *segmenter*, marks the place within a slice. The *pointer* reads all slices in order and marks
 the slice (the 5th-place write-up, stage 1).
+
+The networks find left and right by the order of the slices and by the anatomy. Slice 0 is the patient's right side in
+sagittal volumes, the lowest one in axial volumes. The pointer's sequence model reads the whole stack in this order,
+black and padded slices included, so it can count the slices on either side. The segmenter reads a slice's two
+neighbours alone. No pixel holds the distance between slices: with ``DetectorConfig.slice_positions`` the pointer reads
+their positions too.
 """
 
 from typing import Any
@@ -14,6 +20,8 @@ from torch.nn import functional as F
 
 from lumbar.networks.architecture import DetectorConfig
 from lumbar.sites import class_count
+
+POSITION_UNIT = 20.0  # mm: a lumbar foramen lies about as far from the midline
 
 
 class DecoderBlock(nn.Module):
@@ -73,12 +81,17 @@ class Segmenter(nn.Module):
 
 
 class Pointer(nn.Module):
-    """Slices in order -> one logit per class and slice, through an LSTM or a transformer."""
+    """Slices in order -> one logit per class and slice, through an LSTM or a transformer.
+
+    With ``slice_positions`` a slice's position times the learnt vector ``position`` is added to its features. It starts
+    at 0, so a pointer that starts from one without the option first gives the same logits.
+    """
 
     def __init__(self, config: DetectorConfig, pretrained: bool = False, weights_file: str | None = None):
         super().__init__()
         self.encoder = feature_encoder(config.pointer_encoder, (-1,), pretrained, weights_file)
         width = feature_channels(self.encoder)[-1]
+        self.position = nn.Parameter(torch.zeros(width)) if config.slice_positions else None
         if config.pointer == "lstm":
             self.sequence = LstmSequence(width, config.hidden)
         elif config.pointer == "transformer":
@@ -94,13 +107,22 @@ class Pointer(nn.Module):
         """Return the mean of the last feature map: (N, 3, 256, 256) -> (N, feature)."""
         return self.encoder(slices.contiguous(memory_format=torch.channels_last))[-1].mean(dim=(2, 3))
 
-    def point(self, features: Tensor, present: Tensor) -> Tensor:
-        """Return logits (B, class, D) from features (B, D, feature) and present (B, D), false on zero slices."""
+    def point(self, features: Tensor, present: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Return one logit per class and slice, (B, class, D).
+
+        Args:
+            features: (B, D, feature), of ``encode``.
+            present: (B, D) bool, false on zero slices.
+            positions: (B, D) mm, of ``lumbar.reading.slice_positions``, 0 on padded slices; None, as all 0, where they
+                are unknown. Not read without ``slice_positions``.
+        """
+        if self.position is not None and positions is not None:
+            features = features + (positions / POSITION_UNIT)[..., None] * self.position
         return self.head(self.dropout(self.sequence(features, present))).transpose(1, 2)
 
-    def forward(self, slices: Tensor, present: Tensor) -> Tensor:
+    def forward(self, slices: Tensor, present: Tensor, positions: Tensor | None = None) -> Tensor:
         batch, length = slices.shape[:2]
-        return self.point(self.encode(slices.flatten(0, 1)).view(batch, length, -1), present)
+        return self.point(self.encode(slices.flatten(0, 1)).view(batch, length, -1), present, positions)
 
 
 class LstmSequence(nn.Module):
@@ -172,17 +194,18 @@ class DetectorNetwork(nn.Module):
         # Grouped convolutions are many times faster so, on CPUs and with AMP.
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, grid: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, grid: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return segmenter logits (B, class, D, 256, 256) and pointer logits (B, class, D).
 
         Every slice is computed. Inference takes the shorter way of ``lumbar.grading.point_search``.
 
         Args:
             grid: (B, D, 256, 256), values 0..1, padded at the end with zero slices.
+            positions: (B, D) mm, as of ``Pointer.point``.
         """
         slices = neighbours(grid)
         logits = self.segmenter(slices.flatten(0, 1)).unflatten(0, grid.shape[:2]).transpose(1, 2)
-        return logits, self.pointer(slices, present_slices(grid))
+        return logits, self.pointer(slices, present_slices(grid), positions)
 
 
 def neighbours(grid: Tensor) -> Tensor:

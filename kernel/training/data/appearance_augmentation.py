@@ -1,8 +1,10 @@
 """Random looks of a decoded volume in training, so that one drawn anatomy has many.
 
 A network can know an anatomy's shape and the order of the slices. Grey levels, the coil's brightness and the number of
-slices differ from scanner to scanner, so a network can't rely on them. Left and right are never exchanged. The side
-shows in two things alone: the order of the slices, which begins on the patient's right, and the anatomy across them.
+slices differ from scanner to scanner, so a network can't rely on them. Nothing is mirrored: neither slices nor their
+positions exchange left and right. The side shows in the order of the slices, which begins on the patient's right, in
+the anatomy across them, and in the positions where the pointer reads them. Positions count from the middle of the
+slices that are left.
 """
 
 import cv2
@@ -24,7 +26,7 @@ def augment_appearance(
     amplitude: np.ndarray,
     random: np.random.Generator,
     options: Appearance,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Change the look of a volume, and which of its slices there are.
 
     Args:
@@ -35,8 +37,9 @@ def augment_appearance(
         options: The ranges and chances.
 
     Returns:
-        The volume (S', 256, 256), S' <= S, and its amplitudes (C, S').
+        The volume (S', 256, 256), S' <= S, its amplitudes (C, S'), and the slices (S',) that are left.
     """
+    kept = np.arange(len(grid))
     if random.random() < options.drop:
         kept = random_slices(random, amplitude)
         grid, amplitude = grid[kept], normalised(amplitude[:, kept])
@@ -51,7 +54,7 @@ def augment_appearance(
     grid = stretched(grid)
     if options.noise:
         grid = np.clip(grid + noise(random, grid.shape, random.uniform(0, options.noise)), 0, 1)
-    return grid * filled[:, None, None], amplitude
+    return grid * filled[:, None, None], amplitude, kept
 
 
 def random_slices(random: np.random.Generator, amplitude: np.ndarray) -> np.ndarray:

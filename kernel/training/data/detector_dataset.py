@@ -1,16 +1,17 @@
 """Cached volumes and their targets -> the batches of stage 1's training."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lumbar.grading.detection import stage1_grid
+from lumbar.grading.detection import stage1_grid, stage1_positions
 from lumbar.grids import DETECTOR_GRID, unit_range
 from lumbar.networks.heatmap import SIGMA, points_to_heatmap
+from lumbar.reading.slice_positions import centred
 from training.data.appearance_augmentation import augment_appearance
 from training.data.cache import Cache
 from training.data.external_labels import LabelledImage
@@ -28,12 +29,14 @@ class DetectorBatch:
         planes: (B, C, 256, 256) float32, each class's gaussian.
         amplitude: (B, C, D) float32, the factor of the gaussian on each slice.
         labelled: (B, C) bool.
+        positions: (B, D) float32 mm, of ``stage1_positions``, 0 on padded slices and where unknown.
     """
 
     grid: Tensor
     planes: Tensor
     amplitude: Tensor
     labelled: Tensor
+    positions: Tensor
 
 
 class DetectorDataset(Dataset):
@@ -64,18 +67,21 @@ class DetectorDataset(Dataset):
         volume = self.cache.volumes(self.study_ids[index])[self.description]
         target = squeezed_target(self.targets[index], self.max_length)
         grid, planes = stage1_grid(volume, self.max_length), class_planes(target.points, self.sigma)
-        amplitude = target.amplitude
+        amplitude, positions = target.amplitude, stage1_positions(volume, self.max_length)
         if self.augmentation is not None:
             random = np.random.default_rng((self.seed, self.epoch, index))
             if look := self.augmentation.appearance:
-                grid, amplitude = augment_appearance(grid, target.points, amplitude, random, look)
+                grid, amplitude, kept = augment_appearance(grid, target.points, amplitude, random, look)
+                positions = centred(positions[kept])
             grid, planes = augment_volume(grid, planes, random, self.augmentation)
+            positions = positions * (random.random() >= self.augmentation.unplaced)
         padding = self.max_length - len(grid)
         return DetectorBatch(
             grid=torch.from_numpy(np.pad(grid, ((0, padding), (0, 0), (0, 0)))),
             planes=torch.from_numpy(planes),
             amplitude=torch.from_numpy(np.pad(amplitude, ((0, 0), (0, padding)))),
             labelled=torch.from_numpy(~np.isnan(target.points[:, 0])),
+            positions=torch.from_numpy(np.pad(positions, (0, padding))),
         )
 
 
@@ -115,6 +121,7 @@ class PretrainingDataset(Dataset):
             planes=torch.from_numpy(planes),
             amplitude=torch.from_numpy(np.repeat(labelled[:, None], 3, axis=1).astype(np.float32)),
             labelled=torch.from_numpy(labelled),
+            positions=torch.zeros(3),
         )
 
 
@@ -127,8 +134,8 @@ def class_planes(points: np.ndarray, sigma: float) -> np.ndarray:
 
 def join_volumes(items: list[DetectorBatch]) -> DetectorBatch:
     """Stack single volumes to a batch (a DataLoader's ``collate_fn``)."""
-    fields = ("grid", "planes", "amplitude", "labelled")
-    return DetectorBatch(*(torch.stack([getattr(item, name) for item in items]) for name in fields))
+    names = [field.name for field in fields(DetectorBatch)]
+    return DetectorBatch(*(torch.stack([getattr(item, name) for item in items]) for name in names))
 
 
 def sample_slices(candidate: Tensor, marked: Tensor, count: int | None) -> tuple[Tensor, Tensor]:

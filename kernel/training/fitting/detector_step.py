@@ -61,7 +61,7 @@ def pointer_logits(
     network: DetectorNetwork, batch: DetectorBatch, present: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the pointer's logits, their targets and the pairs that count, all (B, C, D)."""
-    logits = network.pointer.point(pointer_features(network, batch, present), present)
+    logits = network.pointer.point(pointer_features(network, batch, present), present, batch.positions)
     return logits, pointer_target(batch), counted(batch.labelled, present)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from lumbar.atomic_files import atomic_path
-from lumbar.grading.detection import stage1_grid
+from lumbar.grading.detection import stage1_grid, stage1_positions
 from lumbar.grading.point_search import Points, find_points
 from lumbar.grids import CROP_GRID, CROP_OFFSETS, DETECTOR_GRID, MIDDLE, WINDOW
 from lumbar.networks.architecture import POINT_KINDS
@@ -74,7 +74,8 @@ def predict_points(
         volume = cache.volumes(study).get(config.description)
         if volume is not None:
             grid = torch.from_numpy(stage1_grid(volume, config.max_length))
-            found[study] = find_points(network, grid, POINT_KINDS, runner)
+            positions = stage1_positions(volume, config.max_length)
+            found[study] = find_points(network, grid, POINT_KINDS, runner, positions)
     return FoundPoints(config.description, found)
 
 

@@ -35,6 +35,8 @@ def sequence_task(
     network.eval().requires_grad_(False)
     for part in (network.pointer.sequence, network.pointer.head):
         part.requires_grad_(True)
+    if network.pointer.position is not None:
+        network.pointer.position.requires_grad_(True)
     rows = TensorDataset(*feature_rows(network, dataset, device))
     return {
         "network": network,
@@ -54,8 +56,8 @@ def train_sequence(network: DetectorNetwork) -> None:
 
 def sequence_losses(network: DetectorNetwork, batch: list[Tensor]) -> dict[str, Tensor]:
     """Return the pointer's loss on a batch of the rows of ``feature_rows``."""
-    features, present, target, labelled = batch
-    logits = network.pointer.point(features, present)
+    features, present, positions, target, labelled = batch
+    logits = network.pointer.point(features, present, positions)
     return {"loss": pointer_loss(logits, target, counted(labelled, present))}
 
 
@@ -64,8 +66,8 @@ def feature_rows(network: DetectorNetwork, dataset: Dataset, device: Device) -> 
     """Run the pointer's encoder over n volumes.
 
     Returns:
-        One row per volume, on the device: features (n, D, feature) float32, present (n, D) bool, the pointer's target
-        (n, C, D) float32, labelled (n, C) bool.
+        One row per volume, on the device. Features are (n, D, feature) float32, present (n, D) bool, positions (n, D)
+        float32 mm, the pointer's target (n, C, D) float32, and labelled (n, C) bool.
     """
     rows = []
     for index in tqdm(range(len(dataset)), desc="features", unit="volume", leave=False, disable=rank() > 0):
@@ -73,5 +75,5 @@ def feature_rows(network: DetectorNetwork, dataset: Dataset, device: Device) -> 
         present = present_slices(batch.grid)
         with device.autocast():
             features = pointer_features(network, batch, present).float()
-        rows.append((features, present, pointer_target(batch), batch.labelled))
+        rows.append((features, present, batch.positions, pointer_target(batch), batch.labelled))
     return [torch.cat(column) for column in zip(*rows, strict=True)]

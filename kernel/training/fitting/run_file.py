@@ -58,7 +58,11 @@ def check_same_run(folder: Path, identity: dict) -> None:
 def first_difference(before: Any, now: Any, path: str) -> str | None:
     """Return where two JSON values first differ and how, None where they are equal."""
     if type(before) is type(now) is dict:
-        pairs = [(key, before.get(key), now.get(key)) for key in dict.fromkeys((*before, *now))]
+        # A field that is new since the run began counts as it did then: left off.
+        new = {key for key, value in now.items() if key not in before and value in (None, False, 0)}
+        pairs = [
+            (key, before.get(key), now.get(key)) for key in dict.fromkeys((*before, *now)) if key not in new
+        ]
     elif type(before) is type(now) is list and len(before) == len(now):
         pairs = list(zip(range(len(now)), before, now, strict=True))
     else:

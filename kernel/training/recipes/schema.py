@@ -118,11 +118,19 @@ NO_BRIGHTNESS = Brightness(0, 0, 0)
 
 @dataclass(frozen=True)
 class DetectorAugmentation:
-    """Random changes of a volume and its labels; all slices of a volume get one draw."""
+    """Random changes of a volume and its labels; all slices of a volume get one draw.
+
+    Attributes:
+        affine: Shift, scale and rotation.
+        brightness: Brightness and contrast.
+        appearance: Grey levels, coils, resolution and slices, None for none.
+        unplaced: Chance that the slices' positions count as unknown, for a pointer that reads them.
+    """
 
     affine: Affine = NO_AFFINE
     brightness: Brightness = NO_BRIGHTNESS
     appearance: Appearance | None = None
+    unplaced: Chance = 0.0
 
 
 @dataclass(frozen=True)
