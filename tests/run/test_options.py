@@ -34,6 +34,7 @@ def test_every_option_has_a_flag_that_sets_it():
         "report_size": ("small", "small"),
         "devices": ("cuda:0,cuda:1", "cuda:0,cuda:1"),
         "precision": ("fp32", "fp32"),
+        "compile": ("off", "off"),
         "time_limit": ("90m", 5400.0),
         "max_fallback_share": ("1", 1.0),
         "workers": ("3", 3),

@@ -74,13 +74,31 @@ class StudyGrader:
         """Yield calls that run each network's passes on empty images; see ``BatchRunner.warm_up``."""
         kind = self.runner.device.autocast_type or torch.float32
         slices = neighbours(torch.zeros(1, 1, DETECTOR_GRID, DETECTOR_GRID, dtype=kind))[0]
-        window = torch.zeros(1, 1, WINDOW, WINDOW)
         networks = {id(n): n for detector in self.bundle.detectors for n in detector.networks.values()}
         for network in networks.values():
             yield partial(self.runner.warm_up, encode_slices, network, slices, POINTED_A_SLICE)
             yield partial(self.runner.warm_up, segment_peaks, network, slices)
+        yield from self.classifier_warm_ups()
+
+    def classifier_warm_ups(self) -> Iterator[Callable[[], None]]:
+        """Yield those of the classifiers' networks."""
+        window = torch.zeros(1, 1, WINDOW, WINDOW)
         for member in self.bundle.classifiers:
             yield partial(self.runner.warm_up, crop_features, member.network, window, CROPS_A_SLICE)
+
+    def use_compiled(self) -> None:
+        """Let the classifiers' backbones run compiled from now on.
+
+        Raises:
+            Exception: Whatever the compiler raises. They then run as before.
+        """
+        self.runner.compile(crop_features)
+        try:
+            for run in self.classifier_warm_ups():
+                run()
+        except Exception:
+            self.runner.forget_compiled()
+            raise
 
     def run_where_it_fits(self, pairs: Pairs, plan: Plan, turn: Turn) -> None:
         """Run the plan on the device; where memory does not suffice, study by study, and at last on the CPU."""

@@ -61,12 +61,13 @@ class Consumer:
         device: As it was chosen.
         members: The bundle's members that are there.
         lost: Whether the device computes no longer.
+        compiled: Whether classifiers run compiled.
     """
 
     def __init__(self, device: Device, grading: Grading):
         """Load the bundle; BundleError if it can't be used."""
         self.device = device
-        self.lost = False
+        self.lost = self.compiled = False
         if device.torch.type == "cuda":
             torch.cuda.set_device(device.torch)
         bundle = ready_bundle(grading.bundle, device, strict=False)
@@ -98,8 +99,22 @@ class Consumer:
         opened = [study.open() for study in studies]
         return list(zip(opened, grade_group(self.grader, opened, plan, deadline), strict=True))
 
+    def use_compiled(self) -> str:
+        """Let classifiers run compiled from now on; return why they can't, or nothing."""
+        try:
+            self.grader.use_compiled()
+        except Exception as error:
+            return one_line(error)
+        self.compiled = True
+        return ""
+
     def close(self) -> None:
         """Nothing is left to do: the bundle goes with this object."""
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's type and the first line of its text."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def grade_group(

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 RESTARTS = 3  # of one device's process, in a run
 SECONDS_TO_DIE = 5.0  # after a kill
+USE_COMPILED = "use compiled passes"  # a request, as a number of studies is
 
 
 class ConsumerProcess:
@@ -50,6 +51,7 @@ class ConsumerProcess:
         self.start()
 
     def start(self) -> None:
+        self.compiled = False
         context = multiprocessing.get_context("spawn")  # a fork would copy CUDA's and OpenMP's state
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, *self.arguments), daemon=True)
@@ -93,6 +95,16 @@ class ConsumerProcess:
             if isinstance(outcome, GradedStudy):
                 outcome.detections = with_grids(outcome.detections, study.volumes)
         return list(zip(opened, outcomes, strict=True))
+
+    def use_compiled(self) -> str:
+        """Let classifiers run compiled from now on; see ``Consumer.use_compiled``."""
+        try:
+            self.connection.send(USE_COMPILED)
+            error = self.connection.recv()
+        except (EOFError, OSError):  # the next studies find it dead, too
+            return "the device's process died"
+        self.compiled = not error
+        return error
 
     def ask(
         self, studies: Sequence[SharedStudy], plan: Plan, deadline: float
@@ -164,7 +176,11 @@ def serve(connection: Connection, device: Device, grading: Grading, threads: int
         connection.send(consumer.members)
         consumer.warm_up(connection.poll)
         while True:
-            number, plan, deadline = connection.recv()
+            request = connection.recv()
+            if request == USE_COMPILED:
+                connection.send(consumer.use_compiled())
+                continue
+            number, plan, deadline = request
             studies = []
             for _ in range(number):
                 with SharedStudy.receive(connection.recv(), connection) as study:

@@ -13,6 +13,7 @@ from lumbar.grading.time_limit import Budget
 from lumbar.networks.device import Device
 from lumbar.networks.device_choice import choose_device
 from lumbar.reading.study import Study
+from lumbar.run.compiler_process import CompilerProcess
 from lumbar.run.consumer import Consumer, DeviceLostError, Failure, Grading
 from lumbar.run.consumer_process import ConsumerProcess
 from lumbar.run.read_ahead import Unreadable
@@ -62,15 +63,22 @@ def cpu_consumer(grading: Grading) -> Consumer:
 
 
 def consume(
-    consumer: AnyConsumer, studies: WaitingStudies, budget: Budget, studies_left: Callable[[], int]
+    consumer: AnyConsumer,
+    studies: WaitingStudies,
+    budget: Budget,
+    studies_left: Callable[[], int],
+    compiler: CompilerProcess | None = None,
 ) -> Iterator[Outcome]:
     """Yield the outcomes of the studies that a consumer takes, until none is left or there is no time for one.
 
-    If the device is lost, the consumer gives its studies back and ends.
+    If the device is lost, the consumer gives its studies back and ends. Compiled passes are taken between two groups
+    of studies: the time limit counts the seconds for it to no member.
     """
     members = list(consumer.members.detectors), list(consumer.members.classifiers)
     begun = budget.clock()
     while taken := studies.take(consumer.device.studies):
+        if compiler:
+            compiler.hand_over()
         plan, deadline = budget.plan(studies_left(), *members), budget.deadline(studies_left(), len(taken))
         with contextlib.ExitStack() as held:
             shared = [held.enter_context(one) for _, one in taken if isinstance(one, SharedStudy)]
@@ -95,6 +103,8 @@ def consume(
         ended, computed = budget.clock(), sum(sum(one.seconds.values()) for one in graded)
         budget.learn("other", max(0.0, ended - begun - computed) / len(taken))
         begun = ended
+        if compiler and graded:
+            compiler.learn(graded[0].seconds.get("stage 2", 0.0), studies_left() / budget.consumers)
 
 
 def side_by_side(streams: Sequence[Iterator[T]]) -> Iterator[T]:

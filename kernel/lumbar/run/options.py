@@ -138,6 +138,14 @@ class RunOptions:
         default="auto",
         metadata=flag("auto is amp where there is hardware for it", choices=("auto", "amp", "fp32")),
     )
+    compile: str = field(
+        default="auto",
+        metadata=flag(
+            "auto: on cards with ten minutes of classifiers ahead, a process beside the run compiles them; off: never "
+            "(default: %(default)s)",
+            choices=("auto", "off"),
+        ),
+    )
     time_limit: float | None = field(
         default=None,
         metadata=flag(

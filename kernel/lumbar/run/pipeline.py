@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from tqdm import tqdm
 
-from lumbar.bundle.manifest import read_manifest
+from lumbar.bundle.manifest import Manifest, read_manifest
 from lumbar.grading.graded_study import GradedStudy
 from lumbar.grading.study_record import StudyRecord
 from lumbar.grading.time_limit import Budget
@@ -23,6 +23,7 @@ from lumbar.networks.device import Device, keep_freed_memory
 from lumbar.networks.device_choice import choose_devices
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import Study
+from lumbar.run.compiler_process import CompilerProcess
 from lumbar.run.consumer import Failure, Grading
 from lumbar.run.consumer_process import ConsumerProcess
 from lumbar.run.consumers import AnyConsumer, consume, cpu_consumer, open_consumers, side_by_side
@@ -64,12 +65,16 @@ def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Sum
         end_before(budget, state),
         reading(devices, state) as studies,
         open_consumers(devices, grading_of(options, clock)) as consumers,
+        compilers_of(consumers, manifest, options) as compilers,
     ):
         try:
-            grade_all(consumers, studies, budget, state)
+            grade_all(consumers, studies, budget, state, compilers)
             complete = True
         finally:
             state.summary.waits = studies.waits()
+            state.summary.compilers = {
+                str(one.consumer.device.torch): one.state for one in compilers.values()
+            }
             state.summary.process_memory = {
                 str(one.device.torch): one.peak_memory
                 for one in consumers
@@ -94,7 +99,29 @@ def grading_of(options: RunOptions, clock: Callable[[], float]) -> Grading:
     return Grading(options.bundle, options.missing == "zero", options.calibration, clock)
 
 
-def grade_all(consumers: Sequence[AnyConsumer], studies: WaitingStudies, budget: Budget, state: Run) -> None:
+@contextlib.contextmanager
+def compilers_of(
+    consumers: Sequence[AnyConsumer], manifest: Manifest, options: RunOptions
+) -> Iterator[dict[int, CompilerProcess]]:
+    """Yield the compiler of each consumer, by the consumer's identity; their processes end with the block."""
+    names = consumers[0].members.classifiers
+    backbones = {one["config"]["backbone"]: None for one in manifest.classifiers if one["name"] in names}
+    with contextlib.ExitStack() as opened:
+        yield {
+            id(one): opened.enter_context(
+                contextlib.closing(CompilerProcess(one, [*backbones], options.compile == "auto"))
+            )
+            for one in consumers
+        }
+
+
+def grade_all(
+    consumers: Sequence[AnyConsumer],
+    studies: WaitingStudies,
+    budget: Budget,
+    state: Run,
+    compilers: dict[int, CompilerProcess],
+) -> None:
     """Grade the studies as the readers bring them, each with the members that the time allows."""
     state.use_members(consumers[0].members)
     for consumer in consumers:
@@ -102,7 +129,10 @@ def grade_all(consumers: Sequence[AnyConsumer], studies: WaitingStudies, budget:
     with tqdm(total=len(state.pending), file=TolerantStream(sys.stderr), **BAR) as bar:
         while True:
             budget.consumers = studies.consumers = len(consumers)
-            streams = [consume(one, studies, budget, lambda: len(state.pending)) for one in consumers]
+            streams = [
+                consume(one, studies, budget, lambda: len(state.pending), compilers.get(id(one)))
+                for one in consumers
+            ]
             for study, outcome in side_by_side(streams):
                 if "first grades" not in state.summary.seconds:
                     state.summary.seconds["start"] = studies.first_taken - state.options.started

@@ -62,6 +62,7 @@ class Summary:
         self.report_failures: list[str] = []
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.waits: dict[str, float] = {}  # seconds that devices waited for studies, and readers for devices
+        self.compilers: dict[str, str] = {}  # what became of each device's compiler
         self.process_memory: dict[str, dict[str, float]] = {}  # MB of consumers' processes, by device
 
     def add(self, record: StudyRecord) -> None:
@@ -115,6 +116,7 @@ class Summary:
             "seconds": {"total": time.monotonic() - self.started} | dict(self.seconds),
             "waited_share": self.waited_share,
             "bound_by": self.bound_by,
+            "compile": self.compilers,
             "peak_memory_mb": peak_memory() | self.process_memory,
             "fallbacks": self.fallbacks,
             "fallback_share": self.fallback_share,
@@ -144,6 +146,11 @@ class Summary:
             f"on {self.about['device']}, {self.about['precision']}",
             f"{self.members.detectors} detectors x {self.members.classifiers} classifiers of {self.about['bundle']!r}",
             *self.bound_lines(),
+            *(
+                f"{device}: classifiers {state}"
+                for device, state in self.compilers.items()
+                if state.startswith(("compiled", "failed"))
+            ),
             f"fallbacks: {kinds[PRIOR]} studies with the prior, {kinds[SOME_PRIOR]} with the prior at some sites, "
             f"{kinds[ZERO_CROPS]} with zero crops; {self.fallback_sites.total()} sites"
             + (

@@ -54,7 +54,7 @@ def fuse(network: DetectorNetwork | ClassifierNetwork, device: Device) -> Detect
     parts = detector_parts() if detects else classifier_parts()
     # A detector is small and takes few slices at a time. Classifiers may wait in a file: their copy would not.
     suit = partial(suit_cpu, ordered=detects)
-    suited = device.torch.type == "cpu" and onednn.available()
+    suited = device.torch.type == "cpu" and not device.fixed_shapes and onednn.available()
     for name, fold, image, function in parts:
         part = fused.get_submodule(name)
         with torch.inference_mode():
