@@ -23,7 +23,6 @@ from tests.benchmarks.card.stage import REPOSITORY, bundle_folders, run_stage, w
 from tests.benchmarks.card.table import lines
 
 REHEARSAL = 30  # times the seconds of each stage, on a CPU that others keep busy
-STUDIES = 16  # distinct phantoms
 SIDE_BY_SIDE = 8  # studies that share passes on a card
 # Stages in order, the most important first, and the seconds that each may take.
 STAGES = {
@@ -35,6 +34,7 @@ STAGES = {
     "run:a_x_1": 60,
     "run:ab_x_6": 75,
     "run:published": 100,
+    "compile": 90,
     "train:family_a": 60,
     "train:family_b": 60,
     "first:shipped": 40,
@@ -121,7 +121,7 @@ def machine(args: argparse.Namespace, _what: str, save) -> None:
 def studies(args: argparse.Namespace, _what: str, save) -> None:
     from tests.benchmarks.card.inputs import make_studies
 
-    save(make_studies(args.work, 2 if args.tiny else STUDIES))
+    save(make_studies(args.work, args.tiny))
 
 
 def bundles(args: argparse.Namespace, _what: str, save) -> None:
@@ -141,7 +141,7 @@ def whole_run(args: argparse.Namespace, bundle: str, save) -> None:
     """Run the command on copies of the phantoms."""
     from tests.benchmarks.card.whole_run import grade_copies
 
-    copies = 4 if args.tiny else COPIES[bundle]
+    copies = 2 if args.tiny else COPIES[bundle]
     save(grade_copies(args.work, bundle_folders(args.work)[bundle], args.device, copies))
 
 
@@ -160,6 +160,13 @@ def first_study(args: argparse.Namespace, bundle: str, save) -> None:
     profile_start(args.work, bundle_folders(args.work)[bundle], args.device, count, save)
 
 
+def compiled(args: argparse.Namespace, _what: str, save) -> None:
+    """Compare compiled classifiers of each backbone with those that run as they are."""
+    from tests.benchmarks.card.compiled import compare_compiled
+
+    compare_compiled(bundle_folders(args.work)["published"], args.device, args.work / "compiled", save)
+
+
 def passes(args: argparse.Namespace, _what: str, save) -> None:
     """Time networks at the batch sizes of the kernel, and of a single image."""
     from lumbar.bundle.loading import load_bundle
@@ -171,7 +178,8 @@ def passes(args: argparse.Namespace, _what: str, save) -> None:
     networks = {f"shipped {d}": n for d, n in list(small.detectors[0].networks.items())[1:2]}
     for detector in large.detectors:
         networks |= {f"{detector.name} {d}": n for d, n in list(detector.networks.items())[1:2]}
-    networks |= {m.name: m.network for m in (*small.classifiers, *large.classifiers[: 1 if args.tiny else 4])}
+    members = (*small.classifiers, *large.classifiers[:4])
+    networks |= {member.name: member.network for member in (members[-1:] if args.tiny else members)}
     sizes = {"pointer": (128, 1), "segmenter": (32, 1), "backbone": (128, 1)}
     if args.tiny:
         sizes = dict.fromkeys(sizes, (1,))
@@ -188,6 +196,7 @@ KINDS = {
     "train": train,
     "first": first_study,
     "passes": passes,
+    "compile": compiled,
 }
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from tests.making.random_bundle import random_classifier, random_network, write_
 from training.recipes.reading import read_recipe
 
 SEED = 11  # of the phantoms; none of them was trained on
+STUDIES, TINY_STUDIES = 16, 2  # distinct phantoms
 AXIAL_SERIES = 2  # at least, which makes a study of 70 to 130 slices
 AXES = ("level", "level_skip", "level_slices")
 ONE, SIX = ("convnext_tiny",), (*PUBLISHED, "convnext_small", "convnext_small")
@@ -24,12 +25,13 @@ TINY = {"convnext_tiny": "test_convnext", "convnext_small": "test_convnext", "ca
 BOTH = {"family_a": "fixed", "family_b": "dynamic"}
 
 
-def make_studies(work: Path, studies: int) -> dict:
+def make_studies(work: Path, tiny: bool) -> dict:
     """Draw labelled phantoms in the competition's layout, one process per core; return slices and seconds."""
     folder, started = work / "phantoms", time.perf_counter()
+    studies = TINY_STUDIES if tiny else STUDIES
     if not folder.is_dir():
         workers = min(studies, os.cpu_count() or 1)
-        write_phantoms(folder, studies, SEED, workers, axial_series=AXIAL_SERIES)
+        write_phantoms(folder, studies, SEED, workers, axial_series=1 if tiny else AXIAL_SERIES)
     slices = [len(list(study.rglob("*.dcm"))) for study in sorted((folder / "train_images").iterdir())]
     return {"studies": studies, "slices": slices, "seconds": time.perf_counter() - started}
 
@@ -68,7 +70,7 @@ def classifiers_of(name: str, tiny: bool) -> list[Classifier]:
         backbones = [backbone for backbone, members in PUBLISHED.items() for _ in range(members)]
     made: dict[tuple[str, str], Classifier] = {}
     members = []
-    for number, backbone in enumerate(backbones[: 4 if tiny else count]):
+    for number, backbone in enumerate(backbones[: 2 if tiny else count]):
         key = TINY.get(backbone, "test_convnext") if tiny else backbone, AXES[number % len(AXES)]
         if key not in made:
             made[key] = random_classifier("", *key, "stretch")

@@ -74,6 +74,17 @@ def first_lines(name: str, found: dict) -> list[str]:
     return [f"{name}: {parts}", *groups]
 
 
+def compile_lines(_name: str, found: dict) -> list[str]:
+    table = [
+        f"compile: cache filled in {found['fill_s']:.1f} s, taken by a process in {found['take_s']:.1f} s"
+    ]
+    return table + [
+        f"  {row['backbone']}: {row['pass_ms']:.2f} ms per pass before, {row['compiled_ms']:.2f} compiled;"
+        f" features within {row['difference']:.1e} of the largest"
+        for row in found.get("backbones", [])
+    ]
+
+
 def pass_lines(_name: str, found: dict) -> list[str]:
     return [pass_line(row) for row in found["rows"]]
 
@@ -95,4 +106,5 @@ LINES = {
     "train": train_lines,
     "first": first_lines,
     "passes": pass_lines,
+    "compile": compile_lines,
 }
