@@ -56,7 +56,9 @@ def grade(folders, path, *engine: str):
 def check_equal(folders, merged) -> int:
     """Check all tables; return the number of sites with grades."""
     out = folders / "infer"
-    assert (merged / "submission.csv").read_bytes() == (out / "submission.csv").read_bytes()
+    # A sample submission, which phantoms have, gives infer.py an order of its own.
+    ours, theirs = ((folder / "submission.csv").read_bytes() for folder in (merged, out))
+    assert sorted(ours.splitlines()) == sorted(theirs.splitlines())
     sites = pq.read_table(merged / "sites.parquet").to_pylist()
     findings = {}
     for file in (out / "findings").glob("*.json"):
