@@ -27,6 +27,7 @@ from tests.benchmarks.true_points import true_points
 from training.data.training_data import DataPaths, read_training_data
 from training.fitting.classifier_step import PLAIN, classifier_losses, study_logits
 from training.fitting.loop import Task, train_one_epoch
+from training.fitting.ranks import training_step
 from training.fitting.losses import weight_means
 from training.fitting.train_classifier import PointsByStudy, classifier_dataset, on_device, study_batches
 from training.fitting.train_detector import TrainingSetup, network_dataset, recipe_losses, training_parts
@@ -102,13 +103,14 @@ def classifier_task(
     recipe: ClassifierRecipe, studies: list[str], points: PointsByStudy, setup: TrainingSetup
 ) -> Task:
     network = ClassifierNetwork(recipe.config).to(setup.device.torch)
-    dataset = classifier_dataset(recipe, studies, points, setup, recipe.augmentation)
+    labels = setup.data.grades.of(studies)
+    dataset = classifier_dataset(recipe, studies, labels, points, setup, recipe.augmentation)
     means = weight_means(dataset.labels)
     batches = study_batches(dataset, recipe.step1, recipe.seed, setup)
 
     def losses(batch) -> dict:
         batch = on_device(batch, setup)
-        return classifier_losses(study_logits(network, batch.crops), batch, PLAIN, means)
+        return classifier_losses(study_logits(network, batch.crops, batch.groups), batch, PLAIN, means)
 
     steps = -(-len(dataset) // recipe.step1.batch)
     return Task(network, batches, steps, losses, dict, "loss", network.train)
@@ -127,8 +129,10 @@ def rates(task: Task, setup: TrainingSetup) -> dict:
         setup.device.torch.type, enabled=setup.device.autocast_type == torch.float16
     )
 
+    one_step = training_step(task.network, task.losses)
+
     def step(epoch: int) -> None:
-        train_one_epoch(stepping, optimizer, scheduler, scaler, setup.device, epoch, "step")
+        train_one_epoch(stepping, one_step, optimizer, scheduler, scaler, setup.device, epoch, "step")
 
     stepped = [STEPS * size / seconds for seconds in timed(step)]
     figures = {"loader": spread(loader), "step": spread(stepped)}
