@@ -18,6 +18,7 @@ from training.fitting.loop import BEST
 from training.fitting.losses import pointer_loss
 from training.fitting.pointer_sequence import sequence_task
 from training.fitting.train_detector import network_dataset, train_network
+from training.recipes.schema import Appearance, DetectorAugmentation
 
 LEARNING = ("pointer.sequence.", "pointer.head.")
 
@@ -60,6 +61,17 @@ def test_the_recipe_s_labels_fade_by_distance(setup, recipe):
     given = volumes[0].amplitude
     np.testing.assert_array_equal(given[:, : len(volume)], expected)
     assert not torch.equal(given, plain) and not given[:, len(volume) :].any()
+
+
+def test_a_repeated_volume_has_features_of_each_look(setup, recipe):
+    look = Appearance(curve=1, field=0.25, coil=1, blur=1, noise=0.05, drop=0, black=0)
+    several = replace(recipe, augmentation=DetectorAugmentation(appearance=look), repeat=3)
+    network = start_detector(recipe.config, None, False)
+    task = sequence_task(
+        network, network_dataset(several, ["100"], setup), recipe.schedule, setup.device, seed=0
+    )
+    features = torch.cat([batch[0] for batch in task["batches"](0)])
+    assert len(features) == 3 and len(torch.unique(features, dim=0)) == 3
 
 
 def test_training_a_sequence_leaves_the_rest_of_the_network(setup, recipe, tmp_path):

@@ -198,7 +198,8 @@ class NetworkRecipe:
         pretraining: Epochs on external images before, where ``--pretraining`` names some.
         extra_studies: Whether the network learns from the studies of ``--extra-studies`` too.
         repeat: Times that an epoch shows each study of ``--data``, each time changed anew. The extra ones come once.
-        sequence_alone: Whether only the pointer's sequence and head learn, on features of unchanged volumes.
+        sequence_alone: Whether only the pointer's sequence and head learn. The features of each volume, and of each
+            of its ``repeat`` changes, are computed once.
         imagenet: Whether the encoders start from ImageNet weights, where ``--imagenet`` names some.
         seed: Seed of weights, order and augmentation.
         sigma: Standard deviation of the label's gaussian, pixels of the detector grid.
