@@ -27,8 +27,8 @@ from tests.benchmarks.true_points import true_points
 from training.data.training_data import DataPaths, read_training_data
 from training.fitting.classifier_step import PLAIN, classifier_losses, study_logits
 from training.fitting.loop import Task, train_one_epoch
-from training.fitting.ranks import training_step
 from training.fitting.losses import weight_means
+from training.fitting.ranks import training_step
 from training.fitting.train_classifier import PointsByStudy, classifier_dataset, on_device, study_batches
 from training.fitting.train_detector import TrainingSetup, network_dataset, recipe_losses, training_parts
 from training.json_files import write_strict_json
