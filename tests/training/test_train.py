@@ -167,10 +167,14 @@ def test_ctrl_c_ends_phantoms_and_their_workers_without_a_traceback(tmp_path):
     running = subprocess.Popen(
         command, cwd=KERNEL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    while running.poll() is None and not list(tmp_path.glob(".phantoms.part/*/*/*/*.dcm")):
-        time.sleep(0.1)
-    os.killpg(running.pid, signal.SIGINT)
-    said, error = running.communicate(timeout=60)
+    try:
+        while running.poll() is None and not list(tmp_path.glob(".phantoms.part/*/*/*/*.dcm")):
+            time.sleep(0.1)
+        os.killpg(running.pid, signal.SIGINT)
+        said, error = running.communicate(timeout=60)
+    finally:
+        if running.returncode is None:
+            os.killpg(running.pid, signal.SIGKILL)
     assert running.returncode == 130 and said == ""
     assert error == "\ntrain.py: interrupted. No study is kept.\n"
     assert not (tmp_path / "phantoms").exists()
