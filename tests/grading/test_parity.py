@@ -86,18 +86,9 @@ def assert_parity(
     detectors, classifiers = load_members(bundle)
     detectors, classifiers = detectors[: plan.detectors], classifiers[: plan.classifiers]
     slow = reference.infer_study(folders, detectors, [])
-    searched = clear_points = 0
-    for name, points in slow["points"].items():
-        for description, found in fast.detections[name].points.items():
-            sites = DESCRIPTION_SITES[description]
-            clear = slow["margins"][name][sites] > MARGIN
-            np.testing.assert_array_equal(found.points[clear], points[sites][clear])
-            np.testing.assert_allclose(found.values[:, 2], slow["values"][name][sites], atol=1e-4)
-            points[sites] = found.points
-            searched, clear_points = searched + clear.size, clear_points + clear.sum()
-        assert not slow["values"][name][
-            [s for s in range(25) if not_searched(s, fast.detections[name])]
-        ].any()
+    searched, clear_points = assert_same_points(fast, slow)
+    for name, values in slow["values"].items():
+        assert not values[[s for s in range(25) if not_searched(s, fast.detections[name])]].any()
     assert clear_points >= 0.7 * searched > 0
     for detector in detectors:
         for classifier in classifiers:
@@ -110,6 +101,20 @@ def assert_parity(
     graded = mean[~np.isnan(mean).any(axis=1)]
     assert np.ptp(graded, axis=0).min() > 0.01  # the members do look at the pictures
     return fast
+
+
+def assert_same_points(fast: GradedStudy, slow: dict) -> tuple[int, int]:
+    """Compare points where they are clear, and take the fast ones; return how many were searched, and were clear."""
+    searched = clear_points = 0
+    for name, points in slow["points"].items():
+        for description, found in fast.detections[name].points.items():
+            sites = DESCRIPTION_SITES[description]
+            clear = slow["margins"][name][sites] > MARGIN
+            np.testing.assert_array_equal(found.points[clear], points[sites][clear])
+            np.testing.assert_allclose(found.values[:, 2], slow["values"][name][sites], atol=1e-4)
+            points[sites] = found.points
+            searched, clear_points = searched + clear.size, clear_points + int(clear.sum())
+    return searched, clear_points
 
 
 def not_searched(site: int, detection) -> bool:
@@ -180,12 +185,7 @@ def test_points_with_a_sagittal_prior_are_those_of_the_reference(tmp_path, study
     bundle = write_random_bundle(tmp_path / "bundle", detectors, [])
     graded = grade_fast(write_studies(tmp_path), study_id, bundle, Plan(3, 0), False)
     slow = reference.infer_study(reference.study_folders(tmp_path, study_id), *load_members(bundle))
-    for name, points in slow["points"].items():
-        for description, found in graded.detections[name].points.items():
-            sites = DESCRIPTION_SITES[description]
-            clear = slow["margins"][name][sites] > MARGIN
-            np.testing.assert_array_equal(found.points[clear], points[sites][clear])
-            np.testing.assert_allclose(found.values[:, 2], slow["values"][name][sites], atol=1e-4)
+    assert_same_points(graded, slow)
     with_axial = AXIAL_T2 in graded.detections["dynamic"].points
     places = [detection.points.get(AXIAL_T2) for detection in graded.detections.values()]
     assert not with_axial or (places[1].points != places[2].points).any()

@@ -22,13 +22,21 @@ def ready_bundle(folder: Path, device: Device, strict: bool = True) -> Bundle:
     scratch = Scratch(RESIDENT_BYTES)
 
     def ready(network: DetectorNetwork | ClassifierNetwork) -> DetectorNetwork | ClassifierNetwork:
-        network = fuse(network, device)
-        device.place(network)
+        network = rewritten(network, device)
         if device.torch.type == "cpu" and isinstance(network, ClassifierNetwork):
             scratch.keep(network)
         return network
 
     return replace(load_bundle(folder, ready, strict), scratch=scratch)
+
+
+def rewritten(
+    network: DetectorNetwork | ClassifierNetwork, device: Device
+) -> DetectorNetwork | ClassifierNetwork:
+    """Return a network rewritten for a device, and placed there."""
+    network = fuse(network, device)
+    device.place(network)
+    return network
 
 
 def place(bundle: Bundle, device: Device) -> None:

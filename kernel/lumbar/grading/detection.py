@@ -135,9 +135,8 @@ def study_searches(
     study: int, volumes: dict[str, Volume], detectors: Sequence[Detector], runner: BatchRunner
 ) -> Iterator[Serving]:
     """Yield a study's searches; all its grids go to the device in one copy."""
-    sharing: dict[
-        tuple, tuple[str, DetectorNetwork, list[Detector]]
-    ] = {}  # by the network's identity and the prior
+    # By the network's identity and the prior.
+    sharing: dict[tuple, tuple[str, DetectorNetwork, list[Detector]]] = {}
     for description in volumes:
         for detector in detectors:
             if network := detector.networks.get(description):

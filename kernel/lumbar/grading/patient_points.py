@@ -74,9 +74,8 @@ def plane_offsets(volume: Volume, point: np.ndarray) -> np.ndarray:
     """
     offsets = np.full(len(volume), np.nan)
     for index, header in enumerate(volume.headers):
-        if header.position is not None and header.orientation is not None:
-            along_row, along_column = np.reshape(header.orientation, (2, 3))
-            normal = np.cross(along_row, along_column)
+        normal = header.normal
+        if header.position is not None and normal is not None:
             upwards = np.copysign(1, normal[np.abs(normal).argmax()])
             offsets[index] = upwards * np.dot(normal, np.subtract(point, header.position))
     return offsets

@@ -6,8 +6,8 @@ slices are all alike: one pass through the pointer's encoder serves them. The si
 largest logit is where its heatmap is largest, and no heatmap is ever made.
 
 The points are those of ``logits_to_heatmap`` on the whole volume, times the request's weight of each slice (tested),
-with one exception. Of voxels with
-different logits that round to one heatmap value, the larger logit wins, not the first voxel.
+with one exception. Of voxels with different logits that round to one heatmap value, the larger logit wins, not the
+first voxel.
 """
 
 from collections.abc import Iterable, Sequence

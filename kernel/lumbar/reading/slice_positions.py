@@ -29,8 +29,7 @@ def slice_positions(volume: Volume) -> np.ndarray:
 def stack_normal(volume: Volume) -> np.ndarray:
     """Return the unit vector (3,), LPS, along which the slices of a volume follow one another."""
     axis = np.eye(3)[2 if volume.description == AXIAL_T2 else 0]
-    directions = [np.reshape(h.orientation, (2, 3)) for h in volume.headers if h.orientation is not None]
-    normals = [np.cross(along_row, along_column) for along_row, along_column in directions]
+    normals = [header.normal for header in volume.headers if header.normal is not None]
     total = np.sum([normal * np.sign(normal @ axis) for normal in normals], axis=0) if normals else axis
     length = np.linalg.norm(total)
     return total / length if length else axis

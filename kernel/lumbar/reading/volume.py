@@ -36,6 +36,14 @@ class SliceHeader:
     slice_axis: int | None = None
 
     @property
+    def normal(self) -> np.ndarray | None:
+        """(3,), LPS: the direction along rows times that along columns. None without an orientation."""
+        if self.orientation is None:
+            return None
+        along_rows, along_columns = np.reshape(self.orientation, (2, 3))
+        return np.cross(along_rows, along_columns)
+
+    @property
     def usual_shape(self) -> tuple[int, int]:
         """(rows, columns) of the turned picture."""
         return turned_pair(self.shape, self.turn)

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from lumbar.bundle.loading import Bundle, Classifier
+from lumbar.bundle.placement import rewritten
 from lumbar.grading.study_grading import StudyGrader
 from lumbar.networks.architecture import Border, ClassifierConfig
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.device import Device
-from lumbar.networks.fusion.rewrite import fuse
 from lumbar.run.consumer import Consumer, one_line
 from lumbar.run.consumer_process import ConsumerProcess
 
@@ -148,6 +148,4 @@ def fill_cache(connection: Connection, device: Device, backbones: Sequence[str])
 def untrained(backbone: str, device: Device) -> ClassifierNetwork:
     """Return a classifier of random weights, rewritten and placed as a trained one."""
     network = ClassifierNetwork(ClassifierConfig(backbone, "level", Border.STRETCH, (0.0, 0.0, 0.0))).eval()
-    fused = cast(ClassifierNetwork, fuse(network, device))
-    device.place(fused)
-    return fused
+    return cast(ClassifierNetwork, rewritten(network, device))

@@ -135,8 +135,7 @@ def place_errors(point: np.ndarray, truth: np.ndarray, volume: Volume) -> np.nda
     gap = slice_gap(headers[labelled], [headers[i] for i in own]) if seen is not None else None
     if gap is None:
         return plain
-    normal = np.cross(*np.reshape(headers[labelled].orientation, (2, 3)))
-    depth = abs(np.dot(np.subtract(place, headers[labelled].position), normal)) / gap
+    depth = abs(np.dot(np.subtract(place, headers[labelled].position), headers[labelled].normal)) / gap
     return np.array([depth, *np.abs(seen - truth[1:])])
 
 

@@ -7,7 +7,6 @@ from math import isnan
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 
 from lumbar.sites import CONDITION_SITES, GROUPS, LEVEL_WORDS, LEVELS, SEVERITIES, SITES
@@ -69,7 +68,7 @@ def point_lines(figures: dict) -> list[str]:
             )
             shares = f"own level {e[OWN]:.0%}, another level {e[ANOTHER]:.0%}, nowhere {e[NOWHERE]:.0%}"
             lines.append(f"  within {NEAR_LEVEL:g} mm of a label: {shares}")
-            if not np.isnan(e["other_series"]):
+            if not isnan(e["other_series"]):
                 lines.append(
                     f"  on another series than the label, where there are several: {e['other_series']:.0%}"
                 )

@@ -60,7 +60,7 @@ def export_run(
             member = Detector(own_name, entry["point_kind"], by_description, width)
             detectors.append(member)
             figures[member.name] = {
-                network: about["figures"][f"{network}/fold{fold}"]["best"] for network in entry["networks"]
+                network: measured(about, f"{network}/fold{fold}") for network in entry["networks"]
             }
         for entry in recipe["classifiers"]:
             member = Classifier(entry["name"] + suffix[fold], 1.0, load_trained_classifier(run, entry, fold))
@@ -133,11 +133,16 @@ def export_over(
             detector.networks[description] = network
             for older in [key for key in own if key.endswith(DESCRIPTION_KEYS[description])]:
                 del own[older]
-            best = about["figures"][f"{name}/fold{fold}"]["best"]
-            own[name] = {key: value for key, value in best.items() if value is not None}  # none was held out
+            own[name] = measured(about, f"{name}/fold{fold}")
     every = tuple(dict.fromkeys((*bundle.attribution, *attribution)))
     bundle = replace(bundle, trained_on=trained_on, attribution=every)
     return write_bundle(bundle, folder, weights, figures, half=True)
+
+
+def measured(about: dict, member: str) -> dict:
+    """Return the figures of a run's member, without those that are None because no study was held out."""
+    best = about["figures"][member]["best"]
+    return {name: value for name, value in best.items() if value is not None}
 
 
 def load_trained_network(run: Path, entry: dict, fold: int) -> DetectorNetwork:
