@@ -100,7 +100,15 @@ def learnt_rows(
     (recipe,) = [n for n in read_recipe("wide").networks if n.config.description == SAGITTAL_T1]
     length = network.config.max_length
     dataset = DetectorDataset(
-        data.cache, studies, data.targets, SAGITTAL_T1, length, recipe.augmentation, recipe.seed, repeat=looks
+        data.cache,
+        studies,
+        data.targets,
+        SAGITTAL_T1,
+        length,
+        recipe.augmentation,
+        recipe.seed,
+        repeat=looks,
+        reads_positions=True,
     )
     return feature_rows(network.eval(), dataset, device)
 

@@ -29,7 +29,7 @@ class DetectorBatch:
         planes: (B, C, 256, 256) float32, each class's gaussian.
         amplitude: (B, C, D) float32, the factor of the gaussian on each slice.
         labelled: (B, C) bool.
-        positions: (B, D) float32 mm, of ``stage1_positions``, 0 on padded slices and where unknown.
+        positions: (B, D) float32 mm, of ``stage1_positions``, 0 on padded slices and where unknown or not read.
     """
 
     grid: Tensor
@@ -53,11 +53,13 @@ class DetectorDataset(Dataset):
         seed: int,
         sigma: float = SIGMA,
         repeat: int = 1,
+        reads_positions: bool = False,
     ):
         self.cache, self.description, self.max_length = cache, description, max_length
         self.study_ids = [study for study in study_ids if (study, description) in targets] * repeat
         self.targets = [targets[study, description] for study in self.study_ids]
         self.augmentation, self.seed, self.sigma = augmentation, seed, sigma
+        self.reads_positions = reads_positions
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -67,7 +69,9 @@ class DetectorDataset(Dataset):
         volume = self.cache.volumes(self.study_ids[index])[self.description]
         target = squeezed_target(self.targets[index], self.max_length)
         grid, planes = stage1_grid(volume, self.max_length), class_planes(target.points, self.sigma)
-        amplitude, positions = target.amplitude, stage1_positions(volume, self.max_length)
+        amplitude, positions = target.amplitude, np.zeros(len(grid), np.float32)
+        if self.reads_positions:
+            positions = stage1_positions(volume, self.max_length)
         if self.augmentation is not None:
             random = np.random.default_rng((self.seed, self.epoch, index))
             if look := self.augmentation.appearance:

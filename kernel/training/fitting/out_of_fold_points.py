@@ -74,7 +74,8 @@ def predict_points(
         volume = cache.volumes(study).get(config.description)
         if volume is not None:
             grid = torch.from_numpy(stage1_grid(volume, config.max_length))
-            positions = stage1_positions(volume, config.max_length)
+            read = config.slice_positions
+            positions = stage1_positions(volume, config.max_length) if read else None
             found[study] = find_points(network, grid, POINT_KINDS, runner, positions)
     return FoundPoints(config.description, found)
 

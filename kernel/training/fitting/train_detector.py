@@ -164,6 +164,7 @@ def network_dataset(recipe: NetworkRecipe, studies: list[str], setup: TrainingSe
             recipe.seed,
             recipe.sigma,
             repeat,
+            recipe.config.slice_positions,
         )
 
     own = volumes(setup.data, studies, recipe.repeat)
