@@ -14,14 +14,15 @@ from training.fitting.train_classifier import PointsByStudy, train_classifier
 from training.fitting.train_detector import TrainingSetup, train_network
 from training.json_files import write_strict_json
 from training.recipes.reading import read_recipe
-from training.recipes.schema import NO_AFFINE, ClassifierRecipe, Schedule
+from training.recipes.schema import NO_AFFINE, ClassifierRecipe, LabelNoise, Schedule
 
-STUDIES, HELD_OUT = 160, 4  # every fourth
+STUDIES, HELD_OUT = 160, 40
 # Evaluated once, after the last epoch.
 DETECTING = Schedule(epochs=20, batch=12, lr=3e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=20)
 GRADING = Schedule(epochs=8, batch=2, lr=2e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=8)
 SMALL = read_recipe("small")
 SAGITTAL = next(network for network in SMALL.networks if network.config.description == SAGITTAL_T2)
+JUDGES = "judges"
 NETWORK = replace(
     SAGITTAL,
     name="ablation",
@@ -66,6 +67,7 @@ VARIANTS = {
         "clipped": with_schedule(clip_grad_norm=1.0),
         "mixed": with_augmentation(mixup=0.3, mixup_alpha=0.3),
         "dropped": with_augmentation(description_dropout=0.1),
+        "contradicted": replace(CLASSIFIER, label_noise=LabelNoise(judged_by=(JUDGES,))),
     },
 }
 
@@ -89,19 +91,20 @@ class Bench:
         return self.out / kind / variant / f"seed{seed}"
 
 
-def lay_out(paths: DataPaths, out: Path, count: int) -> Bench:
-    """Read the data and split it; LabelError if the folder holds trainings of other sizes or data."""
+def lay_out(paths: DataPaths, out: Path, count: int, held_out_count: int) -> Bench:
+    """Read the data and hold out studies, evenly spread; LabelError if the folder holds other trainings."""
     training_data = read_training_data(paths, out)
     studies = list(training_data.study_ids[:count])
+    held_out = [studies[number * len(studies) // held_out_count] for number in range(held_out_count)]
     sizes = {
         kind: {variant: asdict(recipe) for variant, recipe in variants.items()}
         for kind, variants in VARIANTS.items()
     }
-    identity = json.loads(json.dumps({"sizes": sizes, "data": training_data.fingerprint, "studies": studies}))
+    data = {"data": training_data.fingerprint, "studies": studies, "held_out": held_out}
+    identity = json.loads(json.dumps({"sizes": sizes, **data}))
     check_same_run(out, identity)
     write_strict_json(out / RUN_FILE, identity)
     setup = TrainingSetup(training_data, choose_device("cpu", "amp"), workers=0, imagenet=None)
-    held_out = studies[::HELD_OUT]
     return Bench(setup, [s for s in studies if s not in held_out], held_out, true_points(training_data), out)
 
 
@@ -115,3 +118,11 @@ def train(bench: Bench, kind: str, variant: str, seed: int) -> dict[str, float]:
         figures = result["figures"]
     # A figure that does not exist is null in a result that is read again.
     return {name: float("nan") if value is None else value for name, value in figures.items()}
+
+
+def train_judges(bench: Bench) -> None:
+    """Train the classifiers that contradict labels, out of fold: two, each on half of the training studies."""
+    halves = bench.training[::2], bench.training[1::2]
+    for fold, half in enumerate(halves):
+        folder = bench.out / "classifier" / JUDGES / f"fold{fold}"
+        train_classifier(CLASSIFIER, halves[1 - fold], half, bench.points, bench.setup, folder)
