@@ -9,6 +9,7 @@ from lumbar.networks.device_choice import choose_device
 from lumbar.sites import AXIAL_T2, SAGITTAL_T2
 from tests.benchmarks.true_points import true_points
 from training.data.training_data import DataPaths, read_training_data
+from training.errors import LabelError
 from training.fitting.run_file import RUN_FILE, check_same_run
 from training.fitting.train_classifier import PointsByStudy, train_classifier
 from training.fitting.train_detector import TrainingSetup, train_network
@@ -92,9 +93,13 @@ class Bench:
 
 
 def lay_out(paths: DataPaths, out: Path, count: int, held_out_count: int) -> Bench:
-    """Read the data and hold out studies, evenly spread; LabelError if the folder holds other trainings."""
+    """Read the data and hold out studies, evenly spread; LabelError if the folder has other trainings."""
     training_data = read_training_data(paths, out)
     studies = list(training_data.study_ids[:count])
+    if not 0 < held_out_count < len(studies):
+        raise LabelError(
+            f"--held-out: got {held_out_count}, expected 1 to {len(studies) - 1} of {len(studies)} studies"
+        )
     held_out = [studies[number * len(studies) // held_out_count] for number in range(held_out_count)]
     sizes = {
         kind: {variant: asdict(recipe) for variant, recipe in variants.items()}
@@ -125,4 +130,6 @@ def train_judges(bench: Bench) -> None:
     halves = bench.training[::2], bench.training[1::2]
     for fold, half in enumerate(halves):
         folder = bench.out / "classifier" / JUDGES / f"fold{fold}"
-        train_classifier(CLASSIFIER, halves[1 - fold], half, bench.points, bench.setup, folder)
+        train_classifier(
+            VARIANTS["classifier"]["level"], halves[1 - fold], half, bench.points, bench.setup, folder
+        )

@@ -96,7 +96,7 @@ def test_every_arm_trains_once_and_one_detector_is_its_own_mean(training_data, t
     monkeypatch.setitem(VARIANTS, "classifier", {"level": classifier, "alone": alone, **options})
     data = str(training_data.cache.folder.parent / "data")
     command = ["--data", data, "--out", str(tmp_path / "run"), "--cache", str(training_data.cache.folder)]
-    command += ["--workers", "1", "--seeds", "2", "--json", str(tmp_path / "figures.json")]
+    command += ["--held-out", "1", "--workers", "1", "--seeds", "2", "--json", str(tmp_path / "figures.json")]
     result = ablations.main(command)
     assert (
         set(result) == {"gaussian", "level_wise", "options", "tta"}
