@@ -76,4 +76,5 @@ def crops_at(
         study: bench.points[study] | {found.description: SitePoints(kinds["fixed"], length)}
         for study, kinds in found.studies.items()
     }
-    return classifier_dataset(classifier, bench.held_out, bench.points | points, bench.setup, None)
+    labels = bench.setup.data.grades.of(bench.held_out)
+    return classifier_dataset(classifier, bench.held_out, labels, bench.points | points, bench.setup, None)
