@@ -28,6 +28,7 @@ from pathlib import Path
 
 from lumbar.command_line import add_shared_flags, start_logging, write_any_text
 from lumbar.run.options import count
+from lumbar.sites import DESCRIPTION_KEYS
 from training.recipes.shipped import shipped_recipes
 
 ONE_FOLD = "train this fold alone, from 0; the number of folds itself leaves no study out (default: the recipe's folds)"
@@ -76,9 +77,16 @@ def add_phantoms(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--appearance",
-        choices=("realistic", "wide"),
         default="realistic",
-        help="wide: contrasts, views, stacks and shapes far beyond reality, to train on (default: %(default)s)",
+        help="realistic, wide, or the parts that are wide, contrast,view,shape. Wide ones are far beyond reality, to "
+        "train on (default: %(default)s)",
+    )
+    add(
+        "--descriptions",
+        nargs="+",
+        choices=tuple(DESCRIPTION_KEYS.values()),
+        default=tuple(DESCRIPTION_KEYS.values()),
+        help="series to write, to save time (default: all)",
     )
     add("--workers", type=count, default=2, help="processes (default: %(default)s)")
     add("--out", type=Path, required=True, help="new folder, in the competition's layout")

@@ -11,11 +11,12 @@ Start reading at ``study.draw_study``. No real pixel went into any of this, only
 from phantom.dataset import PhantomError, write_phantoms
 from phantom.files import TRANSFER_SYNTAXES
 from phantom.grades import draw_grades, posterior, weighted_answer
-from phantom.study import APPEARANCES, PhantomStudy, draw_study, study_truth, write_study
+from phantom.study import APPEARANCES, WIDE_PARTS, PhantomStudy, draw_study, study_truth, write_study
 
 __all__ = [
     "APPEARANCES",
     "TRANSFER_SYNTAXES",
+    "WIDE_PARTS",
     "PhantomError",
     "PhantomStudy",
     "draw_grades",

@@ -191,7 +191,7 @@ def _draw_frame(
         degrees[_SACRUM + 1 :] += rng.normal(0, build.sacral_angle) * np.linspace(
             0.3, 1.5, len(disc) - _SACRUM - 1
         )
-    angles = np.radians(degrees)
+    angles = np.radians(np.clip(degrees, *build.inclination_limits))
     # Most of the bend is in the discs: steps at them, rounded over some 16 mm.
     middle = (disc[1:] + disc[:-1]) / 2
     knots = np.sort(np.concatenate([disc - 7, disc + 7]))
@@ -208,6 +208,7 @@ def _draw_frame(
     bow = rng.normal(0, 3.5) * (rng.random() < 0.85) + rng.normal(0, build.curve) * (
         rng.random() < build.curved
     )
+    bow = np.clip(bow, -build.most_bow, build.most_bow)
     phase = rng.uniform(0, 2 * np.pi)
     offset = bow * np.sin(s / rng.uniform(35, 55) + phase) * np.exp(-((s / 140) ** 2))
     return SpineFrame(

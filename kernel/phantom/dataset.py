@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from pydicom.uid import RLELossless
 from tqdm import tqdm
 
-from lumbar.sites import LEVEL_WORDS, SEVERITY_LABELS, SITE_NAMES, SITES
+from lumbar.sites import DESCRIPTIONS, LEVEL_WORDS, SEVERITY_LABELS, SITE_NAMES, SITES
 from lumbar.table_columns import (
     COORDINATE_COLUMNS,
     DESCRIPTION_COLUMNS,
@@ -20,7 +21,16 @@ from lumbar.table_columns import (
 from lumbar.worker_map import map_in_workers
 from phantom.files import TRANSFER_SYNTAXES
 from phantom.grades import NARROWING_NOISE
-from phantom.study import APPEARANCES, PhantomStudy, draw_study, study_truth, write_study
+from phantom.study import (
+    APPEARANCES,
+    WIDE_PARTS,
+    PhantomStudy,
+    draw_study,
+    study_truth,
+    wide_parts,
+    with_descriptions,
+    write_study,
+)
 
 
 class PhantomError(ValueError):
@@ -46,7 +56,8 @@ def write_phantoms(
     transfer_syntax: str = RLELossless,
     split: str = "train",
     axial_series: int = 1,
-    appearance: str = APPEARANCES[0],
+    appearance: str = "realistic",
+    descriptions: Collection[str] = DESCRIPTIONS,
 ) -> None:
     """Write ``studies`` phantoms under ``out``; the same arguments give the same bytes, whatever ``workers`` is.
 
@@ -58,7 +69,9 @@ def write_phantoms(
         transfer_syntax: UID of how pixels are stored: RLE Lossless as the competition's, or uncompressed.
         split: "train" or "test": the names of the image folder and the tables. Labels are written for both.
         axial_series: The least number of axial series in a study, 1 to 3.
-        appearance: One of ``APPEARANCES``: as scanners have it, or far wider, for training.
+        appearance: ``"realistic"``, ``"wide"``, or the parts of ``WIDE_PARTS`` that are far wider than scanners have
+            them, with commas between.
+        descriptions: Of the series that are written. Drawing fewer takes less time and changes none of them.
 
     Raises:
         PhantomError: ``transfer_syntax`` is not among ``TRANSFER_SYNTAXES``, or a count is not positive.
@@ -74,9 +87,10 @@ def write_phantoms(
         )
     if not 1 <= axial_series <= 3:
         raise PhantomError(f"phantoms: got at least {axial_series} axial series per study, expected 1 to 3")
-    if appearance not in APPEARANCES:
+    if not set(wide_parts(appearance)) <= set(WIDE_PARTS):
         raise PhantomError(
-            f"phantoms: got appearance {appearance!r}, expected one of {', '.join(APPEARANCES)}"
+            f"phantoms: got appearance {appearance!r}, expected {', '.join(APPEARANCES)}, or parts of "
+            f"{','.join(WIDE_PARTS)}"
         )
     if split not in ("train", "test"):
         raise PhantomError(f"phantoms: got split {split!r}, expected 'train' or 'test'")
@@ -94,6 +108,7 @@ def write_phantoms(
         seed=seed,
         axial_series=axial_series,
         appearance=appearance,
+        descriptions=descriptions,
         images=images,
         transfer_syntax=transfer_syntax,
     )
@@ -115,10 +130,16 @@ def write_phantoms(
 
 
 def _write_one(
-    index: int, seed: int, axial_series: int, appearance: str, images: Path, transfer_syntax: str
+    index: int,
+    seed: int,
+    axial_series: int,
+    appearance: str,
+    descriptions: Collection[str],
+    images: Path,
+    transfer_syntax: str,
 ) -> StudyRows:
     """Draw and write one study."""
-    study = draw_study(seed, index, axial_series, appearance)
+    study = with_descriptions(draw_study(seed, index, axial_series, appearance), descriptions)
     write_study(study, images / str(study.study_id), transfer_syntax)
     return StudyRows(
         study_id=study.study_id,

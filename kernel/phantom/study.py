@@ -1,6 +1,7 @@
 """One phantom study from its seed: grades, anatomy, scan, files, truth."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from phantom.planes import Plane
 from phantom.profiles import build_profiles
 from phantom.protocol import SeriesPlan, draw_protocol
 from phantom.scan import scan_series
-from phantom.wide_protocol import draw_wide_protocol
+from phantom.wide_protocol import draw_wide_protocol, with_wide_contrast
 
-APPEARANCES = ("realistic", "wide")
+WIDE_PARTS = ("contrast", "view", "shape")
+# An appearance is one of these names, or the parts that are wide with commas between.
+APPEARANCES = {"realistic": (), "wide": WIDE_PARTS}
 _ISOCENTRE = (20.0, 30.0, 60.0)  # mm, spread of where in the scanner the patient lies
 
 
@@ -55,6 +58,11 @@ class PhantomStudy:
     points_on_slices: tuple[PointOnSlice | None, ...]
 
 
+def wide_parts(appearance: str) -> tuple[str, ...]:
+    """Return the parts of an appearance that are wide; a part that does not exist is not refused here."""
+    return APPEARANCES.get(appearance, tuple(appearance.split(",")))
+
+
 def draw_study(seed: int, index: int, axial_series: int = 1, appearance: str = "realistic") -> PhantomStudy:
     """Draw study number ``index`` of a run, of at least so many axial series; it depends on nothing else.
 
@@ -62,13 +70,15 @@ def draw_study(seed: int, index: int, axial_series: int = 1, appearance: str = "
         seed: Of the run.
         index: Number of the study in the run.
         axial_series: The least number of axial series.
-        appearance: One of ``APPEARANCES``. Grades and truth are drawn alike in both.
+        appearance: As of ``APPEARANCES``. Grades and truth are drawn alike in all.
     """
     rng = np.random.default_rng([seed, index])
     grades = draw_grades(rng)
-    wide = appearance == "wide"
-    anatomy = draw_anatomy(rng, grades, WIDE if wide else REALISTIC)
-    plans = (draw_wide_protocol if wide else draw_protocol)(rng, anatomy, axial_series)
+    wide = wide_parts(appearance)
+    anatomy = draw_anatomy(rng, grades, WIDE if "shape" in wide else REALISTIC)
+    plans = (draw_wide_protocol if "view" in wide else draw_protocol)(rng, anatomy, axial_series)
+    if "contrast" in wide:
+        plans = tuple(with_wide_contrast(rng, plan) for plan in plans)
     # An odd factor modulo 2^32 is a bijection: ids look random and never collide within a run.
     study_id = (2654435761 * (index + 1) + 97 * seed) % 2**32
     base = int(rng.integers(10**8, 4 * 10**9))
@@ -87,6 +97,14 @@ def draw_study(seed: int, index: int, axial_series: int = 1, appearance: str = "
             _label_point(point, site.description, series) for point, site in zip(points, SITES, strict=True)
         ),
     )
+
+
+def with_descriptions(study: PhantomStudy, descriptions: Collection[str]) -> PhantomStudy:
+    """Return the study with its series of these descriptions alone, each of them unchanged."""
+    kept = {i: plan for i, plan in study.series.items() if plan.description in descriptions}
+    seeds = tuple(seed for i, seed in zip(study.series, study.seeds, strict=True) if i in kept)
+    points = tuple(point if point and point.series in kept else None for point in study.points_on_slices)
+    return replace(study, series=kept, seeds=seeds, points_on_slices=points)
 
 
 def _label_point(point, description: str, series: dict[int, SeriesPlan]) -> PointOnSlice | None:

@@ -1,4 +1,4 @@
-"""How a study of wide appearance is scanned: views, stacks, contrasts and artefacts far beyond those of scanners."""
+"""How a study of wide appearance is scanned: views, stacks, artefacts and contrasts far beyond those of scanners."""
 
 from dataclasses import replace
 
@@ -22,6 +22,8 @@ def draw_wide_protocol(
 ) -> tuple[SeriesPlan, ...]:
     """Draw a study's series: a sagittal T1, a sagittal T2 or STIR, one to three axial T2.
 
+    Contrasts and coils are those of scanners; ``with_wide_contrast`` changes them.
+
     Args:
         rng: Of the study.
         anatomy: The patient.
@@ -34,23 +36,30 @@ def draw_wide_protocol(
             view = _sagittal_view(rng)
         sequence = "T1" if description == SAGITTAL_T1 else str(rng.choice(["T2", "STIR"], p=[0.8, 0.2]))
         planes = sagittal_planes(rng, anatomy, view)
-        plans.append(_widened(rng, plan_series(rng, description, sequence, planes, view["distance"])))
+        plans.append(_disturbed(rng, plan_series(rng, description, sequence, planes, view["distance"])))
     for planes, distance in _draw_axial(rng, anatomy, axial_series):
-        plans.append(_widened(rng, plan_series(rng, AXIAL_T2, "T2", planes, distance)))
+        plans.append(_disturbed(rng, plan_series(rng, AXIAL_T2, "T2", planes, distance)))
     return tuple(plans)
 
 
-def _widened(rng, plan: SeriesPlan) -> SeriesPlan:
-    """Return the series with another contrast, coil, resolution and noise."""
-    blur = rng.lognormal(0, 0.3)
+def with_wide_contrast(rng: np.random.Generator, plan: SeriesPlan) -> SeriesPlan:
+    """Return the series with other signals of the tissues, and another coil."""
     return replace(
         plan,
         contrast=draw_wide_contrast(rng, plan.sequence),
-        resolution=float(np.clip(plan.resolution * blur, max(plan.planes[0].spacing), 2.2)),
-        noise=float(np.exp(rng.uniform(np.log(0.004), np.log(0.06)))),
         coil=(float(np.exp(rng.uniform(np.log(45), np.log(400)))), float(rng.uniform(110, 500))),
         surface=(float(rng.uniform(-0.3, 1.6)), float(rng.uniform(-0.3, 1.6) * (rng.random() < 0.6))),
         saturation=draw_saturation(rng) if plan.description != AXIAL_T2 and rng.random() < 0.15 else None,
+    )
+
+
+def _disturbed(rng, plan: SeriesPlan) -> SeriesPlan:
+    """Return the series with another resolution and noise, and more artefacts."""
+    blur = rng.lognormal(0, 0.3)
+    return replace(
+        plan,
+        resolution=float(np.clip(plan.resolution * blur, max(plan.planes[0].spacing), 2.2)),
+        noise=float(np.exp(rng.uniform(np.log(0.004), np.log(0.06)))),
         fat_shift=float(rng.uniform(0.8, 4) * rng.choice([-1, 1])) if rng.random() < 0.2 else 0.0,
         ghost=float(rng.uniform(0.02, 0.12)) if rng.random() < 0.25 else 0.0,
     )

@@ -17,6 +17,7 @@ from lumbar.command_line import start_logging
 from lumbar.faults import BundleError, DataNotFoundError, DeviceError
 from lumbar.networks.device import Device, keep_freed_memory
 from lumbar.networks.device_choice import choose_device
+from lumbar.sites import DESCRIPTION_KEYS
 from phantom import PhantomError, write_phantoms
 from training.data.training_data import DataPaths, TrainingData, check_apart, read_training_data
 from training.errors import LabelError, RecipeError, TrainingError
@@ -74,6 +75,7 @@ def phantoms(options: argparse.Namespace) -> None:
         split=options.split,
         axial_series=options.axial_series,
         appearance=options.appearance,
+        descriptions=[name for name, key in DESCRIPTION_KEYS.items() if key in options.descriptions],
     )
     print(f"{options.studies} studies in {options.out}: {options.split}_images/, their labels and truth.json")
     print(describe_bound())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
-from phantom import APPEARANCES, PhantomError, draw_study, write_phantoms
+from phantom import APPEARANCES, WIDE_PARTS, PhantomError, draw_study, write_phantoms
 from phantom.anatomy import DISCS
 from phantom.profiles import build_profiles
 from phantom.scan import scan_series
@@ -73,6 +73,14 @@ def test_the_sacrum_and_the_last_discs_vary_more(drawn):
     assert any((np.abs(np.log(study.anatomy.marrow)) > 0.5).any() for study in drawn["wide"])
 
 
+def test_the_curves_are_possible(drawn):
+    degrees = [np.degrees(study.anatomy.frame.inclination) for study in drawn["wide"]]
+    # A slip is a steep piece of the curve, so the largest angles are not those of discs.
+    assert max(np.percentile(d, 95) for d in degrees) < 75
+    tilts = [np.ptp(np.degrees(np.arctan(study.anatomy.frame.tilt))) for study in drawn["wide"]]
+    assert 30 < max(tilts) < 50  # the Cobb angle of the strongest scoliosis
+
+
 def test_labelled_points_lie_on_their_slices(drawn):
     labelled = 0
     for study in drawn["wide"]:
@@ -101,6 +109,36 @@ def test_a_slice_is_scanned_with_a_gain_behind_the_spine(drawn):
     assert pixels.shape == plan.planes[0].shape and pixels.max() > 10
 
 
+def test_each_part_is_wide_by_itself():
+    def spread(appearance):
+        studies = [draw_study(42, index, 1, appearance) for index in range(STUDIES)]
+        planes = [p.planes[0] for p in plans(studies, SAGITTAL_T1)]
+        views = np.std([plane.shape[0] * plane.spacing[0] for plane in planes])
+        signals = np.std([p.contrast.fat for p in plans(studies, SAGITTAL_T1)])
+        return {"contrast": signals, "view": views, "shape": np.std([s.anatomy.size for s in studies])}
+
+    realistic, wide = spread("realistic"), spread("wide")
+    for part in WIDE_PARTS:
+        alone = spread(part)
+        for measure in WIDE_PARTS:
+            changed = alone[measure] > (realistic[measure] * wide[measure]) ** 0.5
+            assert changed == (measure == part), (part, measure)
+        assert wide[part] > 1.5 * realistic[part]
+
+
+def test_a_description_alone_is_written_as_beside_the_others(tmp_path):
+    both = (SAGITTAL_T1, SAGITTAL_T2)
+    for name, descriptions in (("both", both), ("one", both[:1])):
+        write_phantoms(tmp_path / name, 1, 5, appearance="wide", descriptions=descriptions)
+    files = [sorted((tmp_path / name).glob("train_images/*/*/*.dcm")) for name in ("both", "one")]
+    assert len({file.parent for file in files[0]}) == 2 and len({file.parent for file in files[1]}) == 1
+    for file in files[1]:
+        assert file.read_bytes() == (tmp_path / "both" / file.relative_to(tmp_path / "one")).read_bytes()
+    rows = {name: (tmp_path / name / "train_label_coordinates.csv").read_text() for name in ("both", "one")}
+    kept = [row for row in rows["both"].splitlines() if "Canal" not in row]
+    assert kept == rows["one"].splitlines() and len(kept) > 8
+
+
 def test_an_unknown_appearance_is_refused(tmp_path):
     with pytest.raises(PhantomError, match="realistic, wide"):
-        write_phantoms(tmp_path / "a", 1, 0, appearance="odd")
+        write_phantoms(tmp_path / "a", 1, 0, appearance="contrast,odd")
