@@ -264,3 +264,16 @@ def test_a_zoom_is_drawn_evenly_in_its_logarithm_and_none_draws_nothing():
         for ranges in (STRONG, replace(STRONG, zoom=(1.0, 1.0)))
     ]
     np.testing.assert_array_equal(*plain)
+
+
+def test_a_stretch_changes_the_width_alone_and_keeps_the_centre():
+    stretched = Affine(shift=0, scale=0, rotate=0, p=1, stretch=(0.5, 2.0))
+    maps = np.array([random_affine(np.random.default_rng(s), stretched, 256) for s in range(300)])
+    widths = maps[:, 0, 0]
+    assert 0.5 <= widths.min() < 0.6 and 1.7 < widths.max() <= 2 and abs(np.log(widths).mean()) < 0.1
+    np.testing.assert_allclose(maps[:, 1], [[0, 1, 0]] * 300, atol=1e-12)
+    np.testing.assert_allclose(maps @ [127.5, 127.5, 1], [[127.5, 127.5]] * 300)
+    plain = (
+        random_affine(np.random.default_rng(0), r, 256) for r in (STRONG, replace(STRONG, stretch=(1.0, 1.0)))
+    )
+    np.testing.assert_array_equal(*plain)

@@ -20,6 +20,9 @@ def random_affine(random: np.random.Generator, ranges: Affine, size: int) -> np.
     if ranges.zoom != (1.0, 1.0):
         scale *= np.exp(random.uniform(*np.log(ranges.zoom)))
     matrix = cv2.getRotationMatrix2D((centre, centre), degrees, scale)
+    if ranges.stretch != (1.0, 1.0):
+        width = np.exp(random.uniform(*np.log(ranges.stretch)))
+        matrix[0] = width * matrix[0] + (0, 0, (1 - width) * centre)  # the centre stays
     matrix[:, 2] += random.uniform(-ranges.shift, ranges.shift, 2) * size
     return matrix
 

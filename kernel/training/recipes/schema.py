@@ -65,6 +65,8 @@ class Affine:
         rotate: Largest angle, degrees.
         p: Chance per sample.
         zoom: Smallest and largest further factor of the size, drawn evenly in its logarithm.
+        stretch: Smallest and largest factor of the width alone, drawn in the same way. Stage 1 resizes every image
+            to a square, so an image that is not square is stretched.
     """
 
     shift: NotNegative
@@ -72,6 +74,7 @@ class Affine:
     rotate: NotNegative
     p: Chance
     zoom: tuple[Positive, Positive] = (1.0, 1.0)
+    stretch: tuple[Positive, Positive] = (1.0, 1.0)
 
 
 @dataclass(frozen=True)
