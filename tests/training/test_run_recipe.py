@@ -163,6 +163,11 @@ def test_a_runs_networks_replace_those_of_a_bundle_and_nothing_else(finished, tm
     (file,) = (part / "networks" / last.name).glob("fold*/best.safetensors")
     fold = int(file.parent.name.removeprefix("fold"))
     save_file({key: value * 1.5 for key, value in load_file(file).items()}, file)
+    # A network that no detector names is a start of another one, and is not taken.
+    start = shutil.copytree(part / "networks" / last.name, part / "networks" / f"start-{last.name}")
+    about = json.loads((part / RUN_FILE).read_text())
+    about["recipe"]["networks"].insert(0, about["recipe"]["networks"][-1] | {"name": start.name})
+    (part / RUN_FILE).write_text(json.dumps(about))
     manifest = export_over(
         part, fold, tmp_path / "base", tmp_path / "new", "dots, then more", attribution=("Lines by B",)
     )

@@ -95,7 +95,8 @@ def export_over(
     """Write a bundle with a run's trained networks of stage 1 over those of another, and return its manifest's path.
 
     Args:
-        run: The run's folder. A network of its recipe that is not trained is left as it is in the bundle.
+        run: The run's folder. Its recipe's detectors name the networks that are taken. One of them that is not trained
+            is left as it is in the bundle.
         fold: Of the networks that are taken.
         base: Folder of the bundle that everything else is taken from, its name as well.
         folder: The new bundle's folder; it may be the same one.
@@ -109,8 +110,9 @@ def export_over(
     """
     about = read_run(run)
     trained: dict[str, tuple[str, DetectorNetwork]] = {}
+    taken = {network for detector in about["recipe"]["detectors"] for network in detector["networks"]}
     for entry in about["recipe"]["networks"]:
-        if (run / "networks" / entry["name"] / f"fold{fold}" / RESULT).is_file():
+        if entry["name"] in taken and (run / "networks" / entry["name"] / f"fold{fold}" / RESULT).is_file():
             network = load_trained_network(run, entry, fold)
             if network.config.description in trained:
                 raise LabelError(
