@@ -13,9 +13,9 @@ from torch import nn
 from lumbar.bundle.loading import Detector
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.outputs.tables import MEMBER_COLUMNS, POINT_COLUMNS
-from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T2, SITE_NAMES
+from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES
 from lumbar.table_columns import GRADE_COLUMNS
-from tests.benchmarks import disagreement, plausibility, sagittal_prior, training
+from tests.benchmarks import disagreement, joint_levels, plausibility, sagittal_prior, training
 from tests.benchmarks import training_cost as price
 from tests.benchmarks import unseen_studies as held_out
 from tests.benchmarks.amp_agreement import same_places
@@ -245,3 +245,16 @@ def test_axial_points_are_judged_with_and_without_a_sagittal_prior(tmp_path):
     result = sagittal_prior.main(["--data", str(root), "--bundle", str(bundle), "--widths", "2", "3"])
     assert list(result) == ["d, none", "d, 2 mm", "d, 3 mm"]
     assert all(0 <= parts["several series"]["other_series"] <= 1 for parts in result.values())
+
+
+def test_sagittal_points_are_judged_with_levels_chosen_each_by_itself_and_together(tmp_path):
+    root = write_competition(tmp_path / "data", 2)
+    detector = Detector("d", "fixed", {d: DetectorNetwork(tiny_detector(d)).eval() for d in DESCRIPTIONS})
+    bundle = write_random_bundle(tmp_path / "bundle", [detector], [])
+    result = joint_levels.main(["--data", str(root), "--bundle", str(bundle)])
+    ways = ("each by itself", "together")
+    assert set(result) == {f"{d}, {way}" for d in (SAGITTAL_T2, SAGITTAL_T1) for way in ways}
+    assert all(0 < figures["segmented"] <= 1 for figures in result.values())
+    assert any(
+        result[f"{SAGITTAL_T1}, {way}"]["px"] != result[f"{SAGITTAL_T1}, {ways[0]}"]["px"] for way in ways
+    )

@@ -65,13 +65,15 @@ def test_a_bundle_comes_back_to_the_bit(pristine, tmp_path):
 
 def test_detectors_may_share_a_network(pristine, tmp_path):
     first = load_bundle(pristine)
-    twin = type(first.detectors[0])("twin", "fixed", first.detectors[0].networks, sagittal_prior_mm=3.0)
+    twin = type(first.detectors[0])("twin", "fixed", first.detectors[0].networks, 3.0, joint_levels=True)
     write_bundle(type(first)(first.name, "", (*first.detectors, twin), (), first.prior, ""), tmp_path)
     assert len(list((tmp_path / "weights").iterdir())) == 3
     loaded = load_bundle(tmp_path).detectors
     assert [detector.sagittal_prior_mm for detector in loaded] == [None, 3.0]
+    assert [detector.joint_levels for detector in loaded] == [False, True]
     entries = json.loads((tmp_path / MANIFEST).read_text())["detectors"]
-    assert ["sagittal_prior_mm" in entry for entry in entries] == [False, True]
+    for option in ("sagittal_prior_mm", "joint_levels"):
+        assert [option in entry for entry in entries] == [False, True]
     assert all(loaded[0].networks[d] is loaded[1].networks[d] for d in loaded[0].networks)
 
 
@@ -81,6 +83,10 @@ MANIFEST_FAULTS = {
     "prior in words": (
         lambda m: m["detectors"][0].update(sagittal_prior_mm="3"),
         "got sagittal_prior_mm '3'",
+    ),
+    "levels chosen by a word": (
+        lambda m: m["detectors"][0].update(joint_levels="yes"),
+        "got joint_levels 'yes', expected true or false",
     ),
     "missing field": (lambda m: m.pop("prior"), "missing field"),
     "other format": (lambda m: m.update(format=2), "format 2"),

@@ -191,6 +191,22 @@ def test_points_with_a_sagittal_prior_are_those_of_the_reference(tmp_path, study
     assert not with_axial or (places[1].points != places[2].points).any()
 
 
+@pytest.mark.parametrize("study_id", ["1", "2", "3"])
+def test_points_of_levels_chosen_together_are_those_of_the_reference(tmp_path, study_id):
+    """With the prior too, which follows the canal's points, and beside a detector that shares the networks."""
+    torch.manual_seed(4)
+    fixed, dynamic = full_detectors()
+    joint = replace(fixed, name="fixed together", joint_levels=True, sagittal_prior_mm=3.0)
+    detectors = [fixed, joint, replace(dynamic, joint_levels=True)]
+    bundle = write_random_bundle(tmp_path / "bundle", detectors, [])
+    graded = grade_fast(write_studies(tmp_path), study_id, bundle, Plan(3, 0), False)
+    slow = reference.infer_study(reference.study_folders(tmp_path, study_id), *load_members(bundle))
+    searched, clear_points = assert_same_points(graded, slow)
+    assert clear_points >= 0.7 * searched > 0
+    alone, together = (graded.detections[name].points for name in ("fixed", "fixed together"))
+    assert all((alone[d].points != together[d].points).any() for d in alone if d != AXIAL_T2)
+
+
 @pytest.mark.parametrize(("study_id", "zero_crops"), [("1", False), ("2", True)])
 def test_more_slices_of_the_canal_and_axial_ones_are_graded_as_by_the_reference(
     tmp_path, option_bundle, study_id, zero_crops

@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from lumbar.grids import CROP_OFFSETS
 from lumbar.networks.heatmap import (
+    local_peaks,
     logits_to_heatmap,
     points_to_heatmap,
     slice_peaks,
 )
 from tests.making.heatmap_points import heatmap_to_points
+from tests.reference.reference_levels import find_peaks
 
 SHAPE = (7, 48, 40)
 
@@ -52,6 +54,30 @@ def test_heatmap_is_zero_on_a_padded_slice_whatever_the_logits():
     heatmap = logits_to_heatmap(torch.full((2, 3, 4, 4), 50.0), torch.full((2, 3), 50.0), present)
     assert (heatmap[:, 1] == 0).all()
     assert (heatmap[:, [0, 2]] == 1).all()
+
+
+def test_local_peaks_are_those_of_a_loop_over_blocks():
+    rng = np.random.default_rng(2)
+    heatmap = rng.permutation(2 * 3 * 96 * 80).reshape(2, 3, 96, 80).astype(np.float32)  # no ties
+    value, place = local_peaks(torch.from_numpy(heatmap), 4)
+    assert value.shape == (2, 3, 4) and place.shape == (2, 3, 4, 2)
+    for at in np.ndindex(2, 3):
+        found = [(v, z, int(y), int(x)) for z, y, x, v, _ in find_peaks(heatmap[at][None])]
+        assert [tuple(p) for p in place[at].tolist()] == [(y, x) for _, _, y, x in found]
+        assert value[at].tolist() == [v for v, *_ in found]
+    assert (value[..., 0] == torch.from_numpy(heatmap).amax(dim=(-2, -1))).all()
+
+
+def test_a_slice_with_fewer_peaks_has_the_lowest_value_and_nan_is_never_hidden():
+    logits = torch.full((1, 32, 32), -5.0)
+    logits[0, :8, :8] += torch.linspace(0, 1, 64).view(8, 8)
+    logits -= torch.linspace(0, 3, 32)[:, None] + torch.linspace(0, 3, 32)  # falls off on all sides but one
+    value, place = local_peaks(logits, 3)
+    assert place[0, 0].tolist() == list(np.unravel_index(int(logits.argmax()), (32, 32)))
+    assert (value[0, 1:] == torch.finfo(torch.float32).min).all()
+    assert not value.sigmoid()[0, 1:].any()
+    logits[0, 20, 20] = float("nan")
+    assert local_peaks(logits, 3)[0].isnan().any()
 
 
 def test_peaks_agree_with_a_loop_and_take_the_first_of_equals():

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SAGITTAL_T1, SAGITTAL_T2
 from tests.reference.reference_bundle import load_members
+from tests.reference.reference_levels import joint_points
 
 OFFSETS = (-2, -1, 0, 1, 2)
 
@@ -97,6 +98,25 @@ def sagittal_weights(folders: dict, canal: np.ndarray, lengths: dict, width: flo
         squared = np.interp(centres, np.arange(len(axial)), offsets) ** 2
         weights[level] = np.exp(-(squared - squared.min()) / (2 * width**2)).clip(1e-6)
     return np.concatenate([weights, weights])
+
+
+def level_frame(folders: list[Path], description: str, length: int) -> np.ndarray:
+    """Return (length, 3, 3): lateral, forwards, height in mm of (1, row, column) on each slice of the grid."""
+    files, positions = read_geometry(folders, description), read_positions(folders, description)
+    frame = []
+    for z in (np.arange(length) + 0.5) * len(files) / length - 0.5:
+        origin, row, column = (patient_point(files, z, *at) for at in ((0, 0), (1, 0), (0, 1)))
+        lateral = np.interp(z, np.arange(len(files)), positions)
+        frame.append(
+            [
+                (lateral, 0, 0),
+                *(
+                    (origin[k] * s, (row - origin)[k] * s, (column - origin)[k] * s)
+                    for k, s in ((1, -1), (2, 1))
+                ),
+            ]
+        )
+    return np.array(frame)
 
 
 def read_positions(folders: list[Path], description: str) -> np.ndarray:
@@ -327,6 +347,12 @@ def detect_study(folders: dict[str, list[Path]], detector: dict, device: str, re
             if description == AXIAL_T2 and SAGITTAL_T2 in lengths and "sagittal_prior_mm" in detector:
                 weights = sagittal_weights(folders, points[:5, 2], lengths, detector["sagittal_prior_mm"])
                 heatmap[:, : len(grid)] *= torch.from_numpy(weights).float().to(device)[..., None, None]
+            if detector.get("joint_levels") and description != AXIAL_T2:
+                frame = level_frame(folders[description], description, len(grid))
+                real = heatmap[:, : len(grid)].cpu().numpy()
+                points[sites], found, leads[sites] = joint_points(real, frame, detector["xy"])
+                values[sites] = found[:, 2]
+                continue
             points[sites] = find_points(heatmap, len(grid), detector["xy"])
         # For the comparison with the kernel; no part of what the notebooks do, nor of its time.
         values[sites] = heatmap.flatten(1).amax(dim=1).cpu()

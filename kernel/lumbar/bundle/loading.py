@@ -50,12 +50,15 @@ class Detector:
         networks: By description.
         sagittal_prior_mm: Width of the prior that its canal points are for the axial slices
             (``lumbar.grading.sagittal_prior``), mm. None for no prior.
+        joint_levels: Whether the levels and sides of a sagittal volume are chosen together
+            (``lumbar.grading.joint_search``), not each site by itself.
     """
 
     name: str
     xy: str
     networks: dict[str, DetectorNetwork]
     sagittal_prior_mm: float | None = None
+    joint_levels: bool = False
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,7 @@ class Loader:
 
     def detector(self, entry: dict) -> Detector:
         """Return a detector with the networks that can be used."""
-        options = ("figures", "sagittal_prior_mm")
+        options = ("figures", "sagittal_prior_mm", "joint_levels")
         check_fields(entry, ("name", "xy", "networks"), "manifest, detectors", optional=options)
         where = f"detector {entry['name']!r}"
         if entry["xy"] not in POINT_KINDS:
@@ -173,6 +176,11 @@ class Loader:
         width = entry.get("sagittal_prior_mm")
         if width is not None:
             check_positive(width, f"manifest, {where}: got sagittal_prior_mm")
+        joint = entry.get("joint_levels", False)
+        if not isinstance(joint, bool):
+            raise BundleError(
+                f"manifest, {where}: got joint_levels {joint!r}, expected true or false; correct it"
+            )
         if not isinstance(entry["networks"], dict) or not entry["networks"]:
             raise BundleError(
                 f"manifest, {where}: got networks {entry['networks']!r}, expected one per description; correct it"
@@ -181,7 +189,7 @@ class Loader:
         for description, member in entry["networks"].items():
             with self.tolerated(f"{where}, {description}"):
                 networks[description] = self.detector_network(description, member, f"manifest, {where}")
-        return Detector(entry["name"], entry["xy"], networks, width)
+        return Detector(entry["name"], entry["xy"], networks, width, joint)
 
     def detector_network(self, description: str, member: dict, where: str) -> DetectorNetwork:
         """Return the network of one description; one that detectors share is loaded once."""

@@ -57,7 +57,7 @@ def write_bundle(
         "intended_use": INTENDED_USE,
         "detectors": [
             {"name": detector.name, "xy": detector.xy, "networks": files.write_detector(detector)}
-            | prior_option(detector)
+            | search_options(detector)
             | known(figures, detector)
             for detector in bundle.detectors
         ],
@@ -168,9 +168,10 @@ def older_files(folder: Path) -> set[str]:
     }
 
 
-def prior_option(detector: Detector) -> dict:
-    width = detector.sagittal_prior_mm
-    return {} if width is None else {"sagittal_prior_mm": width}
+def search_options(detector: Detector) -> dict:
+    """Return the options of a detector's search that are not the defaults."""
+    width, joint = detector.sagittal_prior_mm, detector.joint_levels
+    return ({} if width is None else {"sagittal_prior_mm": width}) | ({"joint_levels": True} if joint else {})
 
 
 def known(figures: dict, member: Detector | Classifier) -> dict:

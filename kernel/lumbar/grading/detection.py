@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lumbar.bundle.loading import Detector
+from lumbar.grading.level_prior import place_frame
 from lumbar.grading.patient_points import find_places
 from lumbar.grading.point_search import Points, SearchRequest, search_points
 from lumbar.grading.sagittal_prior import slice_weights
@@ -135,28 +136,36 @@ def study_searches(
     study: int, volumes: dict[str, Volume], detectors: Sequence[Detector], runner: BatchRunner
 ) -> Iterator[Serving]:
     """Yield a study's searches; all its grids go to the device in one copy."""
-    # By the network's identity and the prior.
+    # By the network's identity and the options that change a search.
     sharing: dict[tuple, tuple[str, DetectorNetwork, list[Detector]]] = {}
     for description in volumes:
         for detector in detectors:
             if network := detector.networks.get(description):
-                key = (id(network), *prior_identity(detector, description))
+                key = (id(network), *option_identity(detector, description))
                 sharing.setdefault(key, (description, network, []))[2].append(detector)
     grids = [squeeze(volumes[d].grid256, network.config.max_length) for d, network, _ in sharing.values()]
     there = upload(grids, runner.device.torch)
     for (description, network, group), grid in zip(sharing.values(), there, strict=True):
         kinds = frozenset(detector.xy for detector in group)
-        config = network.config
-        read = config.slice_positions
-        positions = stage1_positions(volumes[description], config.max_length) if read else None
-        yield Serving(study, description, group, SearchRequest(network, grid, kinds, positions=positions))
+        config, volume = network.config, volumes[description]
+        joint = group[0].joint_levels and description != AXIAL_T2
+        request = SearchRequest(
+            network,
+            grid,
+            kinds,
+            positions=stage1_positions(volume, config.max_length) if config.slice_positions else None,
+            frame=place_frame(volume, config.max_length) if joint else None,
+        )
+        yield Serving(study, description, group, request)
 
 
-def prior_identity(detector: Detector, description: str) -> tuple:
-    """Return the things that the prior of a detector's search depends on, none where it has no prior."""
-    if description != AXIAL_T2 or detector.sagittal_prior_mm is None:
+def option_identity(detector: Detector, description: str) -> tuple:
+    """Return the options that a detector's search depends on: detectors that share them and a network share it."""
+    if description != AXIAL_T2:
+        return (detector.joint_levels,)
+    if detector.sagittal_prior_mm is None:
         return ()
-    return detector.sagittal_prior_mm, id(detector.networks.get(SAGITTAL_T2))
+    return detector.sagittal_prior_mm, detector.joint_levels, id(detector.networks.get(SAGITTAL_T2))
 
 
 def stage1_grid(volume: Volume, max_length: int) -> np.ndarray:

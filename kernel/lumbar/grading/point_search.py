@@ -7,7 +7,8 @@ largest logit is where its heatmap is largest, and no heatmap is ever made.
 
 The points are those of ``logits_to_heatmap`` on the whole volume, times the request's weight of each slice (tested),
 with one exception. Of voxels with different logits that round to one heatmap value, the larger logit wins, not the
-first voxel.
+first voxel. Where levels are chosen together, ``joint_search`` finds the slices that can't win, and the points are
+those of the peaks of the whole volume.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,15 +19,17 @@ import torch
 from torch import Tensor, inference_mode
 from torch.nn import functional as F
 
+from lumbar.grading.joint_search import JointSearch
 from lumbar.grading.slice_choice import SliceSearch
 from lumbar.grids import WHITE
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.detector import DetectorNetwork, neighbours, present_slices
 from lumbar.networks.device import NotFiniteError, nan_unless_finite
-from lumbar.networks.heatmap import logits_to_heatmap, peaks_to_points, slice_peaks
+from lumbar.networks.heatmap import local_peaks, logits_to_heatmap, slice_peaks
 from lumbar.networks.transfer import download, upload
 
 POINTED_A_SLICE = 4  # by their memory: a segmenter's last feature maps are larger than a pointer's first
+PEAKS = 4  # of each class and slice, among which levels are chosen together
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class SearchRequest:
         kinds: Of points, ``"fixed"`` and ``"dynamic"``.
         weight: (class, S) float32, 0..1, a factor of the heatmap on each slice; None for none.
         positions: (S,) float32 mm, of ``stage1_positions``; None where unknown or not read by the network.
+        frame: (S, 3, 3), of ``place_frame``, to choose all levels of a sagittal volume together; None to choose each
+            by itself.
     """
 
     network: DetectorNetwork
@@ -67,6 +72,7 @@ class SearchRequest:
     kinds: frozenset[str]
     weight: np.ndarray | None = None
     positions: np.ndarray | None = None
+    frame: np.ndarray | None = None
 
 
 def find_points(
@@ -101,9 +107,9 @@ def search_points(
     Returns:
         The points of each request by kind, or the error of a network that gave NaN or Inf for this volume.
     """
-    by_network: dict[int, list[int]] = {}
+    by_network: dict[tuple[int, bool], list[int]] = {}
     for number, request in enumerate(requests):
-        by_network.setdefault(id(request.network), []).append(number)
+        by_network.setdefault((id(request.network), request.frame is None), []).append(number)
     with runner.device.autocast():  # around all passes, so that no weight is cast twice
         stacks = [VolumeStack([requests[n] for n in numbers], runner) for numbers in by_network.values()]
         for stack, read in zip(stacks, download([stack.bound for stack in stacks]), strict=True):
@@ -120,7 +126,7 @@ def search_points(
 
 
 class VolumeStack:
-    """The volumes that one network reads, one behind the other, and the search in each.
+    """The volumes that one network reads, one behind the other, and the search in each: all joint ones, or none.
 
     Between two volumes there is a zero slice: the neighbour of a volume's first and last slices. Behind each volume
     up to two padded slices stand for all. The first still has the last real slice as its neighbour, all later ones are
@@ -131,7 +137,7 @@ class VolumeStack:
         """Stack the volumes and launch the pointer on all slices; nothing is read."""
         self.requests, self.runner = requests, runner
         self.network = requests[0].network
-        self.searches: list[SliceSearch] = []
+        self.searches: list[SliceSearch | JointSearch] = []
         self.failed: dict[int, NotFiniteError] = {}
         length, device = self.network.config.max_length, runner.device
         padding = [min(2, length - len(request.grid)) for request in requests]
@@ -171,8 +177,11 @@ class VolumeStack:
         for number, (request, rows) in enumerate(zip(self.requests, bound, strict=True)):
             rows = rows[:, : len(request.grid)]
             self.check(number, rows, "pointer")
-            dynamic = "dynamic" in request.kinds
-            self.searches.append(SliceSearch(rows[:-1], rows[-1] > 0, dynamic, request.weight))
+            begun = rows[:-1], rows[-1] > 0, "dynamic" in request.kinds
+            if request.frame is None:
+                self.searches.append(SliceSearch(*begun, request.weight))
+            else:
+                self.searches.append(JointSearch(*begun, request.frame, PEAKS))
 
     def check(self, number: int, read: np.ndarray, cause: str) -> None:
         """Note that a volume's numbers are not finite: its search ends."""
@@ -188,19 +197,20 @@ class VolumeStack:
         """Launch the segmenter on slices of several volumes.
 
         Returns:
-            (slice, class, 3) on the device: the heatmap's largest value on each slice, its row and column.
+            (slice, class, peak, 3) on the device: the heatmap at its peaks on each slice, their rows and columns.
         """
         volumes = np.concatenate([np.full(len(slices), number) for number, slices in chosen])
         slices = np.concatenate([slices for _, slices in chosen])
         where, volume, depth = upload(
             [self.starts[volumes] + slices, volumes, slices], self.runner.device.torch
         )
-        peaks = self.runner.run(segment_peaks, self.network, self.images[where], "segmenter")
+        function = segment_peaks if self.requests[0].frame is None else segment_several_peaks
+        peaks = self.runner.run(function, self.network, self.images[where], "segmenter")
         logits, places = peaks.split([1, 2], dim=-1)
         heatmap = logits_to_heatmap(
-            logits[..., None, None], self.logits[volume, :, depth, None], self.present[volume, depth, None]
+            logits[:, :, None], self.logits[volume, :, depth, None], self.present[volume, depth, None]
         )
-        return torch.cat([nan_unless_finite(heatmap[..., 0, 0], logits), places], dim=-1)
+        return torch.cat([nan_unless_finite(heatmap[:, :, 0], logits), places], dim=-1)
 
     def take(self, chosen: list[tuple[int, np.ndarray]], peaks: np.ndarray) -> None:
         """Hand the peaks on the chosen slices to their searches."""
@@ -218,15 +228,10 @@ class VolumeStack:
         ]
 
 
-def points_of(request: SearchRequest, search: SliceSearch) -> dict[str, Points]:
+def points_of(request: SearchRequest, search: SliceSearch | JointSearch) -> dict[str, Points]:
     """Return the points of a search that has ended, by kind."""
     slices = len(request.grid)
-    return {
-        kind: Points(
-            *peaks_to_points(search.value, search.place, slices, kind), slices, kind, search.segmented
-        )
-        for kind in request.kinds
-    }
+    return {kind: Points(*search.points(kind), slices, kind, search.segmented) for kind in request.kinds}
 
 
 def unit_range(grid: Tensor) -> Tensor:
@@ -243,6 +248,12 @@ def encode_slices(network: DetectorNetwork, images: Tensor) -> Tensor:
 
 
 def segment_peaks(network: DetectorNetwork, images: Tensor) -> Tensor:
-    """Return each class's largest logit on each slice, its row and its column: (N, class, 3) float32."""
+    """Return each class's largest logit on each slice, its row and its column: (N, class, 1, 3) float32."""
     value, place = slice_peaks(network.segmenter(images))
+    return torch.cat([value.float()[..., None], place.float()], dim=-1)[:, :, None]
+
+
+def segment_several_peaks(network: DetectorNetwork, images: Tensor) -> Tensor:
+    """Return each class's ``PEAKS`` largest peaks on each slice, logit, row and column: (N, class, peak, 3) float32."""
+    value, place = local_peaks(network.segmenter(images), PEAKS)
     return torch.cat([value.float()[..., None], place.float()], dim=-1)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from lumbar.grids import CROP_OFFSETS
+from lumbar.networks.heatmap import peaks_to_points
 
 
 class SliceSearch:
@@ -40,9 +41,14 @@ class SliceSearch:
         return slices_to_segment(self.bound, self.value, self.done, self.dynamic)
 
     def take(self, slices: np.ndarray, value: np.ndarray, place: np.ndarray) -> None:
-        """Take the largest values on slices before the prior, (class, n), and their places, (class, n, 2)."""
-        self.value[:, slices], self.place[:, slices] = value * self.weight[:, slices], place
+        """Take the largest values on slices before the prior, (class, n, 1), and their places, (class, n, 1, 2)."""
+        self.value[:, slices] = value[..., 0] * self.weight[:, slices]
+        self.place[:, slices] = place[:, :, 0]
         self.done[slices] = True
+
+    def points(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return points (class, 5, 3) and values (class, 5) of ``peaks_to_points``."""
+        return peaks_to_points(self.value, self.place, len(self.done), kind)
 
     @property
     def segmented(self) -> int:

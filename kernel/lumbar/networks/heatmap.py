@@ -6,12 +6,14 @@ Everything is on the detector's grid, axis order (class, slice, row, column), in
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lumbar.grids import CROP_OFFSETS
 
 SIGMA = 4.0  # pixels of the 256 grid
 DECAY = 0.5  # per slice away
 REACH = 2  # slices to either side that still carry some of the label
+PEAK_BLOCK = 8  # pixels of a side: two sigma
 
 
 def points_to_heatmap(
@@ -76,6 +78,22 @@ def slice_peaks(heatmap: Tensor) -> tuple[Tensor, Tensor]:
     value, index = heatmap.flatten(-2).max(dim=-1)  # the first of equals
     width = heatmap.shape[-1]
     return value, torch.stack([index // width, index % width], dim=-1)
+
+
+def local_peaks(heatmap: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return each slice's largest peaks: (..., row, column) -> (..., count), (..., count, 2) row and column.
+
+    A peak is the largest value in a block of ``PEAK_BLOCK`` pixels, if no block beside it holds a larger one. Works on
+    logits as well. A slice with fewer peaks has the dtype's lowest value in place of the others. NaN is a peak.
+    """
+    images = heatmap.flatten(0, -3)
+    value, index = F.max_pool2d(images, PEAK_BLOCK, return_indices=True)
+    lowest = torch.finfo(value.dtype).min
+    value = value.masked_fill(value < F.max_pool2d(value, 3, stride=1, padding=1), lowest)
+    value, block = value.flatten(1).topk(count)
+    index = index.flatten(1).gather(1, block).unflatten(0, heatmap.shape[:-2])
+    width = heatmap.shape[-1]
+    return value.unflatten(0, heatmap.shape[:-2]), torch.stack([index // width, index % width], dim=-1)
 
 
 def peaks_to_points(

@@ -56,8 +56,13 @@ def export_run(
         for entry in recipe["detectors"]:
             own = [networks[network, fold] for network in entry["networks"]]
             by_description = {network.config.description: network for network in own}
-            own_name, width = entry["name"] + suffix[fold], entry.get("sagittal_prior_mm")
-            member = Detector(own_name, entry["point_kind"], by_description, width)
+            member = Detector(
+                entry["name"] + suffix[fold],
+                entry["point_kind"],
+                by_description,
+                entry.get("sagittal_prior_mm"),
+                entry.get("joint_levels", False),
+            )
             detectors.append(member)
             figures[member.name] = {
                 network: measured(about, f"{network}/fold{fold}") for network in entry["networks"]

@@ -245,12 +245,14 @@ class DetectorRecipe:
         networks: Names of the recipe's networks, one per description.
         sagittal_prior_mm: Width of the prior that its canal points are for the axial slices, mm; None for no prior.
             It acts at inference alone: no training has it.
+        joint_levels: Whether all levels and sides of a sagittal volume are chosen together. At inference alone, too.
     """
 
     name: str
     point_kind: Literal["fixed", "dynamic"]
     networks: tuple[str, ...]
     sagittal_prior_mm: Positive | None = None
+    joint_levels: bool = False
 
 
 @dataclass(frozen=True)
