@@ -41,7 +41,7 @@ APPEARANCES = {"wide": "wide"} | {
     f"-{part}": ",".join(other for other in WIDE_PARTS if other != part) for part in WIDE_PARTS
 }
 SEED = 301  # of the phantoms
-EPOCHS = 6
+EPOCHS = 5
 START = "start"
 
 
@@ -60,8 +60,8 @@ def main(arguments: list[str] | None = None) -> dict:
         default=REPOSITORY,
         help="where the network comes from (default: the shipped one)",
     )
-    add("--phantoms", type=int, default=72, help="of each appearance (default: %(default)s)")
-    add("--studies", type=int, default=60, help="real ones (default: %(default)s)")
+    add("--phantoms", type=int, default=60, help="of each appearance (default: %(default)s)")
+    add("--studies", type=int, default=40, help="real ones (default: %(default)s)")
     add("--seeds", type=int, default=3, help="of each training (default: %(default)s)")
     add("--json", type=Path, help="where to write all figures")
     options = parser.parse_args(arguments)
