@@ -134,6 +134,16 @@ def test_a_clear_spine_needs_its_own_slices_alone():
     assert (points[:, 2, 1] == [50, 80, 110, 140, 170] * 2).all() and (values == np.float32(0.8)).all()
 
 
+def test_a_point_is_the_largest_peak_near_the_chain_s_and_the_slices_for_it_are_segmented():
+    """The pointer names slice 8 for a level, slice 9 for all others: the chain stays on 9, the point does not."""
+    bound, value, place, frame = sure_heatmaps()
+    bound[2, 8], value[2, 8, 0], place[2, 8, 0] = 0.95, 0.85, (113, 98)
+    bound[2, 7], value[2, 7, 0], place[2, 7, 0] = 0.96, 0.86, (113, 98)  # two slices away
+    search, _ = found_in(bound, value, place, frame)
+    assert search.chosen[2].tolist() == [9, 0]
+    assert search.points("fixed")[0][2, 2].tolist() == [8, 113, 98]
+
+
 @pytest.mark.parametrize("strong", [0.9, 0.5])
 def test_a_level_that_jumped_onto_its_neighbour_comes_back(strong):
     """L3/L4 answers at L4/L5 more than at its own place: all others show where it is."""
@@ -175,6 +185,14 @@ def test_a_dynamic_detector_takes_the_place_near_the_chosen_one_on_each_slice():
     assert points[0, 1].tolist() == [8, 54, 103] and values[0, 1] == np.float32(0.1)
     assert points[0, 3].tolist() == [10, 50, 100] and values[0, 3] == 0  # nothing near: the chosen place
     assert points[0, 4].tolist() == [11, 50, 100]
+
+
+def test_a_pointer_that_gives_nothing_does_not_end_the_search_on_a_black_slice():
+    _, value, place, frame = sure_heatmaps()
+    present = np.arange(12) > 0
+    search = JointSearch(np.zeros((10, 12), np.float32), present, False, frame, 2)
+    assert search_all(search, 0 * value, place) and len(search.chosen) == 10
+    assert present[search.points("fixed")[0][:, 2, 0]].all()
 
 
 def test_an_all_black_volume_has_its_points_at_the_origin():

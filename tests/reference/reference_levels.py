@@ -27,7 +27,12 @@ def joint_points(
     for own, best in zip(peaks, through, strict=True):
         order = np.argsort(-best, kind="stable")
         lead = best[order[0]] - best[order[1]] if len(order) > 1 else np.inf
-        z, y, x, value, pixel_lead = own[order[0]]
+        z, y, x = own[order[0]][:3]
+        near = [p for p in own if abs(p[0] - z) <= 1 and np.hypot(p[1] - y, p[2] - x) <= NEAR]
+        near.sort(key=lambda peak: -peak[3])
+        if len(near) > 1:
+            lead = min(lead, near[0][3] - near[1][3])
+        z, y, x, value, pixel_lead = near[0]
         for offset in OFFSETS:
             row = (y, x, value, pixel_lead)
             if xy == "dynamic" and offset:

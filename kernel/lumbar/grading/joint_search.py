@@ -4,6 +4,9 @@ Each site's candidates are the peaks of its heatmap on the slices, and the best 
 chosen. A slice that is not segmented yet can give no more than the pointer's probability there, and a chain no more
 than the prior of its slices alone. So the best chain of slices through it bounds every chain of peaks on it. Slices
 are segmented until no bound exceeds the best chain of the peaks that are known.
+
+A point is the site's largest peak within ``NEAR`` of the chain's, on its slice and the two beside it. So a site keeps
+its largest peak where the chain confirms it.
 """
 
 import numpy as np
@@ -13,6 +16,8 @@ from lumbar.grading.level_prior import lateral_side_bounds, lateral_step_bounds,
 from lumbar.grids import CROP_OFFSETS
 
 TINY = np.finfo(np.float32).tiny  # of a heatmap: its logarithm is the least score of a peak
+NEVER = -1e6  # a score below that of any chain
+BESIDE = (-1, 0, 1)  # slices of a point, relative to the chain's
 ROUNDING = 1e-6  # of scores, which are summed in different orders
 NEAR = 8.0  # pixels of the detector grid, a quarter of a level
 
@@ -46,24 +51,57 @@ class JointSearch:
     def wanted(self) -> np.ndarray:
         """Return the slices to segment next, ascending; none when the points are decided.
 
-        First those of the best chain of slices, then the more promising half of those that could change the choice.
+        First those of the best chain of slices, then the more promising half of those that could change it, then those
+        that could hold the points themselves.
         """
         if self.done.all():
             return np.flatnonzero(~self.done)
         classes, lateral = len(self.bound), self.frame[:, 0, 0]
-        reach = log(np.where(self.done, self.value[..., 0], self.bound))
+        reach = np.where(self.present, log(np.where(self.done, self.value[..., 0], self.bound)), NEVER)
         chain = build_chain(list(reach), [lateral] * classes, lateral_step_bounds, lateral_side_bounds)
         hope = np.where(self.done, -np.inf, best_through(chain)[:classes]).max(axis=0)
         asked = hope > self.best + ROUNDING
-        middle = self.chosen[:, 0]
-        if len(middle):
+        if len(self.chosen):
             asked &= hope >= (self.best + hope.max()) / 2
+            if not asked.any():
+                asked = self.beside()
+            middle = self.settled()[:, 0]
         else:
             middle = np.array(best_chain(chain)[1][:classes])
             asked = np.isin(np.arange(len(hope)), middle)
         if self.dynamic:
             asked[np.clip(np.add.outer(middle, CROP_OFFSETS), 0, len(hope) - 1)] = True
         return np.flatnonzero(asked & ~self.done)
+
+    def beside(self) -> np.ndarray:
+        """Return the slices, (S,) bool, that may hold a larger peak than the chain's on the slices beside it."""
+        rows, (slice_, peak) = np.arange(len(self.bound)), self.chosen.T
+        beside = self.slices_at(slice_, BESIDE)
+        larger = self.bound[rows[:, None], beside] >= self.value[rows, slice_, peak][:, None]
+        return np.isin(np.arange(len(self.done)), beside[larger])
+
+    def settled(self) -> np.ndarray:
+        """Return the slice and the peak of each point, (class, 2), among the peaks that are known."""
+        rows, (slice_, peak) = np.arange(len(self.bound)), self.chosen.T
+        beside = self.slices_at(slice_, BESIDE)
+        value, _ = self.peaks_near(self.place[rows, slice_, peak], beside)
+        at, last = value.reshape(len(rows), -1).argmax(axis=1), value.shape[-1]
+        return np.column_stack([beside[rows, at // last], at % last])
+
+    def slices_at(self, slice_: np.ndarray, offsets: tuple[int, ...]) -> np.ndarray:
+        """Return the slices (class, offset) around those of the classes, within the volume."""
+        return np.clip(np.add.outer(slice_, offsets), 0, len(self.done) - 1)
+
+    def peaks_near(self, place: np.ndarray, slices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return each class's peaks on slices (class, n): values (class, n, peak), places (class, n, peak, 2).
+
+        Values are -1 of peaks farther than ``NEAR`` from the class's place, (class, 2), and on slices without peaks.
+        """
+        rows = np.arange(len(place))[:, None]
+        places = self.place[rows, slices]
+        off = np.linalg.norm(places - place[:, None, None], axis=-1)
+        there = (off <= NEAR) & (self.done & self.present)[slices][..., None]
+        return np.where(there, self.value[rows, slices], -1), places
 
     def take(self, slices: np.ndarray, value: np.ndarray, place: np.ndarray) -> None:
         """Take the peaks on slices, largest first, (class, n, peak), and their places, (class, n, peak, 2)."""
@@ -101,23 +139,22 @@ class JointSearch:
     def points(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
         """Return points (class, 5, 3) and values (class, 5), as ``peaks_to_points`` does.
 
-        On the other slices of a dynamic detector's crop the place is that of the largest peak near the chosen one.
-        Where there is none, it is the chosen place, with the value 0.
+        On the other slices of a dynamic detector's crop the place is that of the largest peak near the point. Where
+        there is none, it is the point's own place, with the value 0.
         """
         rows = np.arange(len(self.bound))
-        slice_, peak = self.chosen.T if len(self.chosen) else np.zeros((2, len(rows)), np.int64)
+        slice_, peak = self.settled().T if len(self.chosen) else np.zeros((2, len(rows)), np.int64)
         wanted = slice_[:, None] + np.array(CROP_OFFSETS)
         place, value = self.place[rows, slice_, peak], self.value[rows, slice_, peak]
         places = np.repeat(place[:, None], len(CROP_OFFSETS), axis=1)
         values = np.repeat(value[:, None], len(CROP_OFFSETS), axis=1)
         if kind == "dynamic":
-            read = np.clip(wanted, 0, len(self.done) - 1)
-            own = self.place[rows[:, None], read]  # (class, 5, peak, 2)
-            off = np.linalg.norm(own - place[:, None, None], axis=-1)
-            near = np.where(off <= NEAR, self.value[rows[:, None], read], 0)
+            read = self.slices_at(slice_, CROP_OFFSETS)
+            near, own = self.peaks_near(place, read)
             at = near.argmax(axis=-1)[..., None]
-            values = np.where(read == slice_[:, None], values, np.take_along_axis(near, at, axis=-1)[..., 0])
-            moved = (values > 0) & (read != slice_[:, None])
+            largest, own_slice = np.take_along_axis(near, at, axis=-1)[..., 0], read == slice_[:, None]
+            values = np.where(own_slice, values, largest.clip(0))
+            moved = ~own_slice & (largest > 0)
             places = np.where(
                 moved[..., None], np.take_along_axis(own, at[..., None], axis=2)[:, :, 0], places
             )
