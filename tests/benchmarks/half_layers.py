@@ -111,7 +111,7 @@ def stage2(
 ) -> dict[str, float]:
     """Return the largest difference of a probability, by the parts that are rounded."""
     windows = np.stack(
-        [site_windows(one, *member.network.config.crops) for of in found for one in of.values()]
+        [site_windows(one, member.network.config.crops) for of in found for one in of.values()]
     )
     exact = classify(member, windows, runner)
     print(f"stage 2, {member.name}: largest difference of a probability", flush=True)

@@ -83,9 +83,9 @@ def grade_every_way(
     present = [g for g, description in enumerate(GROUP_DESCRIPTION) if description not in removed]
     members: dict[str, list[np.ndarray]] = {COMPLETE: [], ZERO: [], LEFT_OUT: []}
     for classifier in bundle.classifiers:
-        border = classifier.network.config.border
-        whole = [site_windows(detection, border) for detection in found.values()]
-        holed = [site_windows(without(detection, removed), border) for detection in found.values()]
+        rule = classifier.network.config.crops
+        whole = [site_windows(detection, rule) for detection in found.values()]
+        holed = [site_windows(without(detection, removed), rule) for detection in found.values()]
         features = slice_features(classifier, np.stack([*whole, *holed]), runner).split(len(found))
         members[COMPLETE] += list(grade_present(classifier, features[0], list(range(len(GROUPS)))))
         members[ZERO] += list(grade_present(classifier, features[1], list(range(len(GROUPS)))))

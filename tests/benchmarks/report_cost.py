@@ -56,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
         "trained_on": bundle.trained_on,
         "detectors": [member.name for member in bundle.detectors],
         "classifiers": [member.name for member in bundle.classifiers],
+        "crop_rule": bundle.classifiers[0].network.config.crops.of_five_slices,
     }
     slices = sum(len(volume) for volume in study.volumes.values())
     print(f"study {ref.study_id}: {slices} slices")

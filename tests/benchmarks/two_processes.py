@@ -131,7 +131,7 @@ def kernel_result(graded, members, read: float) -> Measured:
         counts["pointer"][description] = found.slices + min(2, padding)
         counts["segmenter"][description] = found.segmented
         counts["slices"] += found.slices
-    images, _ = distinct_images(site_windows(detection, members.classifiers[0].network.config.border))
+    images, _ = distinct_images(site_windows(detection, members.classifiers[0].network.config.crops))
     return Measured(
         seconds={"read": read} | {stage: graded.seconds[stage] for stage in STAGES[1:]},
         points=points,

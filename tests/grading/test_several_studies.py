@@ -18,6 +18,7 @@ from lumbar.grading.member_runs import sharing_networks
 from lumbar.grading.study_grading import StudyGrader
 from lumbar.grading.time_limit import Plan
 from lumbar.networks import stopwatch
+from lumbar.networks.architecture import CropRule
 from lumbar.networks.captured_pass import CapturedPass
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.device import Device
@@ -106,7 +107,7 @@ def test_every_member_has_its_seconds_though_a_card_is_still_computing(bundle, s
 def test_a_study_that_makes_a_network_give_nan_is_left_out_alone(bundle, studies, alone, monkeypatch):
     """One study's crops give NaN in a classifier, in float32 too; the others' grades stay."""
     grader = StudyGrader(ready_bundle(bundle, TOGETHER), TOGETHER)
-    windows = site_windows(alone[0].detections["first"], "stretch")
+    windows = site_windows(alone[0].detections["first"], CropRule("stretch"))
     picture = enlarge(torch.from_numpy(windows[7, 2][None, None]))  # of a sagittal T1 site
     features = ClassifierNetwork.features
 

@@ -9,6 +9,7 @@ from lumbar.grading.graded_study import PRIOR, GradedStudy
 from lumbar.grading.plausibility import Flag
 from lumbar.grading.study_record import record_graded
 from lumbar.grading.time_limit import Plan
+from lumbar.networks.architecture import CropRule
 from lumbar.outputs.report import Report
 from lumbar.reading.study import Study
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2
@@ -26,7 +27,7 @@ ABOUT = {
     "precision": "fp32",
     "data": "/data",
     "versions": {"python": "3"},
-    "crop_border": "shift",
+    "crop_rule": CropRule("shift"),
     "prior": [[0.8, 0.15, 0.05]] * 25,
 }
 SUMMARY = {"seconds": {"total": 12.0}, "fewer_members": {}}

@@ -115,7 +115,7 @@ def test_a_training_crop_is_a_serving_crop_bit_for_bit(finished, tmp_path):
                 # The bundle's weights are rounded to float16: take over the points, compare the crops.
                 detection.points[description] = points[validation[0]][description].points
                 assert served.points.shape == detection.points[description].points.shape
-            served = site_windows(detection, *rule)
+            served = site_windows(detection, rule)
             assert served.any() and np.array_equal(dataset.windows(0, np.random.default_rng(0)), served)
 
 

@@ -15,6 +15,7 @@ from lumbar.bundle.loading import Classifier
 from lumbar.grading.crops import canal_points, enlarge, extract_windows
 from lumbar.grading.detection import Detection
 from lumbar.grids import CROP_INPUT, CROP_OFFSETS, DETECTOR_GRID, WINDOW
+from lumbar.networks.architecture import CropRule
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.device import NotFiniteError, nan_unless_finite
@@ -35,23 +36,21 @@ def searched_sites(detection: Detection, canal_from: str) -> np.ndarray:
     return np.repeat(searched_groups([detection], canal_from)[0], len(LEVELS))
 
 
-def site_windows(
-    detection: Detection, border: str, canal_margin: int = 0, canal_from: str = SAGITTAL_T2
-) -> np.ndarray:
+def site_windows(detection: Detection, rule: CropRule) -> np.ndarray:
     """Return the windows (25, S, 64, 64) of all sites; zero where the description is missing.
 
-    S is five and ``canal_margin`` further slices at each end, which the canal alone fills. The further arguments are
-    those of a ``CropRule``.
+    S is five and ``canal_margin`` further slices at each end, which the canal alone fills.
     """
-    windows = np.zeros((len(SITES), len(CROP_OFFSETS) + 2 * canal_margin, WINDOW, WINDOW), np.float32)
+    margin = rule.canal_margin
+    windows = np.zeros((len(SITES), len(CROP_OFFSETS) + 2 * margin, WINDOW, WINDOW), np.float32)
     for description, found in detection.points.items():
         grid = detection.grids512[description]
-        if description == canal_from:
+        if description == rule.canal_from:
             points = canal_points(found.points, found.values)
-            windows[DESCRIPTION_SITES[SAGITTAL_T2]] = extract_windows(grid, points, border, canal_margin)
+            windows[DESCRIPTION_SITES[SAGITTAL_T2]] = extract_windows(grid, points, rule.border, margin)
         if description != SAGITTAL_T2:
-            own = slice(canal_margin, canal_margin + len(CROP_OFFSETS))
-            windows[DESCRIPTION_SITES[description], own] = extract_windows(grid, found.points, border)
+            own = slice(margin, margin + len(CROP_OFFSETS))
+            windows[DESCRIPTION_SITES[description], own] = extract_windows(grid, found.points, rule.border)
     return windows
 
 

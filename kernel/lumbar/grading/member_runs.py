@@ -126,7 +126,7 @@ def study_crops(graded: GradedStudy, rule: CropRule, zero_crops: bool) -> tuple[
     """Return the windows of a study's detections (detection, 25, S, 64, 64), and the groups of their sequences."""
     detections = graded.detections.values()
     groups = searched_groups(detections, rule.canal_from) | zero_crops
-    return np.stack([site_windows(found, *rule) for found in detections]), groups
+    return np.stack([site_windows(found, rule) for found in detections]), groups
 
 
 def share_out(

@@ -36,6 +36,11 @@ class CropRule(NamedTuple):
     canal_margin: int = 0
     canal_from: str = SAGITTAL_T2
 
+    @property
+    def of_five_slices(self) -> "CropRule":
+        """The rule of the crops as pages show them: five slices of every site, and the canal's are sagittal."""
+        return self._replace(canal_margin=0, canal_from=SAGITTAL_T2)
+
 
 @dataclass(frozen=True)
 class ClassifierConfig:

@@ -17,6 +17,7 @@ from lumbar.bundle.manifest import Manifest
 from lumbar.grading.detection import Detection
 from lumbar.grading.study_record import StudyRecord, record_ungraded
 from lumbar.grading.time_limit import Plan
+from lumbar.networks.architecture import Border, CropRule
 from lumbar.networks.device import Device
 from lumbar.outputs.findings import write_findings
 from lumbar.outputs.report import Report
@@ -200,9 +201,7 @@ def open_report(options: RunOptions, competition: Dataset, manifest: Manifest, a
     """Return the report that a run is to write, or None; ``about`` are the facts of run.json."""
     if not options.report:
         return None
-    configs = [member.get("config") for member in manifest.classifiers]  # not checked yet
-    borders = [config["border"] for config in configs if isinstance(config, dict) and "border" in config]
-    shown = {"prior": manifest.prior.tolist(), "crop_border": (borders or ["shift"])[0]}
+    shown = {"prior": manifest.prior.tolist(), "crop_rule": shown_crops(manifest)}
     shown["figures"] = [entry.get("figures", {}) for entry in manifest.classifiers]
     if manifest.calibration and options.calibration:
         fitted_on = manifest.calibration.provenance.get("fitted_on", "data without a name")
@@ -212,6 +211,17 @@ def open_report(options: RunOptions, competition: Dataset, manifest: Manifest, a
         }
     ids = [study.study_id for study in competition.studies]
     return Report(options.report, about | shown, ids, slices=options.report_size == "full")
+
+
+def shown_crops(manifest: Manifest) -> CropRule:
+    """Return the rule of the crops that a report shows: the first classifier's."""
+    configs = [member.get("config") for member in manifest.classifiers]  # not checked yet
+    rules = [
+        CropRule(**{field: config[field] for field in CropRule._fields if field in config})
+        for config in configs
+        if isinstance(config, dict) and "border" in config
+    ]
+    return (rules[0] if rules else CropRule(Border.SHIFT)).of_five_slices
 
 
 def summary_of(

@@ -39,8 +39,8 @@ class Report:
 
     Args:
         folder: Folder of the report; it is created.
-        about: Facts of the run, as in run.json. ``crop_border`` selects the crops ("stretch" or "shift").
-            ``prior`` (25, 3) is shown for a study without grades.
+        about: Facts of the run, as in run.json. ``crop_rule`` selects the crops, a ``CropRule`` of
+            five slices. ``prior`` (25, 3) is shown for a study without grades.
         slices: Whether each page has its slices to scroll, in a folder beside it.
         studies: Ids of all studies of the run in its order, for the links to the next and the previous one.
 

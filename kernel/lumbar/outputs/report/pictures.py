@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from lumbar.grading.detection import Detection
-from lumbar.grading.ensemble import site_windows
 from lumbar.grids import WHITE, grid_share
 from lumbar.reading.volume import SliceHeader
 
@@ -81,10 +79,13 @@ def draw_frame(image: np.ndarray, frame: Frame) -> np.ndarray:
     )
 
 
-def crop_pictures(detection: Detection, border: str) -> list[str]:
-    """Return a picture for each of the 25 sites: its crop's five slices side by side, 64 pixels each."""
-    windows = (site_windows(detection, border) * WHITE).astype(np.uint8)
-    return [data_uri(np.hstack(site)) for site in windows]
+def crop_pictures(windows: np.ndarray) -> list[str]:
+    """Return a picture for each of the 25 sites: the slices of its window side by side.
+
+    Args:
+        windows: (25, 5, 64, 64) of ``site_windows``.
+    """
+    return [data_uri(np.hstack(site)) for site in (windows * WHITE).astype(np.uint8)]
 
 
 def data_uri(image: np.ndarray) -> str:

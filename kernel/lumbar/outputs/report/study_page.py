@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup
 
+from lumbar.grading.ensemble import site_windows
 from lumbar.grading.graded_study import PRIOR, ZERO_CROPS
 from lumbar.grading.patient_points import Places
 from lumbar.grading.study_record import SOME_PRIOR
@@ -73,7 +74,7 @@ def study_page(
     crops: dict[str, list[str]] = {}
     size = len(assembled(crops).encode())
     for detector in places:
-        pictures = crop_pictures(result.detections[detector], about.get("crop_border", "shift"))
+        pictures = crop_pictures(site_windows(result.detections[detector], about["crop_rule"]))
         size += sum(map(len, pictures)) + TAGS * len(pictures)
         if size > LIMIT:
             break
