@@ -92,7 +92,7 @@ class Grader:
         return StudyResult(
             study_id=study.study_id,
             table=site_table(study, graded),
-            crops={name: site_windows(found, rule) for name, found in graded.detections.items()},
+            crops={d: site_windows(found, study.volumes, rule) for d, found in graded.detections.items()},
             members=graded.members,
             flags=flags(study.volumes, graded.detections),
             faults=graded.faults,

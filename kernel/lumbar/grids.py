@@ -4,7 +4,7 @@
 |---|---|---|
 | native | as the scanner wrote it | nothing but the grids below |
 | detector | ``DETECTOR_GRID`` | stage 1; all points are on it |
-| crop | ``CROP_GRID`` | the windows of stage 2, ``WINDOW`` pixels wide |
+| crop | ``CROP_GRID`` | the windows of stage 2, ``WINDOW`` pixels wide, or brought to that width |
 | crop input | ``CROP_INPUT`` | stage 2's backbone: a window, enlarged |
 
 A coordinate is that of a pixel's centre: 0 is the centre of the first pixel, -0.5 its outer edge. Sizes are the
@@ -82,9 +82,14 @@ def squeeze(grid: np.ndarray, length: int) -> np.ndarray:
     # In the grid's own precision, as torch's ``interpolate`` does: at slice 270 that is 1e-5 of a slice.
     scale, half = grid.dtype.type(count / length), grid.dtype.type(0.5)
     centre = scale * (np.arange(length, dtype=grid.dtype) + half) - half  # never below 0, as count > length
-    low = np.floor(centre).astype(np.int64)
-    share = (centre - low.astype(grid.dtype))[:, None, None]
-    high = np.minimum(low + 1, count - 1)
+    return interpolate(grid, centre)
+
+
+def interpolate(grid: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return a float array at fractional places 0..n - 1 of its first axis, linear."""
+    low = np.floor(places).astype(np.int64)
+    share = (places - low.astype(grid.dtype)).reshape(-1, *[1] * (grid.ndim - 1))
+    high = np.minimum(low + 1, len(grid) - 1)
     return grid[low] * (1 - share) + grid[high] * share
 
 

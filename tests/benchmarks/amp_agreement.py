@@ -34,7 +34,7 @@ def agreement(root: Path, device: str) -> dict:
             for description, points in detection.points.items():
                 near.append(same_places(points.points, found[name].points[description].points))
             for one, other in zip(plain.classifiers, rounded.classifiers, strict=True):
-                crops = site_windows(detection, one.network.config.crops)[None]
+                crops = site_windows(detection, volumes, one.network.config.crops)[None]
                 apart.append(
                     float(np.abs(classify(one, crops, in_full) - classify(other, crops, in_half)).max())
                 )

@@ -107,11 +107,19 @@ def middle_points(detectors: Sequence[Detector], study: Study, runner: BatchRunn
 
 
 def stage2(
-    member: Classifier, found: Sequence[dict[str, Detection]], kind: torch.dtype, runner: BatchRunner
+    member: Classifier,
+    found: Sequence[dict[str, Detection]],
+    studies: Sequence[Study],
+    kind: torch.dtype,
+    runner: BatchRunner,
 ) -> dict[str, float]:
     """Return the largest difference of a probability, by the parts that are rounded."""
     windows = np.stack(
-        [site_windows(one, member.network.config.crops) for of in found for one in of.values()]
+        [
+            site_windows(one, study.volumes, member.network.config.crops)
+            for of, study in zip(found, studies, strict=True)
+            for one in of.values()
+        ]
     )
     exact = classify(member, windows, runner)
     print(f"stage 2, {member.name}: largest difference of a probability", flush=True)
@@ -157,7 +165,7 @@ def main() -> None:
         if 1 in options.stages:
             stage1(bundle, studies, KINDS[kind], runner)
         for member in bundle.classifiers if 2 in options.stages else ():
-            stage2(member, found, KINDS[kind], runner)
+            stage2(member, found, studies, KINDS[kind], runner)
 
 
 if __name__ == "__main__":

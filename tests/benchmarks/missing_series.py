@@ -84,8 +84,10 @@ def grade_every_way(
     members: dict[str, list[np.ndarray]] = {COMPLETE: [], ZERO: [], LEFT_OUT: []}
     for classifier in bundle.classifiers:
         rule = classifier.network.config.crops
-        whole = [site_windows(detection, rule) for detection in found.values()]
-        holed = [site_windows(without(detection, removed), rule) for detection in found.values()]
+        whole = [site_windows(detection, study.volumes, rule) for detection in found.values()]
+        holed = [
+            site_windows(without(detection, removed), study.volumes, rule) for detection in found.values()
+        ]
         features = slice_features(classifier, np.stack([*whole, *holed]), runner).split(len(found))
         members[COMPLETE] += list(grade_present(classifier, features[0], list(range(len(GROUPS)))))
         members[ZERO] += list(grade_present(classifier, features[1], list(range(len(GROUPS)))))

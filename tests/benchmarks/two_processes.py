@@ -113,10 +113,10 @@ def serve_kernel(connection, bundle: Path, device: str, precision: str) -> None:
         study = read_study(ref)
         read = time.perf_counter() - start
         (graded,) = grader.grade([study], plan)
-        connection.send(kernel_result(graded, members, read))
+        connection.send(kernel_result(study, graded, members, read))
 
 
-def kernel_result(graded, members, read: float) -> Measured:
+def kernel_result(study, graded, members, read: float) -> Measured:
     """Return the first detector's points, and the counts, of a graded study."""
     from lumbar.grading.ensemble import distinct_images, site_windows
     from lumbar.sites import DESCRIPTION_SITES
@@ -131,7 +131,9 @@ def kernel_result(graded, members, read: float) -> Measured:
         counts["pointer"][description] = found.slices + min(2, padding)
         counts["segmenter"][description] = found.segmented
         counts["slices"] += found.slices
-    images, _ = distinct_images(site_windows(detection, members.classifiers[0].network.config.crops))
+    images, _ = distinct_images(
+        site_windows(detection, study.volumes, members.classifiers[0].network.config.crops)
+    )
     return Measured(
         seconds={"read": read} | {stage: graded.seconds[stage] for stage in STAGES[1:]},
         points=points,

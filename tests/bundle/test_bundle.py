@@ -103,6 +103,10 @@ MANIFEST_FAULTS = {
     "unknown point kind": (lambda m: m["detectors"][0].update(xy="both"), "xy 'both'"),
     "missing weight": (lambda m: m["classifiers"][0].pop("weight"), "missing field"),
     "weight of zero": (lambda m: m["classifiers"][0].update(weight=0), "weight 0"),
+    "window of no size": (
+        lambda m: m["classifiers"][0]["config"].update(window_mm=0),
+        "window_mm: got 0, expected a number above 0.*correct the manifest",
+    ),
     "unknown border": (lambda m: m["classifiers"][0]["config"].update(border="wrap"), "border: got 'wrap'"),
     "missing file": (lambda m: first_network(m).update(file="weights/none.safetensors"), "is missing"),
     "wrong hash": (lambda m: first_network(m).update(sha256="0" * 64), "expected"),

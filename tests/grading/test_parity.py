@@ -163,13 +163,21 @@ def option_bundle(tmp_path_factory) -> Path:
     detectors = full_detectors()
     classifiers = [
         random_classifier(
-            sequence, "test_convnext", sequence, border, factor=20, canal_margin=margin, canal_from=view
+            sequence,
+            "test_convnext",
+            sequence,
+            border,
+            factor=20,
+            canal_margin=margin,
+            canal_from=view,
+            **size,
         )
-        for sequence, border, margin, view in zip(
+        for sequence, border, margin, view, size in zip(
             SEQUENCES,
             ("stretch", "shift") * 3,
             (2, 2, 1, 3, 0, 0),
             (SAGITTAL_T2, SAGITTAL_T2, AXIAL_T2, AXIAL_T2, AXIAL_T2, SAGITTAL_T2),
+            ({}, {"window_levels": 0.3}, {}, {"window_mm": 9.0}, {"window_mm": 9.0}, {"window_levels": 0.3}),
             strict=True,
         )
     ]
@@ -208,7 +216,7 @@ def test_points_of_levels_chosen_together_are_those_of_the_reference(tmp_path, s
 
 
 @pytest.mark.parametrize(("study_id", "zero_crops"), [("1", False), ("2", True)])
-def test_more_slices_of_the_canal_and_axial_ones_are_graded_as_by_the_reference(
+def test_more_slices_axial_ones_and_windows_of_a_size_are_graded_as_by_the_reference(
     tmp_path, option_bundle, study_id, zero_crops
 ):
     assert_parity(write_studies(tmp_path), study_id, option_bundle, Plan(2, len(SEQUENCES)), zero_crops)

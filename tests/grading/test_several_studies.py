@@ -107,7 +107,7 @@ def test_every_member_has_its_seconds_though_a_card_is_still_computing(bundle, s
 def test_a_study_that_makes_a_network_give_nan_is_left_out_alone(bundle, studies, alone, monkeypatch):
     """One study's crops give NaN in a classifier, in float32 too; the others' grades stay."""
     grader = StudyGrader(ready_bundle(bundle, TOGETHER), TOGETHER)
-    windows = site_windows(alone[0].detections["first"], CropRule("stretch"))
+    windows = site_windows(alone[0].detections["first"], studies[0].volumes, CropRule("stretch"))
     picture = enlarge(torch.from_numpy(windows[7, 2][None, None]))  # of a sagittal T1 site
     features = ClassifierNetwork.features
 

@@ -126,17 +126,25 @@ def test_an_option_that_is_off_is_in_no_manifest(tmp_path):
     detector = random_detector("axial", "fixed", {AXIAL_T2: 6}, NETWORK)
     members = [
         random_classifier(
-            f"margin {margin}", "test_convnext", "level", "shift", canal_margin=margin, canal_from=view
+            f"margin {margin}",
+            "test_convnext",
+            "level",
+            "shift",
+            canal_margin=margin,
+            canal_from=view,
+            **size,
         )
-        for margin, view in ((0, SAGITTAL_T2), (1, AXIAL_T2))
+        for margin, view, size in ((0, SAGITTAL_T2, {}), (1, AXIAL_T2, {"window_mm": 50}))
     ]
     folder = write_random_bundle(tmp_path / "bundle", [detector], members)
     configs = [entry["config"] for entry in read_manifest(folder).classifiers]
     assert [config.get("canal_margin") for config in configs] == [None, 1]
     assert [config.get("canal_from") for config in configs] == [None, AXIAL_T2]
+    assert [config.get("window_mm", "none") for config in configs] == ["none", 50]
     loaded = load_bundle(folder).classifiers
     assert [member.network.config.canal_margin for member in loaded] == [0, 1]
     assert [member.network.config.canal_from for member in loaded] == [SAGITTAL_T2, AXIAL_T2]
+    assert [member.network.config.crops.window_mm for member in loaded] == [None, 50]
 
 
 @pytest.mark.parametrize("backbone", ["lcnet_050", "poolformer_s12", "regnetx_002", "resnet18"])

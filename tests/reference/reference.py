@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SAGITTAL_T1, SAGITTAL_T2
 from tests.reference.reference_bundle import load_members
 from tests.reference.reference_levels import joint_points
+from tests.reference.reference_windows import patient_point, sized_window, window_sides
 
 OFFSETS = (-2, -1, 0, 1, 2)
 
@@ -63,17 +64,6 @@ def read_geometry(folders: list[Path], description: str) -> list[pydicom.Dataset
         files += sorted(series, key=lambda file: int(file.InstanceNumber))
     axis = 2 if description == AXIAL_T2 else 0
     return sorted(files, key=lambda file: float(file.ImagePositionPatient[axis]))
-
-
-def patient_point(files: list[pydicom.Dataset], z: float, y: float, x: float) -> np.ndarray:
-    """Return the place in mm of a row and column of the 256 grid on slice z, which may lie between two."""
-    ends = []
-    for file in (files[int(np.floor(z))], files[min(int(np.floor(z)) + 1, len(files) - 1)]):
-        row, column = (y + 0.5) * file.Rows / 256 - 0.5, (x + 0.5) * file.Columns / 256 - 0.5
-        along_row, along_column = np.reshape(np.array(file.ImageOrientationPatient, float), (2, 3))
-        across = along_row * file.PixelSpacing[1] * column + along_column * file.PixelSpacing[0] * row
-        ends.append(np.array(file.ImagePositionPatient, float) + across)
-    return ends[0] + (z - np.floor(z)) * (ends[1] - ends[0])
 
 
 def sagittal_weights(folders: dict, canal: np.ndarray, lengths: dict, width: float) -> np.ndarray:
@@ -384,6 +374,10 @@ def grade_study(
             grid = squeeze(volume, network["config"]["max_length"]).to(device)
         with stage(result, "crop"):
             found, values = result["points"][detector["name"]], result["values"][detector["name"]]
+            sides = None
+            if classifier["config"].keys() & {"window_mm", "window_levels"}:
+                files, own = read_geometry(folders[description], description), DESCRIPTION_SITES[description]
+                sides = window_sides(files, found[own, 2], len(grid), classifier["config"])
             wanted = {site: found[site] for site in range(25)[DESCRIPTION_SITES[description]]}
             if classifier["config"].get("canal_from") == AXIAL_T2:
                 if description == SAGITTAL_T2:
@@ -397,7 +391,11 @@ def grade_study(
                     before = [points[0] - (step, 0, 0) for step in range(margin, 0, -1)]
                     after = [points[4] + (step, 0, 0) for step in range(1, margin + 1)]
                     points = np.array([*before, *points, *after])
-                crops[site] = crop(grid, points, classifier["config"]["border"])
+                if sides is None:
+                    crops[site] = crop(grid, points, classifier["config"]["border"])
+                else:
+                    window = sized_window(grid, points, classifier["config"]["border"], sides)
+                    crops[site] = resize(window[None], (128, 128))[0]
     with stage(result, "classify"):
         read = read_sites(folders, detector, classifier)
         groups = [group for group in range(5) if zero_crops or 5 * group in read]

@@ -106,7 +106,11 @@ def test_a_training_crop_is_a_serving_crop_bit_for_bit(finished, tmp_path):
     for detector in recipe.detectors:
         points = detector_points(detector.point_kind, recipe.networks, run)
         served_by = next(d for d in bundle.detectors if d.name == detector.name)
-        for rule in (CropRule("shift"), CropRule("stretch"), CropRule("shift", 1, AXIAL_T2)):
+        for rule in (
+            CropRule("shift"),
+            CropRule("stretch", window_mm=40.0),
+            CropRule("shift", 1, AXIAL_T2, window_levels=1.2),
+        ):
             dataset = ClassifierDataset(cache, validation, np.zeros((1, 25), np.int8), points, rule, None, 0)
             detection = detect_study((served_by,), cache.volumes(validation[0]), BatchRunner(setup.device))[
                 detector.name
@@ -115,7 +119,7 @@ def test_a_training_crop_is_a_serving_crop_bit_for_bit(finished, tmp_path):
                 # The bundle's weights are rounded to float16: take over the points, compare the crops.
                 detection.points[description] = points[validation[0]][description].points
                 assert served.points.shape == detection.points[description].points.shape
-            served = site_windows(detection, rule)
+            served = site_windows(detection, cache.volumes(validation[0]), rule)
             assert served.any() and np.array_equal(dataset.windows(0, np.random.default_rng(0)), served)
 
 

@@ -4,7 +4,7 @@ Points of different detectors are never averaged: each detector's crops are grad
 works like test-time augmentation (the 5th-place write-up, ensemble).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +14,14 @@ from torch import Tensor, inference_mode
 from lumbar.bundle.loading import Classifier
 from lumbar.grading.crops import canal_points, enlarge, extract_windows
 from lumbar.grading.detection import Detection
+from lumbar.grading.window_sizes import window_sides
 from lumbar.grids import CROP_INPUT, CROP_OFFSETS, DETECTOR_GRID, WINDOW
 from lumbar.networks.architecture import CropRule
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.device import NotFiniteError, nan_unless_finite
 from lumbar.networks.transfer import download, upload
+from lumbar.reading.volume import Volume
 from lumbar.sites import DESCRIPTION_SITES, GROUPS, LEVELS, SAGITTAL_T2, SITES, group_descriptions
 
 CROPS_A_SLICE = (DETECTOR_GRID // CROP_INPUT) ** 2  # by their pixels
@@ -36,21 +38,28 @@ def searched_sites(detection: Detection, canal_from: str) -> np.ndarray:
     return np.repeat(searched_groups([detection], canal_from)[0], len(LEVELS))
 
 
-def site_windows(detection: Detection, rule: CropRule) -> np.ndarray:
+def site_windows(detection: Detection, volumes: Mapping[str, Volume], rule: CropRule) -> np.ndarray:
     """Return the windows (25, S, 64, 64) of all sites; zero where the description is missing.
 
     S is five and ``canal_margin`` further slices at each end, which the canal alone fills.
+
+    Args:
+        detection: A detector's points and grids.
+        volumes: The study's volumes by description, for the size of windows.
+        rule: Of the crops.
     """
-    margin = rule.canal_margin
+    border, margin = rule.border, rule.canal_margin
     windows = np.zeros((len(SITES), len(CROP_OFFSETS) + 2 * margin, WINDOW, WINDOW), np.float32)
     for description, found in detection.points.items():
-        grid = detection.grids512[description]
+        grid, sides = detection.grids512[description], window_sides(volumes[description], found, rule)
         if description == rule.canal_from:
             points = canal_points(found.points, found.values)
-            windows[DESCRIPTION_SITES[SAGITTAL_T2]] = extract_windows(grid, points, rule.border, margin)
+            windows[DESCRIPTION_SITES[SAGITTAL_T2]] = extract_windows(grid, points, border, margin, sides)
         if description != SAGITTAL_T2:
             own = slice(margin, margin + len(CROP_OFFSETS))
-            windows[DESCRIPTION_SITES[description], own] = extract_windows(grid, found.points, rule.border)
+            windows[DESCRIPTION_SITES[description], own] = extract_windows(
+                grid, found.points, border, sides=sides
+            )
     return windows
 
 

@@ -97,7 +97,7 @@ def run_classifiers(
     if not searched or not classifiers:
         return {}
     rules = {member.network.config.crops for member in classifiers}
-    cut = {rule: [study_crops(graded, rule, zero_crops) for _, graded in searched] for rule in rules}
+    cut = {rule: [study_crops(*pair, rule, zero_crops) for pair in searched] for rule in rules}
     crops = {}
     for rule, of_studies in cut.items():
         windows, groups = map(np.concatenate, zip(*of_studies, strict=True))
@@ -122,11 +122,13 @@ def was_searched(graded: GradedStudy) -> bool:
     return any(found.points for found in graded.detections.values())
 
 
-def study_crops(graded: GradedStudy, rule: CropRule, zero_crops: bool) -> tuple[np.ndarray, np.ndarray]:
+def study_crops(
+    study: Study, graded: GradedStudy, rule: CropRule, zero_crops: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the windows of a study's detections (detection, 25, S, 64, 64), and the groups of their sequences."""
     detections = graded.detections.values()
     groups = searched_groups(detections, rule.canal_from) | zero_crops
-    return np.stack([site_windows(found, rule) for found in detections]), groups
+    return np.stack([site_windows(found, study.volumes, rule) for found in detections]), groups
 
 
 def share_out(

@@ -6,6 +6,7 @@ The networks of these configurations are in ``detector.py`` and ``classifier.py`
 import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from typing import NamedTuple
 
 from lumbar.sites import AXIAL_T2, SAGITTAL_T2
@@ -30,11 +31,15 @@ class CropRule(NamedTuple):
         border: The rule at the volume's borders, one of ``Border``.
         canal_margin: Slices of the canal's crops beyond the five of other sites, at each end.
         canal_from: The description that the canal's crops come from.
+        window_mm: Side of a window, mm. None for another size.
+        window_levels: Side of a window, in distances between neighbouring levels. None for another size.
     """
 
     border: str
     canal_margin: int = 0
     canal_from: str = SAGITTAL_T2
+    window_mm: float | None = None
+    window_levels: float | None = None
 
     @property
     def of_five_slices(self) -> "CropRule":
@@ -56,9 +61,14 @@ class ClassifierConfig:
             weighs them all. 0 as the authors have it. Source: the 2nd place's attention over all sagittal slices.
         canal_from: The description that the canal's crops come from, one of ``CANAL_VIEWS``. Axial crops lie midway
             between a level's recesses. Source: the 2nd and 4th places, which read the canal from both.
+        window_mm: Height and width of a crop in the patient, mm. Without it and ``window_levels`` a crop has 64 pixels
+            of the crop grid, as the authors have it. Source: the 9th place.
+        window_levels: Height and width of a crop in the patient, as a multiple of the distance between neighbouring
+            levels' points. At most one of the two sizes. Source: the 2nd place.
 
     Raises:
-        ValueError: The sequence, the border or the canal's description is unknown, or its margin is below 0.
+        ValueError: The sequence, the border or the canal's description is unknown, or its margin is below 0. A size is
+            no number above 0, or there are two.
     """
 
     backbone: str
@@ -67,6 +77,8 @@ class ClassifierConfig:
     dropout: tuple[float, float, float]
     canal_margin: int = 0
     canal_from: str = SAGITTAL_T2
+    window_mm: float | None = None
+    window_levels: float | None = None
 
     def __post_init__(self):
         if self.sequence not in SEQUENCES:
@@ -83,11 +95,18 @@ class ClassifierConfig:
             raise ValueError(
                 f"ClassifierConfig.canal_margin: got {self.canal_margin!r}, expected 0 slices or more"
             )
+        sizes = {name: getattr(self, name) for name in ("window_mm", "window_levels")}
+        for name, size in sizes.items():
+            if size is not None and (type(size) not in (int, float) or not 0 < size < inf):
+                raise ValueError(f"ClassifierConfig.{name}: got {size!r}, expected a number above 0")
+        if None not in sizes.values():
+            raise ValueError(f"ClassifierConfig: got {sizes}, expected one size at most; remove the other")
 
     @property
     def crops(self) -> CropRule:
         """The rule of the crops that it was trained with."""
-        return CropRule(self.border, self.canal_margin, self.canal_from)
+        sizes = self.window_mm, self.window_levels
+        return CropRule(self.border, self.canal_margin, self.canal_from, *sizes)
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ class ClassifierDataset(Dataset):
                 moved = jitter_points(found.points, random, self.augmentation)
                 found = Points(moved, found.values, found.slices, found.kind, found.segmented)
             detection.points[description] = found
-        return site_windows(detection, self.crops)
+        return site_windows(detection, volumes, self.crops)
 
 
 class Mixer:

@@ -149,7 +149,8 @@ class CropAugmentation:
         brightness: Brightness and contrast.
         blur: Chance of a gaussian blur over 3 x 3 or 5 x 5 pixels.
         z_jitter: Largest random move of a point, slices.
-        xy_jitter: Largest random move of a point along each axis, pixels of the detector grid.
+        xy_jitter: Largest random move of a point along each axis, pixels of the detector grid, whatever the windows'
+            size: it stands for the detector's errors. A level's height is measured at the moved points.
         cutmix: Chance per batch of CutMix.
         mixup: Chance per batch of mixup, of those that CutMix leaves.
         cutmix_alpha: Both parameters of the Beta distribution of CutMix's lambda.

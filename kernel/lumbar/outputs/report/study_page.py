@@ -73,8 +73,9 @@ def study_page(
     assembled = partial(assemble, study, result, about, neighbours, films, places, views, downloads)
     crops: dict[str, list[str]] = {}
     size = len(assembled(crops).encode())
+    volumes = study.volumes if study else {}
     for detector in places:
-        pictures = crop_pictures(site_windows(result.detections[detector], about["crop_rule"]))
+        pictures = crop_pictures(site_windows(result.detections[detector], volumes, about["crop_rule"]))
         size += sum(map(len, pictures)) + TAGS * len(pictures)
         if size > LIMIT:
             break
