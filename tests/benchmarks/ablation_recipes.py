@@ -64,6 +64,8 @@ VARIANTS = {
         "alone": replace(CLASSIFIER, config=replace(CLASSIFIER.config, sequence="alone")),
         "nine_slices": replace(CLASSIFIER, config=replace(CLASSIFIER.config, canal_margin=2)),
         "axial_canal": replace(CLASSIFIER, config=replace(CLASSIFIER.config, canal_from=AXIAL_T2)),
+        "fifty_mm": replace(CLASSIFIER, config=replace(CLASSIFIER.config, window_mm=50.0)),
+        "levels_high": replace(CLASSIFIER, config=replace(CLASSIFIER.config, window_levels=1.5)),
         "averaged": with_schedule(ema_decay=0.99),
         "clipped": with_schedule(clip_grad_norm=1.0),
         "mixed": with_augmentation(mixup=0.3, mixup_alpha=0.3),

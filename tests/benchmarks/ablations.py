@@ -7,6 +7,7 @@ level_wise  a classifier's second LSTM: along the conditions of a level, against
             jittered.
 options     options from other solutions on that classifier, each by itself: nine slices of the canal, its axial
             slices, averaged weights, gradient clipping, mixup, description dropout.
+sizes       that classifier's crops: 64 pixels of the grid, against 50 mm and 1.5 times the level's height.
 tta         three detectors: each one's crops graded and the probabilities averaged, against their points averaged,
             and against one detector. Detectors and classifiers of the other two; the labelled points elsewhere.
 
@@ -51,6 +52,7 @@ TRAININGS = {
             "contradicted",
         )
     ),
+    "sizes": (("classifier", "level"), ("classifier", "fifty_mm"), ("classifier", "levels_high")),
     "tta": (("detector", "expanding"), ("classifier", "level")),
 }
 POINT_FIGURES = ("error", "z", "y", "x", "beyond_8px")
@@ -114,7 +116,7 @@ def measure(bench: Bench, names: list[str], seeds: int, workers: int) -> dict[st
         }
         if name == "gaussian":
             result[name] = compare(variants, POINT_FIGURES)
-        elif name in ("level_wise", "options"):
+        elif name in ("level_wise", "options", "sizes"):
             result[name] = compare(variants, GRADE_FIGURES) | {"beside": constant_figures(bench)}
         else:
             variants, errors = average(

@@ -99,7 +99,7 @@ def test_every_arm_trains_once_and_one_detector_is_its_own_mean(training_data, t
     command += ["--held-out", "1", "--workers", "1", "--seeds", "2", "--json", str(tmp_path / "figures.json")]
     result = ablations.main(command)
     assert (
-        set(result) == {"gaussian", "level_wise", "options", "tta"}
+        set(result) == {"gaussian", "level_wise", "options", "sizes", "tta"}
         and (tmp_path / "figures.json").stat().st_size
     )
     for comparison in result.values():
