@@ -48,7 +48,8 @@ class StudyResult:
     Attributes:
         study_id: The id in the competition's table, or the StudyInstanceUID.
         table: DataFrame with a row per site and the columns above.
-        crops: By detector, the windows that stage 2 reads: (site, slice, row, column) float32, (25, 5, 64, 64), 0..1.
+        crops: By detector, the windows that the first classifier reads: (site, slice, row, column) float32,
+            (25, 5, 64, 64), 0..1. Further slices of the canal are left out.
         members: By (detector, classifier), probabilities (25, 3); NaN at sites that the member did not grade.
         flags: Doubts about the points, each with its figure.
         faults: Files, series and members that were left out or are odd, each with its reason.

@@ -9,13 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
+from lumbar.grading.ensemble import site_windows
 from lumbar.grading.graded_study import PRIOR
 from lumbar.grading.plausibility import Flag, flags
+from lumbar.networks.architecture import CropRule
 from lumbar.outputs.report import Report
 from lumbar.outputs.report.display_text import percent
 from lumbar.outputs.report.frequencies import frequencies
 from lumbar.outputs.report.key_slices import edge_letters
-from lumbar.outputs.report.pictures import Frame, draw_frame, fit_frame
+from lumbar.outputs.report.pictures import Frame, crop_pictures, draw_frame, fit_frame
 from lumbar.outputs.report.study_page import LIMIT
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SEVERITY_WEIGHTS, SITE_NAMES
 from tests.making.report_page import page_of
@@ -55,6 +57,17 @@ def test_a_page_shows_every_site_and_asks_for_nothing(tmp_path):
     for row in graded.probabilities:
         assert percent(row.max()) in page.text
     assert "Not for clinical use" in page.text and "trained on: phantoms" in page.text
+
+
+@pytest.mark.parametrize("rule", [CropRule("stretch"), CropRule("shift", window_mm=80.0)])
+def test_a_page_shows_the_windows_of_its_runs_rule(tmp_path, rule):
+    study, graded = graded_study(0)
+    report = Report(tmp_path, ABOUT | {"crop_rule": rule}, slices=False)
+    add_page(report, study, graded)
+    source = page_of(report, study.study_id).source
+    for detection in graded.detections.values():
+        pictures = crop_pictures(site_windows(detection, study.volumes, rule))
+        assert len(set(pictures)) > 1 and all(picture in source for picture in pictures)
 
 
 def test_marks_stand_where_the_points_are(report):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,13 @@ import infer
 from lumbar.bundle.calibration import Calibration
 from lumbar.bundle.manifest import Manifest
 from lumbar.grading.study_record import record_ungraded
+from lumbar.networks.architecture import CropRule
 from lumbar.networks.device import Device
 from lumbar.outputs.submission import read_submission
 from lumbar.reading.references import Dataset, StudyRef
 from lumbar.run.journal import JournalError
 from lumbar.run.options import RunOptions
-from lumbar.run.run_state import Run, open_report
+from lumbar.run.run_state import Run, open_report, shown_crops
 from tests.making.small_study import write_studies
 from tests.making.tiny_bundle import write_tiny_bundle
 
@@ -146,3 +148,18 @@ def test_the_report_names_the_data_of_the_calibration(tmp_path):
         options = RunOptions(report=tmp_path / "report", calibration=applied)
         report = open_report(options, dataset, manifest, {})
         assert report.about.get("calibration") == expected
+
+
+def test_the_report_shows_the_windows_of_the_first_classifier():
+    """Five slices of each, whatever the canal's crops have."""
+    first = {
+        "backbone": "any",
+        "border": "stretch",
+        "canal_margin": 3,
+        "canal_from": "Axial T2",
+        "window_mm": 50,
+    }
+    members = {"config": first}, {"config": {"border": "shift"}}
+    manifest = Manifest("none", "nothing", (), members, np.full((25, 3), 1 / 3), "0" * 64)
+    assert shown_crops(manifest) == CropRule("stretch", window_mm=50)
+    assert shown_crops(replace(manifest, classifiers=({"config": "damaged"},))) == CropRule("shift")
