@@ -68,10 +68,6 @@ def sized_window(grid: torch.Tensor, points: np.ndarray, border: str, sides: lis
 
 def shares(start: float, end: float) -> torch.Tensor:
     """Return by how much each of 512 pixels counts for each of 64 of a window from edge to edge, (64, 512)."""
-    weights = torch.zeros(64, 512, dtype=torch.float64)
-    for number in range(64):
-        centre = start + (number + 0.5) * (end - start) / 64 - 0.5
-        centre = min(max(centre, start), max(start, end - 1))  # no pixel beyond the window counts
-        for pixel in range(512):
-            weights[number, pixel] = max(0.0, 1 - abs(centre - pixel))
-    return weights
+    centres = start + (torch.arange(64, dtype=torch.float64) + 0.5) * (end - start) / 64 - 0.5
+    centres = centres.clamp(start, max(start, end - 1))  # no pixel beyond the window counts
+    return (1 - (centres[:, None] - torch.arange(512)).abs()).clamp(min=0)
