@@ -152,6 +152,7 @@ def test_a_level_that_jumped_onto_its_neighbour_comes_back(strong):
     place[2, 9] = [(140, 100), (110, 100)]
     search, _ = found_in(bound, value, place, frame)
     assert search.points("fixed")[0][2, 2].tolist() == [9, 110, 100]
+    assert search.largest()[2].tolist() == [9, 140, 100]
 
 
 def test_a_group_one_level_off_follows_the_other_side_if_that_is_surer():

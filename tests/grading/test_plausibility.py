@@ -32,6 +32,18 @@ def test_a_true_spine_has_no_flag(index):
     assert flags(study.volumes, {"a": detection_of(study, sites)}) == []
 
 
+def test_points_chosen_far_from_where_their_heatmaps_are_largest_are_flagged(spine):
+    study, _, detection = spine
+    for moved, flagged in ((0, False), (3, False), (30, True)):  # pixels of the detector grid
+        found = detection.points[SAGITTAL_T2]
+        largest = found.points[:, 2].copy()
+        largest[3, 1] += moved
+        points = detection.points | {SAGITTAL_T2: replace(found, largest=largest)}
+        raised = flags(study.volumes, {"a": replace(detection, points=points)})
+        assert reasons(raised) == ({"level_overruled"} if flagged else set())
+        assert not flagged or raised[0].sites == (SITE_NAMES[3],)
+
+
 def test_a_squeezed_volume_has_no_flag(spine):
     study, _, detection = spine
     volume = study.volumes[AXIAL_T2]

@@ -136,6 +136,11 @@ class JointSearch:
         best, path = best_chain(build_chain(some, places, step_scores, side_scores))
         return best, path[: len(scores)]
 
+    def largest(self) -> np.ndarray:
+        """Return where each class's heatmap is largest on the segmented slices: (class, 3) slice, row, column."""
+        rows, slice_ = np.arange(len(self.value)), self.value[..., 0].argmax(axis=1)
+        return np.column_stack([slice_, self.place[rows, slice_, 0]])
+
     def points(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
         """Return points (class, 5, 3) and values (class, 5), as ``peaks_to_points`` does.
 

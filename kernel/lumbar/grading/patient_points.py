@@ -52,8 +52,25 @@ def find_places(volume: Volume, found: Points) -> Places:
     """Return where a detector's points lie in the volume that it read, squeezed or not."""
     places = found.points[:, MIDDLE].astype(float)
     places[:, 0] = volume_slices(found, len(volume))[:, MIDDLE]
-    patient = np.array([patient_place(volume, *place) for place in places]).reshape(-1, 3)
-    return Places(places, patient, found.values[:, MIDDLE])
+    return Places(places, patient_places(volume, places), found.values[:, MIDDLE])
+
+
+def overruled_mm(volume: Volume, found: Points) -> np.ndarray:
+    """Return how far each point, (n,) mm, lies from where its heatmap is largest: 0 of one chosen by itself.
+
+    NaN where a slice has no geometry.
+    """
+    if found.largest is None:
+        return np.zeros(len(found.points))
+    largest = found.largest.astype(float)
+    if found.slices != len(volume):
+        largest[:, 0] = rescale(largest[:, 0], found.slices, len(volume))
+    return np.linalg.norm(patient_places(volume, largest) - find_places(volume, found).patient, axis=1)
+
+
+def patient_places(volume: Volume, places: np.ndarray) -> np.ndarray:
+    """Return ``patient_place`` of each (slice, row, column): (n, 3) -> (n, 3) mm."""
+    return np.array([patient_place(volume, *place) for place in places]).reshape(-1, 3)
 
 
 def level_steps(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

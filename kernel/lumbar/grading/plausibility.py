@@ -18,6 +18,7 @@ from lumbar.grading.patient_points import (
     Places,
     find_places,
     level_steps,
+    overruled_mm,
 )
 from lumbar.grids import CROP_GRID, DETECTOR_GRID, WINDOW
 from lumbar.reading.volume import Volume
@@ -27,6 +28,7 @@ SIDES_APART = 5.0  # mm; labelled foramina are about 30 apart, recesses 11 to 18
 MIDLINE = 10.0  # mm between the canal and the middle of left and right; labelled: up to 6
 LEVEL_HEIGHT = 15.0  # mm between series at one level, half a level; labelled: up to 8
 DETECTORS_APART = 10.0  # mm
+OVERRULED = 10.0  # mm
 BLACK = 20.0  # of 255: the 95th percentile of a crop; labelled foramina: from 24
 BLANK = 4  # of 255: nothing brighter within BLANK_REACH; labelled foramina: from 8
 # Pixels of the detector grid to either side: a crop's window, a point's place.
@@ -37,6 +39,8 @@ FLAG_REASONS = {
     " and no distance can be checked",
     "level_order": "a level does not lie below the one above it",
     "level_distance": f"neighbouring levels are nearer than {NEAREST_LEVELS:g} or farther than {FARTHEST_LEVELS:g} mm",
+    "level_overruled": "a site's heatmap is largest more than"
+    f" {OVERRULED:g} mm from the point that was chosen to fit the other levels",
     "side_swapped": "the left point lies on the patient's right of the right point: a mirrored series?",
     "sides_together": f"left and right are less than {SIDES_APART:g} mm apart: one side found twice?",
     "midline_off": f"the middle of left and right is more than {MIDLINE:g} mm from the canal: a mirrored series,"
@@ -77,6 +81,8 @@ def flags(volumes: dict[str, Volume], detections: dict[str, Detection]) -> list[
     for detector, seen in places.items():
         for description, found in seen.items():
             said += check_levels(detector, description, found)
+            points = detections[detector].points[description]
+            said += check_overruled(detector, description, overruled_mm(volumes[description], points))
             said += check_sides(detector, description, found, seen.get(SAGITTAL_T2))
             said += check_brightness(detector, description, found, volumes[description])
         said += check_heights(detector, seen)
@@ -109,6 +115,14 @@ def check_levels(detector: str, description: str, found: Places) -> Iterator[Fla
     yield from flag_worst("level_order", "mm downwards", where, order, lambda drop: -drop)
     middle = (NEAREST_LEVELS + FARTHEST_LEVELS) / 2
     yield from flag_worst("level_distance", "mm", where, distance, lambda step: abs(step - middle))
+
+
+def check_overruled(detector: str, description: str, distances: np.ndarray) -> Iterator[Flag]:
+    """Flag points that were chosen to fit the other levels, far from where their heatmaps are largest."""
+    names = SITE_NAMES[DESCRIPTION_SITES[description]]
+    far = [(mm, (name,)) for mm, name in zip(distances, names, strict=True) if mm > OVERRULED]
+    where = detector, f"{description}, from where the heatmap is largest"
+    yield from flag_worst("level_overruled", "mm", where, far)
 
 
 def check_sides(detector: str, description: str, found: Places, canal: Places | None) -> Iterator[Flag]:

@@ -43,6 +43,8 @@ class Points:
         slices: Real slices of the grid, after a squeeze.
         kind: ``"fixed"`` or ``"dynamic"``.
         segmented: How many of the slices the segmenter read.
+        largest: (class, 3), where each heatmap is largest on the slices that were segmented, if levels were chosen
+            together; None where that is the point itself.
     """
 
     points: np.ndarray
@@ -50,6 +52,7 @@ class Points:
     slices: int
     kind: str
     segmented: int
+    largest: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -230,8 +233,10 @@ class VolumeStack:
 
 def points_of(request: SearchRequest, search: SliceSearch | JointSearch) -> dict[str, Points]:
     """Return the points of a search that has ended, by kind."""
-    slices = len(request.grid)
-    return {kind: Points(*search.points(kind), slices, kind, search.segmented) for kind in request.kinds}
+    slices, largest = len(request.grid), search.largest()
+    return {
+        kind: Points(*search.points(kind), slices, kind, search.segmented, largest) for kind in request.kinds
+    }
 
 
 def unit_range(grid: Tensor) -> Tensor:

@@ -50,6 +50,9 @@ class SliceSearch:
         """Return points (class, 5, 3) and values (class, 5) of ``peaks_to_points``."""
         return peaks_to_points(self.value, self.place, len(self.done), kind)
 
+    def largest(self) -> None:
+        """Return None: each point is where its heatmap is largest."""
+
     @property
     def segmented(self) -> int:
         """The number of slices that were segmented."""
