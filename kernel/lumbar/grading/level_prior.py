@@ -6,15 +6,11 @@ much and no more. So a heatmap that is sure enough keeps its place, and the plau
 Places are (lateral, forwards, height) in mm of ``place_frame``.
 """
 
-import logging
-
 import numpy as np
 
 from lumbar.grids import squeeze
 from lumbar.reading.slice_positions import slice_positions
 from lumbar.reading.volume import Volume
-
-logger = logging.getLogger(__name__)
 
 # Labelled in 18 patients: the geometric mean is 31 mm, the logarithm's standard deviation .13; here a bit wider.
 LEVEL_STEP, STEP_SPREAD = 31.0, 0.17  # mm; of the logarithm
@@ -63,7 +59,8 @@ def bell(deviation: np.ndarray, spread: float) -> np.ndarray:
 def place_frame(volume: Volume, max_length: int) -> np.ndarray:
     """Return how a row and a column of a sagittal volume's grid become a place.
 
-    A volume with a slice without geometry gets slices of ``USUAL_GAP`` and pixels of ``USUAL_PIXEL``, which is logged.
+    A volume with a slice without geometry gets slices of ``USUAL_GAP`` and pixels of ``USUAL_PIXEL``. Reading reports
+    such a volume (``no_spacing``, ``no_orientation``).
 
     Args:
         volume: As it was read.
@@ -77,8 +74,6 @@ def place_frame(volume: Volume, max_length: int) -> np.ndarray:
     ]
     frame = np.zeros((len(volume), 3, 3))
     if any(corner is None for own in corners for corner in own):
-        usual = f"{USUAL_GAP:g} mm per slice and {USUAL_PIXEL:g} mm per pixel of the detector grid"
-        logger.info("%s: no geometry, levels are chosen at %s", volume.description, usual)
         frame[:, 0, 0] = USUAL_GAP * np.arange(len(volume))
         frame[:, 1, 2], frame[:, 2, 1] = -USUAL_PIXEL, -USUAL_PIXEL
     else:
