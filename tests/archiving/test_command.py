@@ -67,7 +67,9 @@ def test_a_file_that_kills_its_reader_costs_its_study_alone(bundle, index, tmp_p
 
 
 @pytest.mark.timeout(3 * SECONDS)
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)]
+)
 def test_interrupted_and_run_again_the_tables_are_the_same(
     bundle, index, tmp_path, monkeypatch, number, status
 ):

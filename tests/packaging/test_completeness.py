@@ -104,6 +104,7 @@ def test_the_trial_run_refuses(dist, name, monkeypatch, capsys):
     assert "trial run: infer.py ended with status 1" in refused and words in refused
 
 
+@pytest.mark.long
 def test_the_trial_run_refuses_fallbacks_unless_partial(dist, monkeypatch, capsys):
     """One of the small studies lacks its axial series, as no phantom does."""
     monkeypatch.setattr(trial, "write_phantoms", lambda folder, *_, **__: write_studies(folder))

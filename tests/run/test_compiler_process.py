@@ -269,6 +269,7 @@ def test_a_run_without_a_compiler_writes_the_same_bytes(folders, tmp_path, monke
     assert failed.read_bytes() == plain.read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)  # the compiler's own imports take longest
 def test_consumers_in_processes_are_asked_too(folders, tmp_path, monkeypatch, at_once, answers, caplog):
     """Both devices' processes try and fail: the machine has no C++ compiler. The run goes on in them."""

@@ -114,6 +114,7 @@ def test_a_process_that_dies_is_started_anew_and_its_studies_are_graded(folders,
     assert all(isinstance(one, GradedStudy) and one.members for one in outcomes)
 
 
+@pytest.mark.long
 def test_a_study_with_which_it_dies_twice_is_not_graded(folders, tmp_path):
     """It dies with both studies together, then twice with the first alone."""
     first, second = graded_by_a_dying_process(folders, tmp_path / "marks", times=3)
@@ -121,6 +122,7 @@ def test_a_study_with_which_it_dies_twice_is_not_graded(folders, tmp_path):
     assert isinstance(second, GradedStudy) and second.members
 
 
+@pytest.mark.long
 def test_a_process_that_dies_once_too_often_is_a_lost_device(folders, tmp_path):
     with pytest.raises(DeviceLostError, match="once too often"):
         graded_by_a_dying_process(folders, tmp_path / "marks", times=RESTARTS + 1)

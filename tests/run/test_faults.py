@@ -15,6 +15,13 @@ from tests.faults.study_faults import STUDY_FAULTS
 from tests.faults.study_runs import run_harmed, set_stage
 
 pytestmark = pytest.mark.timeout(900)
+LONG = (
+    "member: slow members",
+    "process: reader stopped",
+    "process: standard error closed",
+    "process: no network",
+    "process: pipe whose reader left",
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +42,9 @@ def test_every_harm_of_a_study(stage):
     assert not wrong, {names[number]: message for number, message in wrong.items()}
 
 
-@pytest.mark.parametrize("name", RUN_FAULTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in LONG else name for name in RUN_FAULTS]
+)
 def test_every_fault_of_a_run(stage, name):
     RUN_FAULTS[name](stage, np.random.default_rng(0))
 

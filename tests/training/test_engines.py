@@ -97,6 +97,7 @@ def test_one_fold_alone_is_that_fold_of_the_whole_run(given, serial, tmp_path):
     assert len([name for name in outcome(serial, "fold1") if name.endswith(BEST)]) == 4
 
 
+@pytest.mark.long
 def test_a_recipe_on_ray_is_the_recipe_in_one_process(ray, given, serial, tmp_path):
     run = tmp_path / "run"
     assert train.main([*given, "--out", str(run), "--engine", "ray"]) == 0

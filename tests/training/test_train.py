@@ -153,6 +153,7 @@ def test_an_interrupted_training_says_that_it_goes_on(tmp_path, monkeypatch, cap
     assert capsys.readouterr().err == "\ntrain.py: interrupted. The same command goes on where it stopped.\n"
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_phantoms_and_their_workers_without_a_traceback(tmp_path):
     """The terminal sends Ctrl-C to the whole group of processes."""
     command = [

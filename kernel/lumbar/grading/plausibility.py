@@ -39,8 +39,7 @@ FLAG_REASONS = {
     " and no distance can be checked",
     "level_order": "a level does not lie below the one above it",
     "level_distance": f"neighbouring levels are nearer than {NEAREST_LEVELS:g} or farther than {FARTHEST_LEVELS:g} mm",
-    "level_overruled": "a site's heatmap is largest more than"
-    f" {OVERRULED:g} mm from the point that was chosen to fit the other levels",
+    "level_overruled": f"a point was moved by more than {OVERRULED:g} mm to fit the other levels",
     "side_swapped": "the left point lies on the patient's right of the right point: a mirrored series?",
     "sides_together": f"left and right are less than {SIDES_APART:g} mm apart: one side found twice?",
     "midline_off": f"the middle of left and right is more than {MIDLINE:g} mm from the canal: a mirrored series,"
