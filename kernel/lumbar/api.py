@@ -18,7 +18,7 @@ from lumbar.grading.patient_points import find_places
 from lumbar.grading.plausibility import Flag, flags
 from lumbar.grading.study_grading import StudyGrader
 from lumbar.grading.time_limit import Plan
-from lumbar.networks.architecture import Border, CropRule
+from lumbar.networks.architecture import shown_rule
 from lumbar.networks.device import Device
 from lumbar.networks.device_choice import choose_device
 from lumbar.reading.listing import SPLITS, find_dataset, table_name
@@ -88,8 +88,7 @@ class Grader:
             raise DataNotFoundError(f"{path}: no series of the study could be read. {reasons}")
         everyone = Plan(len(self.bundle.detectors), len(self.bundle.classifiers))
         (graded,) = self.study_grader.grade([study], everyone)
-        rules = [member.network.config.crops.of_five_slices for member in self.bundle.classifiers]
-        rule = rules[0] if rules else CropRule(Border.SHIFT)
+        rule = shown_rule([member.network.config.crops for member in self.bundle.classifiers])
         return StudyResult(
             study_id=study.study_id,
             table=site_table(study, graded),

@@ -43,6 +43,11 @@ CLASSIFIER = ClassifierRecipe(
 )
 
 
+def with_config(**options) -> ClassifierRecipe:
+    """Return the classifier's recipe with options of its architecture and crops."""
+    return replace(CLASSIFIER, config=replace(CLASSIFIER.config, **options))
+
+
 def with_schedule(**options) -> ClassifierRecipe:
     """Return the classifier's recipe with options of its schedule."""
     return replace(CLASSIFIER, step1=replace(GRADING, **options))
@@ -61,11 +66,11 @@ VARIANTS = {
     },
     "classifier": {
         "level": CLASSIFIER,
-        "alone": replace(CLASSIFIER, config=replace(CLASSIFIER.config, sequence="alone")),
-        "nine_slices": replace(CLASSIFIER, config=replace(CLASSIFIER.config, canal_margin=2)),
-        "axial_canal": replace(CLASSIFIER, config=replace(CLASSIFIER.config, canal_from=AXIAL_T2)),
-        "fifty_mm": replace(CLASSIFIER, config=replace(CLASSIFIER.config, window_mm=50.0)),
-        "levels_high": replace(CLASSIFIER, config=replace(CLASSIFIER.config, window_levels=1.5)),
+        "alone": with_config(sequence="alone"),
+        "nine_slices": with_config(canal_margin=2),
+        "axial_canal": with_config(canal_from=AXIAL_T2),
+        "fifty_mm": with_config(window_mm=50.0),
+        "levels_high": with_config(window_levels=1.5),
         "averaged": with_schedule(ema_decay=0.99),
         "clipped": with_schedule(clip_grad_norm=1.0),
         "mixed": with_augmentation(mixup=0.3, mixup_alpha=0.3),

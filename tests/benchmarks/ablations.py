@@ -6,7 +6,8 @@ gaussian    a detector's labels: fading over neighbouring pixels and slices, aga
 level_wise  a classifier's second LSTM: along the conditions of a level, against none. Crops at the labelled points,
             jittered.
 options     options from other solutions on that classifier, each by itself: nine slices of the canal, its axial
-            slices, averaged weights, gradient clipping, mixup, description dropout.
+            slices, averaged weights, gradient clipping, mixup, description dropout. Last,
+            labels that two classifiers contradict out of fold are left out.
 sizes       that classifier's crops: 64 pixels of the grid, against 50 mm and 1.5 times the level's height.
 tta         three detectors: each one's crops graded and the probabilities averaged, against their points averaged,
             and against one detector. Detectors and classifiers of the other two; the labelled points elsewhere.

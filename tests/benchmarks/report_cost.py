@@ -18,6 +18,7 @@ import lumbar
 from lumbar.grading.study_grading import GradedStudy
 from lumbar.grading.study_record import StudyRecord, record_graded
 from lumbar.grading.time_limit import Plan
+from lumbar.networks.architecture import shown_rule
 from lumbar.outputs.findings import site_findings
 from lumbar.outputs.pacs.study_objects import write_study_objects
 from lumbar.outputs.report import Report
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
         "trained_on": bundle.trained_on,
         "detectors": [member.name for member in bundle.detectors],
         "classifiers": [member.name for member in bundle.classifiers],
-        "crop_rule": bundle.classifiers[0].network.config.crops.of_five_slices,
+        "crop_rule": shown_rule([bundle.classifiers[0].network.config.crops]),
     }
     slices = sum(len(volume) for volume in study.volumes.values())
     print(f"study {ref.study_id}: {slices} slices")

@@ -22,8 +22,9 @@ from lumbar.grading.level_prior import (
     step_scores,
 )
 from lumbar.grids import CROP_OFFSETS
-from lumbar.reading.volume import SliceHeader, Volume
+from lumbar.reading.volume import Volume
 from lumbar.sites import SAGITTAL_T1
+from tests.making.bare_volume import bare_volume
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -205,21 +206,8 @@ def test_an_all_black_volume_has_its_points_at_the_origin():
 
 def sagittal_volume(positions: list[float | None]) -> Volume:
     """Return a volume with sagittal slices at these x, mm, None for one without a place; rows are 0.5 mm."""
-    orientation = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
-    headers = tuple(
-        SliceHeader(
-            "1",
-            number,
-            "",
-            None if x is None else (x, -60.0, 70.0),
-            orientation,
-            (0.5, 0.25),
-            (512, 512),
-        )
-        for number, x in enumerate(positions, start=1)
-    )
-    empty = np.zeros((0, 0, 0), np.uint8)
-    return Volume(SAGITTAL_T1, empty, empty, headers, "ImagePositionPatient")
+    places = [None if x is None else (x, -60.0, 70.0) for x in positions]
+    return bare_volume(SAGITTAL_T1, places, (0.0, 1.0, 0.0, 0.0, 0.0, -1.0), (0.5, 0.25), (512, 512))
 
 
 def test_a_frame_gives_places_in_the_patient():

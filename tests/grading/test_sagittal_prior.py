@@ -13,8 +13,9 @@ from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.device_choice import choose_device
 from lumbar.reading.listing import find_dataset
 from lumbar.reading.study import read_study
-from lumbar.reading.volume import SliceHeader, Volume
+from lumbar.reading.volume import Volume
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from tests.making.bare_volume import bare_volume
 from tests.making.random_bundle import random_detector
 from tests.making.small_study import write_studies
 
@@ -36,20 +37,9 @@ def places(patient: np.ndarray) -> Places:
 
 def axial_volume(heights: list[float | None], tilt: float = 0.0) -> Volume:
     """Return a volume with slices at these heights, mm, None for one without a place, tilted about the x axis."""
-    headers = tuple(
-        SliceHeader(
-            "1",
-            number,
-            "",
-            None if height is None else (-50.0, 0.0, height),
-            (1.0, 0.0, 0.0, 0.0, float(np.cos(tilt)), float(-np.sin(tilt))),
-            (0.5, 0.5),
-            (200, 200),
-        )
-        for number, height in enumerate(heights, start=1)
-    )
-    empty = np.zeros((0, 0, 0), np.uint8)
-    return Volume(AXIAL_T2, empty, empty, headers, "ImagePositionPatient")
+    places = [None if height is None else (-50.0, 0.0, height) for height in heights]
+    tilted = (1.0, 0.0, 0.0, 0.0, float(np.cos(tilt)), float(-np.sin(tilt)))
+    return bare_volume(AXIAL_T2, places, tilted, (0.5, 0.5), (200, 200))
 
 
 def test_a_weight_is_a_gaussian_of_the_distance_and_one_at_the_nearest_slice():

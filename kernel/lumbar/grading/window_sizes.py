@@ -16,10 +16,10 @@ from lumbar.reading.volume import Volume
 from lumbar.sites import AXIAL_T2, LEVELS
 
 
-def window_sides(volume: Volume, found: Points, rule: CropRule) -> np.ndarray:
+def window_sides(volume: Volume, found: Points, rule: CropRule) -> np.ndarray | None:
     """Return the height and width of a description's windows on each slice.
 
-    They are 64 pixels by a rule without a size, and on slices without a pixel spacing. Where a point has no place in
+    They are 64 pixels on slices without a pixel spacing. Where a point has no place in
     the patient, the level's height of sagittal points is measured in pixels, and axial windows are 64 pixels.
 
     Args:
@@ -29,14 +29,14 @@ def window_sides(volume: Volume, found: Points, rule: CropRule) -> np.ndarray:
 
     Returns:
         (S, 2) float64 in pixels of the crop grid, for the ``found.slices`` of the detector's grid. At most the grid's
-        side.
+        side. None by a rule without a size.
     """
     if rule.window_mm is not None:
         sides = rule.window_mm / crop_pixels_mm(volume)
     elif rule.window_levels is not None:
         sides = rule.window_levels * level_heights(volume, found)
     else:
-        return np.full((found.slices, 2), float(WINDOW))
+        return None
     sides = np.where(sides > 0, sides, WINDOW).clip(max=CROP_GRID)  # NaN is not above 0
     return squeeze(sides[:, None], found.slices)[:, 0]
 

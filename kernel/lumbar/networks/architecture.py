@@ -4,6 +4,7 @@ The networks of these configurations are in ``detector.py`` and ``classifier.py`
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
@@ -41,10 +42,14 @@ class CropRule(NamedTuple):
     window_mm: float | None = None
     window_levels: float | None = None
 
-    @property
-    def of_five_slices(self) -> "CropRule":
-        """The rule of the crops as pages show them: five slices of every site, and the canal's are sagittal."""
-        return self._replace(canal_margin=0, canal_from=SAGITTAL_T2)
+
+def shown_rule(rules: Sequence[CropRule]) -> CropRule:
+    """Return the rule of the crops that results show, of the classifiers' rules: the first, "shift" if there is none.
+
+    Five slices of every site are shown, and the canal's are sagittal.
+    """
+    rule = rules[0] if rules else CropRule(Border.SHIFT)
+    return rule._replace(canal_margin=0, canal_from=SAGITTAL_T2)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from lumbar.bundle.manifest import Manifest
 from lumbar.grading.detection import Detection
 from lumbar.grading.study_record import StudyRecord, record_ungraded
 from lumbar.grading.time_limit import Plan
-from lumbar.networks.architecture import Border, CropRule
+from lumbar.networks.architecture import CropRule, shown_rule
 from lumbar.networks.device import Device
 from lumbar.outputs.findings import write_findings
 from lumbar.outputs.report import Report
@@ -221,7 +221,7 @@ def shown_crops(manifest: Manifest) -> CropRule:
         for config in configs
         if isinstance(config, dict) and "border" in config
     ]
-    return (rules[0] if rules else CropRule(Border.SHIFT)).of_five_slices
+    return shown_rule(rules)
 
 
 def summary_of(
