@@ -4,7 +4,7 @@ from collections import defaultdict
 
 from dataset.published.files import ClassifierFile, DetectorFile
 from dataset.published.order import DetectorGroup
-from lumbar.bundle.loading import Bundle
+from lumbar.bundle.members import Bundle
 from lumbar.bundle.writing import stored_bytes
 from lumbar.networks.architecture import ClassifierConfig, DetectorConfig
 from lumbar.sites import DESCRIPTION_KEYS

@@ -14,7 +14,7 @@ from dataset.published import choice, files, order
 from dataset.published.files import ClassifierFile
 from dataset.published.networks import import_classifier_network, import_detector_network
 from dataset.published.order import DetectorGroup
-from lumbar.bundle.loading import Bundle, Classifier, Detector
+from lumbar.bundle.members import Bundle, Classifier, Detector
 from lumbar.bundle.writing import write_bundle
 from lumbar.faults import BundleError
 from lumbar.networks.detector import DetectorNetwork

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lumbar.bundle.loading import Bundle
+from lumbar.bundle.members import Bundle
 from lumbar.bundle.placement import ready_bundle
 from lumbar.faults import DataNotFoundError, Fault
 from lumbar.grading.ensemble import site_windows
+from lumbar.grading.flag import Flag
 from lumbar.grading.graded_study import GradedStudy
 from lumbar.grading.patient_points import find_places
-from lumbar.grading.plausibility import Flag, flags
+from lumbar.grading.plausibility import flags
 from lumbar.grading.study_grading import StudyGrader
 from lumbar.grading.time_limit import Plan
 from lumbar.networks.architecture import shown_rule

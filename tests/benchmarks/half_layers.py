@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lumbar.bundle.loading import Bundle, Classifier, Detector, load_bundle
+from lumbar.bundle.loading import load_bundle
+from lumbar.bundle.members import Bundle, Classifier, Detector
 from lumbar.grading.detection import Detection, detect_study
 from lumbar.grading.ensemble import classify, site_windows
 from lumbar.networks.batch_runner import BatchRunner

@@ -23,7 +23,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lumbar.bundle.loading import Bundle, load_bundle
+from lumbar.bundle.loading import load_bundle
+from lumbar.bundle.members import Bundle
 from lumbar.bundle.writing import write_bundle
 from lumbar.networks.architecture import DetectorConfig
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SEVERITIES

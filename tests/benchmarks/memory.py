@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lumbar.bundle.loading import Detector
 from lumbar.bundle.manifest import MANIFEST
+from lumbar.bundle.members import Detector
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from tests.benchmarks.card.published import PUBLISHED
 from tests.benchmarks.members import CACHE

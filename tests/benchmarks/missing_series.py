@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lumbar.bundle.loading import Bundle, Classifier
+from lumbar.bundle.members import Bundle, Classifier
 from lumbar.bundle.placement import ready_bundle
 from lumbar.grading.detection import Detection, detect_study
 from lumbar.grading.ensemble import crop_features, site_windows, upload_crops, weighted_mean

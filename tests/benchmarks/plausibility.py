@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lumbar.grading.plausibility import DETECTORS_APART, flags
+from lumbar.grading.flag import DETECTORS_APART
+from lumbar.grading.plausibility import flags
 from lumbar.reading.listing import find_dataset
 from lumbar.sites import SITE_NAMES
 from phantom import draw_study

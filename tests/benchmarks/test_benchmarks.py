@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from lumbar.bundle.loading import Detector
+from lumbar.bundle.members import Detector
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.outputs.tables import MEMBER_COLUMNS, POINT_COLUMNS
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES

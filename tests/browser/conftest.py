@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lumbar.grading.plausibility import Flag
+from lumbar.grading.flag import Flag
 from lumbar.outputs.report import Report
 from lumbar.sites import SITE_NAMES
 from tests.browser.chromium import complaints, requests, start_chromium

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lumbar.grading.plausibility import FLAG_REASONS, Flag
+from lumbar.grading.flag import FLAG_REASONS, Flag
 from lumbar.outputs.report import Report
 from lumbar.sites import SITE_NAMES
 from tests.browser.chromium import complaints, page_address, press, requests, select, set_view

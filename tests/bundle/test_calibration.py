@@ -14,8 +14,9 @@ from hypothesis.extra import numpy as hnp
 import build_dataset
 import infer
 from lumbar.bundle.calibration import Calibration, read_calibration
-from lumbar.bundle.loading import LeftOut, load_bundle
+from lumbar.bundle.loading import load_bundle
 from lumbar.bundle.manifest import MANIFEST, read_manifest
+from lumbar.bundle.members import LeftOut
 from lumbar.bundle.writing import write_bundle
 from lumbar.faults import BundleError
 from lumbar.grading.study_grading import GradedStudy, average_members

@@ -28,7 +28,7 @@ from pydicom.uid import (
 from lumbar.faults import FILE_REASONS, DicomError
 from lumbar.reading.dicom_file import read_file
 from lumbar.reading.library_warnings import gathered_warnings
-from lumbar.reading.volume import normalize_slice
+from lumbar.reading.normalization import normalize_slice
 from tests.faults.file_damage import in_syntax
 from tests.faults.study_set import Copy
 from tests.making.dicom_writer import SAGITTAL, write_slice

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lumbar.bundle.loading import Bundle, Classifier, Detector
+from lumbar.bundle.members import Bundle, Classifier, Detector
 from lumbar.bundle.writing import write_bundle
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES
 from tests.making.random_bundle import random_classifier, random_detector

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lumbar.bundle.loading import Classifier
+from lumbar.bundle.members import Classifier
 from lumbar.grading.crops import extract_windows
 from lumbar.grading.ensemble import classify, distinct_images
 from lumbar.grading.point_search import find_points

@@ -9,8 +9,9 @@ from lumbar.grading.point_search import find_points
 from lumbar.grids import CROP_OFFSETS
 from lumbar.networks.detector import present_slices
 from lumbar.networks.heatmap import logits_to_heatmap, points_to_heatmap
+from lumbar.reading.normalization import normalize_slice
 from lumbar.reading.series import read_series
-from lumbar.reading.volume import build_volume, normalize_slice
+from lumbar.reading.volume import build_volume
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1
 from tests.making.dicom_writer import AXIAL, SAGITTAL, write_slice
 from tests.making.heatmap_points import heatmap_to_points

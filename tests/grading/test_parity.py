@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lumbar.bundle.loading import Detector
+from lumbar.bundle.members import Detector
 from lumbar.bundle.placement import ready_bundle
 from lumbar.grading.graded_study import GradedStudy
 from lumbar.grading.study_grading import StudyGrader

@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lumbar.grading.flag import FLAG_REASONS, Flag
 from lumbar.grading.graded_study import GradedStudy
-from lumbar.grading.plausibility import FLAG_REASONS, Flag, flags, level_shift
+from lumbar.grading.plausibility import flags
+from lumbar.grading.series_agreement import level_shift
 from lumbar.grids import squeeze
 from lumbar.outputs.findings import study_findings
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lumbar.faults import Fault
-from lumbar.grading.plausibility import Flag
+from lumbar.grading.flag import Flag
 from lumbar.grading.point_search import Points
 from lumbar.grading.study_record import VERSION, RecordError, StudyRecord, record_graded, record_ungraded
 from lumbar.grading.time_limit import NO_MEMBERS, Plan

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lumbar.bundle.loading import Bundle, Classifier, Detector
+from lumbar.bundle.members import Bundle, Classifier, Detector
 from lumbar.bundle.writing import write_bundle
 from lumbar.networks import families
 from lumbar.networks.architecture import ClassifierConfig, DetectorConfig

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from lumbar.faults import Fault
+from lumbar.grading.flag import Flag
 from lumbar.grading.graded_study import PRIOR, GradedStudy
-from lumbar.grading.plausibility import Flag
 from lumbar.grading.study_record import record_graded
 from lumbar.grading.time_limit import Plan
 from lumbar.networks.architecture import CropRule

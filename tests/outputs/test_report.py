@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from lumbar.grading.plausibility import Flag
+from lumbar.grading.flag import Flag
 from lumbar.grading.study_record import StudyRecord, record_graded, record_ungraded
 from lumbar.outputs.report import Report
 from lumbar.outputs.report.document import templates

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from lumbar.grading.ensemble import site_windows
+from lumbar.grading.flag import Flag
 from lumbar.grading.graded_study import PRIOR
-from lumbar.grading.plausibility import Flag, flags
+from lumbar.grading.plausibility import flags
 from lumbar.networks.architecture import CropRule
 from lumbar.outputs.report import Report
 from lumbar.outputs.report.display_text import percent

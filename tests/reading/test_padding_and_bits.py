@@ -9,8 +9,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from lumbar.reading.normalization import normalize_slice
 from lumbar.reading.series import read_file
-from lumbar.reading.volume import normalize_slice
 from tests.making.dicom_writer import image_dataset, one_slice, picture, write
 
 SYNTAXES = (ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless)

@@ -15,9 +15,10 @@ from hypothesis.extra import numpy as hnp
 
 from lumbar.grids import squeeze
 from lumbar.reading.listing import find_dataset
+from lumbar.reading.normalization import normalize_slice
 from lumbar.reading.series import Series, Slice, read_series
 from lumbar.reading.study import read_study
-from lumbar.reading.volume import build_volume, normalize_slice, patient_order
+from lumbar.reading.volume import build_volume, patient_order
 from lumbar.sites import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from tests.making.dicom_writer import AXIAL, CORONAL, SAGITTAL, picture, write, write_series
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import infer
-from lumbar.bundle.loading import Classifier, Detector
+from lumbar.bundle.members import Classifier, Detector
 from lumbar.outputs.submission import read_submission
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES
 from tests.making.random_bundle import random_classifier, random_detector, write_random_bundle

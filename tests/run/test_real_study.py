@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lumbar.bundle.loading import Bundle, Classifier, Detector
+from lumbar.bundle.members import Bundle, Classifier, Detector
 from lumbar.bundle.writing import write_bundle
 from lumbar.networks.architecture import ClassifierConfig, DetectorConfig
 from lumbar.networks.classifier import ClassifierNetwork

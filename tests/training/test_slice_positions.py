@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lumbar.bundle.loading import Detector, load_bundle
+from lumbar.bundle.loading import load_bundle
+from lumbar.bundle.members import Detector
 from lumbar.grading.detection import detect_study, stage1_positions
 from lumbar.networks.architecture import stored_fields
 from lumbar.networks.batch_runner import BatchRunner

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from lumbar.bundle.loading import Bundle, load_bundle
+from lumbar.bundle.loading import load_bundle
+from lumbar.bundle.members import Bundle
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.device import Device

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from lumbar.atomic_files import write_atomically
-from lumbar.bundle.loading import Bundle, Classifier, Detector
 from lumbar.bundle.manifest import FORMAT, MANIFEST, read_manifest
+from lumbar.bundle.members import Bundle, Classifier, Detector
 from lumbar.bundle.weights import leaves_folder
 from lumbar.faults import BundleError
 from lumbar.networks.architecture import stored_fields

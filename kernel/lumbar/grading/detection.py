@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lumbar.bundle.loading import Detector
+from lumbar.bundle.members import Detector
 from lumbar.grading.level_prior import place_frame
 from lumbar.grading.patient_points import find_places
 from lumbar.grading.point_search import Points, SearchRequest, search_points

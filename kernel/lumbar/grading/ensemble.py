@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, inference_mode
 
-from lumbar.bundle.loading import Classifier
+from lumbar.bundle.members import Classifier
 from lumbar.grading.crops import canal_points, enlarge, extract_windows
 from lumbar.grading.detection import Detection
 from lumbar.grading.window_sizes import window_sides

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lumbar.bundle.loading import Bundle
+from lumbar.bundle.members import Bundle
 from lumbar.faults import Fault
 from lumbar.grading.detection import Detection
 from lumbar.grading.ensemble import searched_sites, weighted_mean

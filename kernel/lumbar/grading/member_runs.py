@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from torch import nn
 
-from lumbar.bundle.loading import Bundle, Classifier, Detector
+from lumbar.bundle.members import Bundle, Classifier, Detector
 from lumbar.faults import Fault
 from lumbar.grading.detection import detect, detect_study
 from lumbar.grading.ensemble import classify, grade_crops, searched_groups, site_windows, upload_crops

@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from lumbar.bundle.loading import Bundle
+from lumbar.bundle.members import Bundle
 from lumbar.bundle.placement import place
 from lumbar.grading.ensemble import CROPS_A_SLICE, crop_features
 from lumbar.grading.graded_study import GradedStudy, average_members

@@ -9,9 +9,9 @@ import numpy as np
 
 from lumbar.faults import Fault
 from lumbar.grading.doubt import doubtful_sites
+from lumbar.grading.flag import Flag
 from lumbar.grading.graded_study import PRIOR, ZERO_CROPS, GradedStudy
 from lumbar.grading.patient_points import volume_slices
-from lumbar.grading.plausibility import Flag
 from lumbar.grading.series_doubt import sites_in_other_series
 from lumbar.grading.time_limit import NO_MEMBERS, Plan
 from lumbar.grids import CROP_OFFSETS, MIDDLE

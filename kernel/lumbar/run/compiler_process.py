@@ -18,7 +18,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from lumbar.bundle.loading import Bundle, Classifier
+from lumbar.bundle.members import Bundle, Classifier
 from lumbar.bundle.placement import rewritten
 from lumbar.grading.study_grading import StudyGrader
 from lumbar.networks.architecture import Border, ClassifierConfig

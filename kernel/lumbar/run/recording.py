@@ -3,8 +3,9 @@
 import logging
 
 from lumbar.faults import Fault
+from lumbar.grading.flag import Flag
 from lumbar.grading.graded_study import GradedStudy
-from lumbar.grading.plausibility import Flag, flags
+from lumbar.grading.plausibility import flags
 from lumbar.grading.study_record import StudyRecord, record_graded, record_ungraded
 from lumbar.outputs.findings import study_findings
 from lumbar.reading.study import Study

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TextIO
 
 from lumbar.atomic_files import remove_leftovers
-from lumbar.bundle.loading import Members
 from lumbar.bundle.manifest import Manifest
+from lumbar.bundle.members import Members
 from lumbar.grading.detection import Detection
 from lumbar.grading.study_record import StudyRecord, record_ungraded
 from lumbar.grading.time_limit import Plan

@@ -16,7 +16,7 @@ import timm
 import torch
 
 from lumbar.atomic_files import write_atomically
-from lumbar.bundle.loading import LeftOut
+from lumbar.bundle.members import LeftOut
 from lumbar.grading.graded_study import PRIOR, ZERO_CROPS
 from lumbar.grading.study_record import SOME_PRIOR, StudyRecord
 from lumbar.grading.time_limit import Plan

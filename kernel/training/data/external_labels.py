@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lumbar.grids import DETECTOR_GRID, labelled_pixel, resize
-from lumbar.reading.volume import normalize_slice
+from lumbar.reading.normalization import normalize_slice
 from lumbar.sites import LEVELS
 from training.data.labels import LabelFault, coordinate_table, level_name, read_table
 

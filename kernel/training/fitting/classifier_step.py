@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lumbar.atomic_files import atomic_path
-from lumbar.bundle.loading import Classifier
+from lumbar.bundle.members import Classifier
 from lumbar.grading.ensemble import classify
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.classifier import ClassifierNetwork

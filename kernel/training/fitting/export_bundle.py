@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lumbar.bundle.loading import Bundle, Classifier, Detector, load_bundle
+from lumbar.bundle.loading import load_bundle
 from lumbar.bundle.manifest import read_manifest
+from lumbar.bundle.members import Bundle, Classifier, Detector
 from lumbar.bundle.writing import write_bundle
 from lumbar.networks.architecture import ClassifierConfig, DetectorConfig
 from lumbar.networks.classifier import ClassifierNetwork

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, inference_mode
 
-from lumbar.bundle.loading import Bundle, Classifier
 from lumbar.bundle.manifest import read_manifest
+from lumbar.bundle.members import Bundle, Classifier
 from lumbar.grading.ensemble import CROPS_A_SLICE, crop_features
 from lumbar.grading.study_grading import StudyGrader
 from lumbar.grids import WINDOW

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from lumbar.bundle.loading import Classifier, Detector
 from lumbar.bundle.manifest import MANIFEST
+from lumbar.bundle.members import Classifier, Detector
 from phantom.dataset import write_phantoms
 from tests.benchmarks.card.published import PUBLISHED
 from tests.benchmarks.card.stage import REPOSITORY, bundle_folders

@@ -4,7 +4,7 @@ import numpy as np
 
 from lumbar.faults import FILE_REASONS, HEADER_REASONS, ODDITIES, SERIES_REASONS, SOURCE_REASONS
 from lumbar.grading.doubt import DOUBT_REASONS
-from lumbar.grading.plausibility import FLAG_REASONS
+from lumbar.grading.flag import FLAG_REASONS
 from lumbar.sites import GROUP_WORDS, Site, site_words
 
 # As on the films: the patient's right stands left.

@@ -8,8 +8,8 @@ import numpy as np
 
 from lumbar.faults import Fault
 from lumbar.grading.detection import Detection
+from lumbar.grading.flag import Flag
 from lumbar.grading.graded_study import PRIOR, ZERO_CROPS
-from lumbar.grading.plausibility import Flag
 from lumbar.grading.study_record import SOME_PRIOR, StudyRecord, grade_rows
 from lumbar.sites import DESCRIPTION_SITES, SITES
 
