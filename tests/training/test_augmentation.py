@@ -13,6 +13,7 @@ from lumbar.sites import (
     AXIAL_T2,
     CONDITION_SITES,
     DESCRIPTIONS,
+    SAGITTAL_T1,
     SITES,
     crop_sites,
     group_descriptions,
@@ -38,7 +39,7 @@ from training.fitting.losses import (
     slice_target,
     weight_means,
 )
-from training.recipes.schema import Affine, Brightness, CropAugmentation, DetectorAugmentation
+from training.recipes.schema import Affine, Brightness, CropAppearance, CropAugmentation, DetectorAugmentation
 
 STRONG = Affine(shift=0.0625, scale=0.1, rotate=45, p=1.0)
 
@@ -161,14 +162,52 @@ def test_a_dropped_description_is_a_missing_one_to_the_whole_batch(canal_from):
         for dataset.epoch in range(epochs):
             batch = Mixer(dataset)(items)
             for site in SITES:
-                held = batch.groups is None or site.index // 5 in batch.groups
+                held = bool(batch.groups[0, site.index // 5])
                 assert (batch.crops[:, site.index] == held).all()
                 for kept in (batch.labels, batch.labels_b):
                     assert (kept[:, site.index] >= 0).all() == held
-            lost = set(range(5)) - set(range(5) if batch.groups is None else batch.groups)
+            assert (batch.groups == batch.groups[0]).all()
+            lost = np.flatnonzero(~batch.groups[0])
             dropped.append({group_descriptions(canal_from)[group] for group in lost})
     assert 15 < sum(map(bool, dropped[:60])) < 40 and not any(dropped[60:])
     assert set().union(*dropped) == set(group_descriptions(canal_from)) and max(map(len, dropped)) == 1
+
+
+def test_a_batch_says_what_each_study_holds_and_a_mixed_one_what_both_do():
+    studies, labels = ["1", "2", "3"], np.zeros((3, 25), np.int8)
+    points = {"1": dict.fromkeys(DESCRIPTIONS), "2": {SAGITTAL_T1: None}, "3": {AXIAL_T2: None}}
+    own = np.array([[1, 1, 1, 1, 1], [0, 1, 1, 0, 0], [0, 0, 0, 1, 1]], bool)
+    for options in (None, CropAugmentation(), CropAugmentation(mixup=1.0)):
+        dataset = ClassifierDataset(None, studies, labels, points, CropRule("shift"), options, 0)
+        crops = (
+            torch.from_numpy(np.repeat(own, 5, axis=1)).float()[:, :, None, None, None].expand(3, 25, 5, 8, 8)
+        )
+        batch = Mixer(dataset)([(crops[number], dataset.labels[number], number) for number in range(3)])
+        np.testing.assert_array_equal(batch.groups, batch.crops[:, ::5, 0, 0, 0].numpy() > 0)
+        if not (options and options.mixup):
+            np.testing.assert_array_equal(batch.groups, own)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_look_of_crops_is_that_of_a_description_and_black_stays_black(seed):
+    pattern = torch.linspace(0, 1, 128).expand(128, 128)
+    crops = pattern.expand(25, 5, 128, 128).clone()
+    crops[1, 0] = 0
+    options = CropAugmentation(appearance=CropAppearance(curve=1, field=0, blur=0, noise=0))
+    changed, _ = augment_crops(crops, torch.zeros(25), np.random.default_rng(seed), options)
+    assert changed.dtype == torch.float32 and changed.min() >= 0 and changed.max() <= 1
+    assert not changed[1, 0].any() and not torch.equal(changed[0], crops[0])
+    for description in DESCRIPTIONS:
+        sites = crop_sites(description)
+        assert (changed[sites, 2] == changed[sites[0], 2]).all()
+    assert not torch.equal(changed[0, 1], changed[5, 1]) and not torch.equal(changed[5, 1], changed[15, 1])
+    strong = replace(options, appearance=CropAppearance(curve=1, field=0.3, blur=3, noise=0.1))
+    looks = [augment_crops(crops, torch.zeros(25), np.random.default_rng(seed), strong)[0] for _ in range(2)]
+    assert torch.equal(*looks) and looks[0].min() >= 0 and looks[0].max() <= 1
+    assert not torch.equal(looks[0][0], looks[0][2]) and not looks[0][1, 0].any()
+    nothing = replace(options, appearance=CropAppearance(curve=0, field=0, blur=0, noise=0))
+    same, _ = augment_crops(crops, torch.zeros(25), np.random.default_rng(seed), nothing)
+    assert torch.equal(same, crops)
 
 
 def test_mixup_adds_two_studies():

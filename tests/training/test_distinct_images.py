@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,7 +12,7 @@ from lumbar.networks.detector import DetectorNetwork
 from lumbar.networks.device_choice import choose_device
 from lumbar.sites import SAGITTAL_T2
 from tests.making.labelled_competition import tiny_detector
-from training.fitting.classifier_step import freeze_features
+from training.fitting.classifier_step import freeze_features, study_logits
 from training.fitting.distinct_images import image_features
 
 
@@ -56,13 +57,15 @@ def test_heads_on_frozen_features_are_the_whole_network(sequence):
     torch.manual_seed(0)
     network = ClassifierNetwork(ClassifierConfig("test_byobnet", sequence, "shift", (0.2, 0.2, 0.2))).eval()
     studies = [(crops, None, 1.0) for crops in torch.rand(2, 25, 5, 32, 32)]
-    studies[0][0][3:] = 0
+    studies[0][0][5:] = 0
+    groups = np.array([[True, False, False, False, False], [True] * 5])
     device = choose_device("cpu", "fp32")
-    frozen = freeze_features(network, LabelledCrops(studies, torch.zeros(2, 25)), device)
+    frozen = freeze_features(network, LabelledCrops(studies, torch.zeros(2, 25), groups), device)
     assert frozen.sites.shape == (2, 25, network.heads[0][1].in_features)
     with torch.inference_mode():
-        whole = network(torch.stack([crops for crops, *_ in studies]))
-        torch.testing.assert_close(network.head_logits(frozen.sites), whole)
+        whole = study_logits(network, torch.stack([crops for crops, *_ in studies]), groups)
+        sites = np.repeat(groups, 5, axis=1)
+        torch.testing.assert_close(network.head_logits(frozen.sites)[sites], whole[sites])
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,10 @@ class LabelledCrops:
 
     studies: list
     labels: torch.Tensor
+    held: np.ndarray
+
+    def groups(self, index: int) -> np.ndarray:
+        return self.held[index]
 
     def __len__(self) -> int:
         return len(self.studies)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from lumbar.grids import DETECTOR_GRID
-from training.recipes.schema import Appearance
+from training.recipes.schema import Appearance, CropAppearance
 
 _KNOTS = 6  # of a grey-level curve
 _FIELD_KNOTS = 4  # of a bias field, along each axis
@@ -49,12 +49,33 @@ def augment_appearance(
     filled = grid.any(axis=(1, 2))
     if random.random() < options.curve:
         grid = random_curve(random)[np.rint(grid * (_LEVELS - 1)).astype(np.uint8)]
-    gain = np.exp(random_field(random, options.field) + random_coil(random, points, options.coil))
+    gain = np.exp(
+        random_field(random, options.field, DETECTOR_GRID) + random_coil(random, points, options.coil)
+    )
     grid = blurred(grid * gain.astype(np.float32), random.uniform(-0.5, 1) * options.blur)
     grid = stretched(grid)
     if options.noise:
         grid = np.clip(grid + noise(random, grid.shape, random.uniform(0, options.noise)), 0, 1)
     return grid * filled[:, None, None], amplitude, kept
+
+
+def augment_crop_appearance(
+    stack: np.ndarray, random: np.random.Generator, options: CropAppearance
+) -> np.ndarray:
+    """Change the look of the crops (n, 5, 128, 128) float32 0..1 of one description.
+
+    Grey levels, blur and noise are one draw, each site's bias field is its own. White stays at 1, as in crops that are
+    brighter than most of their slice.
+    """
+    if random.random() < options.curve:
+        stack = random_curve(random)[np.rint(stack * (_LEVELS - 1)).astype(np.uint8)]
+    size = stack.shape[-1]
+    fields = np.stack([random_field(random, options.field, size) for _ in stack])
+    images = (stack * np.exp(fields[:, None], dtype=np.float32)).reshape(-1, size, size)
+    images = blurred(images, random.uniform(-0.5, 1) * options.blur)
+    if options.noise:
+        images = images + noise(random, images.shape, random.uniform(0, options.noise))
+    return np.clip(images, 0, 1).astype(np.float32).reshape(stack.shape)
 
 
 def random_slices(random: np.random.Generator, amplitude: np.ndarray) -> np.ndarray:
@@ -84,10 +105,10 @@ def random_curve(random: np.random.Generator) -> np.ndarray:
     return np.interp(np.linspace(0, 1, _LEVELS), np.linspace(0, 1, _KNOTS), heights).astype(np.float32)
 
 
-def random_field(random: np.random.Generator, spread: float) -> np.ndarray:
-    """Return a smooth field (256, 256) of logarithmic gains of this spread."""
+def random_field(random: np.random.Generator, spread: float, size: int) -> np.ndarray:
+    """Return a smooth field (size, size) of logarithmic gains of this spread."""
     knots = random.normal(0, spread, (_FIELD_KNOTS, _FIELD_KNOTS))
-    return cv2.resize(knots, (DETECTOR_GRID, DETECTOR_GRID), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(knots, (size, size), interpolation=cv2.INTER_CUBIC)
 
 
 def random_coil(random: np.random.Generator, points: np.ndarray, most: float) -> np.ndarray:

@@ -37,14 +37,14 @@ class ClassifierBatch:
         labels: (B, 25) int64, the severities of the first of the two mixed studies, -1 where missing.
         labels_b: The same of the second.
         share: lambda, the part of the first, 0..1.
-        groups: Indices of the ``GROUPS`` that the sequences hold, None for all.
+        groups: (B, 5) bool, the groups of sites that each study's sequences hold, None for all.
     """
 
     crops: Tensor
     labels: Tensor
     labels_b: Tensor
     share: float
-    groups: list[int] | None = None
+    groups: np.ndarray | None = None
 
 
 class ClassifierDataset(Dataset):
@@ -127,15 +127,18 @@ class Mixer:
     def __call__(self, items: list[tuple[Tensor, Tensor, int]]) -> ClassifierBatch:
         crops = torch.stack([item[0] for item in items])
         labels = torch.stack([item[1] for item in items])
-        order, share, groups = np.arange(len(items)), 1.0, None
+        order, share = np.arange(len(items)), 1.0
+        groups = np.stack([self.dataset.groups(item[2]) for item in items])
         if self.dataset.augmentation is not None:
             random = np.random.default_rng((self.dataset.seed, self.dataset.epoch, items[0][2], 1))
             crops, order, share = mix_studies(crops, random, self.dataset.augmentation)
+            if share < 1:
+                groups = groups | groups[order]
             if dropped := dropped_description(random, self.dataset.augmentation):
                 view = self.dataset.crops.canal_from
                 sites = crop_sites(dropped, view)
                 crops[:, sites], labels[:, sites] = 0, MISSING
-                groups = [group for group, read in enumerate(group_descriptions(view)) if read != dropped]
+                groups = groups & (np.array(group_descriptions(view)) != dropped)
         return ClassifierBatch(crops, labels, labels[order], share, groups)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lumbar.grids import DETECTOR_GRID
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, GROUPS, LEVELS, SAGITTAL_T2, crop_sites
+from training.data.appearance_augmentation import augment_crop_appearance
 from training.data.volume_augmentation import random_affine, random_brightness, warp
 from training.recipes.schema import CropAugmentation
 
@@ -57,6 +58,8 @@ def augment_stack(stack: Tensor, random: np.random.Generator, options: CropAugme
         stack = torch.from_numpy(np.stack(images)).view(stack.shape)
     if (gain, offset) != (1.0, 0.0):
         stack = (stack * gain + offset).clamp(0, 1)
+    if options.appearance is not None:
+        stack = torch.from_numpy(augment_crop_appearance(stack.numpy(), random, options.appearance))
     return stack * filled
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lumbar.atomic_files import atomic_path
 from lumbar.bundle.members import Classifier
-from lumbar.grading.ensemble import classify
+from lumbar.grading.ensemble import classify, grade_groups
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.device import Device
@@ -28,12 +28,14 @@ PLAIN, WEIGHTED, METRIC = (
 )  # losses: unweighted, weighted, weighted with any-severe
 
 
-def study_logits(network: ClassifierNetwork, crops: Tensor, groups: list[int] | None = None) -> Tensor:
+def study_logits(network: ClassifierNetwork, crops: Tensor, groups: np.ndarray | None = None) -> Tensor:
     """Return logits (B, 25, 3) of crops (B, 25, S, 128, 128); many of a study's images may be zero.
 
-    ``groups`` as in ``ClassifierNetwork.grade``.
+    ``groups`` are those of a ``ClassifierBatch``. In training as in serving, a study's sequences leave out the groups
+    that it lacks.
     """
-    return network.grade(backbone_features(network, crops), groups)
+    features = backbone_features(network, crops)
+    return network.grade(features) if groups is None else grade_groups(network, features, groups)
 
 
 def backbone_features(network: ClassifierNetwork, crops: Tensor) -> Tensor:
@@ -131,5 +133,6 @@ def freeze_features(network: ClassifierNetwork, dataset: ClassifierDataset, devi
         for index in range(len(dataset)):
             crops = dataset[index][0][None].to(device.torch)
             with device.autocast():
-                rows.append(network.site_features(backbone_features(network, crops)).float())
+                groups = np.flatnonzero(dataset.groups(index)).tolist()
+                rows.append(network.site_features(backbone_features(network, crops), groups).float())
     return FrozenFeatures(torch.cat(rows), dataset.labels.to(device.torch))

@@ -137,6 +137,23 @@ class DetectorAugmentation:
 
 
 @dataclass(frozen=True)
+class CropAppearance:
+    """A random look of the crops of one description, as another scanner or sequence would show the same anatomy.
+
+    Attributes:
+        curve: Chance of a random curve of grey levels.
+        field: Spread of the logarithm of a smooth bias field, drawn for each site anew.
+        blur: Largest standard deviation of a blur, pixels of the crop; half of it for a sharpening.
+        noise: Largest standard deviation of noise, as a share of the full range.
+    """
+
+    curve: Chance
+    field: NotNegative
+    blur: NotNegative
+    noise: NotNegative
+
+
+@dataclass(frozen=True)
 class CropAugmentation:
     """Random changes of a study's crops; all crops of one description get one draw.
 
@@ -148,6 +165,7 @@ class CropAugmentation:
         affine: Shift, scale and rotation.
         brightness: Brightness and contrast.
         blur: Chance of a gaussian blur over 3 x 3 or 5 x 5 pixels.
+        appearance: Grey levels, bias field, resolution and noise, None for none.
         z_jitter: Largest random move of a point, slices.
         xy_jitter: Largest random move of a point along each axis, pixels of the detector grid, whatever the windows'
             size: it stands for the detector's errors. A level's height is measured at the moved points.
@@ -165,6 +183,7 @@ class CropAugmentation:
     affine: Affine = NO_AFFINE
     brightness: Brightness = NO_BRIGHTNESS
     blur: Chance = 0.0
+    appearance: CropAppearance | None = None
     z_jitter: CountOrZero = 0
     xy_jitter: CountOrZero = 0
     cutmix: Chance = 0.0
