@@ -165,14 +165,15 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         "--over",
         type=Path,
         metavar="BUNDLE",
-        help="take everything from this bundle but the run's trained networks of stage 1, which replace its own",
+        help="take everything from this bundle but the run's trained members: a network of stage 1 replaces that of "
+        "its description, classifiers replace all",
     )
     add(
         "--fold",
         type=int,
         default=0,
         metavar="K",
-        help="with --over: the networks of this fold (default: %(default)s)",
+        help="with --over: the members of this fold (default: %(default)s)",
     )
     add("--calibration", type=Path, metavar="FIT.json", help="a fit of evaluate.py on RUN/members.csv")
     add(

@@ -26,11 +26,12 @@ from training.fitting.closing_summary import closing, report
 from training.fitting.export_bundle import export_over, export_run
 from training.fitting.imagenet_start import convert_lite0
 from training.fitting.jobs import Engine, one_after_another
+from training.fitting.member_starts import check_starts
 from training.fitting.ranks import FirstRankError, from_first, joined, local_card, rank, rank_count
 from training.fitting.ray_jobs import ray_engine
 from training.fitting.run_file import check_same_run, recipe_identity
 from training.fitting.run_recipe import run_recipe
-from training.fitting.train_detector import TrainingSetup, check_starts
+from training.fitting.train_detector import TrainingSetup
 from training.recipes.checks import check_batches, check_stage2_points
 from training.recipes.reading import read_recipe
 from training.recipes.schema import ClassifierRecipe, NetworkRecipe, Recipe
@@ -158,7 +159,8 @@ def checked_members(options: argparse.Namespace) -> Members:
     check_stage2_points(recipe, classifiers)
     check_batches(networks, classifiers, rank_count())
     check_engine(options)
-    check_starts(networks, recipe.folds, options.out)
+    check_starts(networks, recipe.folds, options.out / "networks")
+    check_starts(classifiers, recipe.folds, options.out / "classifiers")
     check_same_run(options.out, recipe_identity(recipe))
     return recipe, networks, classifiers
 

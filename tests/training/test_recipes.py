@@ -11,7 +11,7 @@ from tests.making.labelled_competition import tiny_recipe
 from tests.making.recipe_file import write_recipe
 from training.errors import RecipeError
 from training.fitting.loop import BEST, RESULT
-from training.fitting.train_detector import check_starts
+from training.fitting.member_starts import check_starts
 from training.recipes.checks import check_stage2_points
 from training.recipes.reading import read_recipe
 from training.recipes.shipped import FOLDER, shipped_recipes
@@ -160,17 +160,19 @@ def test_points_out_of_fold_need_all_folds_before_anything_is_read():
 
 
 def test_a_start_is_trained_before_or_lies_in_the_run(tmp_path):
-    first, second, _ = tiny_recipe().networks
-    second = replace(second, start_from=first.name)
-    check_starts((first, second), (0, 1), tmp_path)
-    with pytest.raises(RecipeError, match=f"start_from: got '{first.name}'"):
-        check_starts((second,), (0, 1), tmp_path)
-    for fold, file in ((0, f"{first.name}/fold0/{BEST}"), (1, f"{second.name}/fold1/{RESULT}")):
-        with pytest.raises(RecipeError, match=f"fold{fold}"):
-            check_starts((second,), (0, 1), tmp_path)
-        (tmp_path / "networks" / file).parent.mkdir(parents=True)
-        (tmp_path / "networks" / file).touch()
-    check_starts((second,), (0, 1), tmp_path)
+    recipe = tiny_recipe()
+    for kind, weights in (("networks", BEST), ("classifiers", f"step2/{BEST}")):
+        first, second = getattr(recipe, kind)[:2]
+        second, folder = replace(second, start_from=first.name), tmp_path / kind
+        check_starts((first, second), (0, 1), folder)
+        with pytest.raises(RecipeError, match=f"{kind} '{second.name}', start_from: got '{first.name}'"):
+            check_starts((second,), (0, 1), folder)
+        for fold, file in ((0, f"{first.name}/fold0/{weights}"), (1, f"{second.name}/fold1/{RESULT}")):
+            with pytest.raises(RecipeError, match=f"fold{fold}"):
+                check_starts((second,), (0, 1), folder)
+            (folder / file).parent.mkdir(parents=True)
+            (folder / file).touch()
+        check_starts((second,), (0, 1), folder)
 
 
 def test_every_shipped_file_is_a_recipe_and_says_what_for():

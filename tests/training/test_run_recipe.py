@@ -33,6 +33,7 @@ from training.errors import LabelError
 from training.fitting.closing_summary import closing
 from training.fitting.export_bundle import export_over, export_run
 from training.fitting.jobs import detector_points
+from training.fitting.loop import BEST
 from training.fitting.run_file import RUN_FILE, RUN_FORMAT
 from training.fitting.run_recipe import run_recipe
 
@@ -162,6 +163,7 @@ def test_a_runs_networks_replace_those_of_a_bundle_and_nothing_else(finished, tm
     export_run(run, tmp_path / "base", "tiny", "synthetic dots", attribution=("Dots by A",))
     (last,) = (n for n in recipe.networks[-1:])
     part = shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(part / "classifiers")
     for network in recipe.networks[:-1]:
         shutil.rmtree(part / "networks" / network.name)
     (file,) = (part / "networks" / last.name).glob("fold*/best.safetensors")
@@ -187,8 +189,45 @@ def test_a_runs_networks_replace_those_of_a_bundle_and_nothing_else(finished, tm
         assert last.name in after["figures"]
     load_bundle(manifest.parent)
     shutil.rmtree(part / "networks" / last.name)
-    with pytest.raises(LabelError, match="no trained network of fold"):
+    with pytest.raises(LabelError, match="no trained member of fold"):
         export_over(part, fold, tmp_path / "base", tmp_path / "newer", "dots")
+
+
+def test_a_classifier_starts_from_another_and_then_replaces_those_of_a_bundle(finished, tmp_path):
+    recipe, setup, run, _ = finished
+    first = recipe.classifiers[0]
+    started = replace(
+        first,
+        name="further",
+        start_from=first.name,
+        step1=replace(SCHEDULE, epochs=1, lr=1e-12, weight_decay=0),
+        step2=None,
+        config=replace(first.config, sequence="level_region"),
+    )
+    further = replace(recipe, classifiers=(started,))
+    part = tmp_path / "run"
+    for kind in ("networks", "points", "classifiers"):
+        shutil.copytree(run / kind, part / kind)
+    run_recipe(further, setup, part, (), further.classifiers)
+    before = load_file(run / "classifiers" / first.name / "fold0" / "step2" / BEST)
+    after = load_file(part / "classifiers" / "further" / "fold0" / "step1" / BEST)
+    for name, tensor in before.items():
+        taken = (
+            name in after
+            and after[name].shape == tensor.shape
+            and "running" not in name
+            and "num_" not in name
+        )
+        assert not taken or torch.allclose(after[name], tensor, atol=1e-9), name
+    assert after.keys() - before.keys() == {name for name in after if name.startswith("rnn3")}
+    export_run(run, tmp_path / "base", "tiny", "synthetic dots")
+    for network in recipe.networks:
+        shutil.rmtree(part / "networks" / network.name)
+    export_over(part, 0, tmp_path / "base", tmp_path / "new", "dots, then more")
+    old, new = (read_manifest(tmp_path / name) for name in ("base", "new"))
+    assert [entry["name"] for entry in new.classifiers] == ["further"] and new.classifiers[0]["figures"]
+    assert [d["networks"] for d in old.detectors] == [d["networks"] for d in new.detectors]
+    assert load_bundle(tmp_path / "new").classifiers[0].network.config == started.config
 
 
 def test_an_unfinished_run_is_not_exported(finished, tmp_path):

@@ -21,8 +21,10 @@ from training.data.training_data import check_apart
 from training.errors import LabelError
 from training.fitting import detector_step as detector_training
 from training.fitting.detector_step import PEAKS, detector_losses, epoch_batches
+from training.fitting.loop import BEST
+from training.fitting.member_starts import start_from
 from training.fitting.out_of_fold_points import labelled_points
-from training.fitting.train_detector import network_dataset, start_from
+from training.fitting.train_detector import network_dataset
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +93,15 @@ def test_more_studies_are_learnt_from_where_the_recipe_takes_them(training_data,
 
 def test_another_networks_weights_are_taken_over_where_they_fit(network, tmp_path):
     other = DetectorNetwork(tiny_detector(SAGITTAL_T2))
-    safetensors.torch.save_model(other, tmp_path / "other.safetensors")
+    (tmp_path / "other").mkdir()
+    safetensors.torch.save_model(other, tmp_path / "other" / BEST)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    start_from(network, tmp_path / "other.safetensors")
+    start_from(network, tmp_path / "other")
     for name, tensor in network.state_dict().items():
         own = name.startswith(("segmenter.head.", "pointer.head."))  # ten classes where the other has five
         assert torch.equal(tensor, before[name] if own else other.state_dict()[name]), name
-    with pytest.raises(LabelError, match="train the network that this one starts from"):
-        start_from(network, tmp_path / "none.safetensors")
+    with pytest.raises(LabelError, match="train the member that this one starts from"):
+        start_from(network, tmp_path / "none")
 
 
 def test_labelled_points_are_the_labels_on_five_slices(training_data):

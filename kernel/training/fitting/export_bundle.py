@@ -98,12 +98,14 @@ def export_over(
     weights: str = "weights",
     attribution: tuple[str, ...] = (),
 ) -> Path:
-    """Write a bundle with a run's trained networks of stage 1 over those of another, and return its manifest's path.
+    """Write a bundle with a run's trained members over those of another, and return its manifest's path.
+
+    A network of stage 1 replaces that of its description. Classifiers replace all of the bundle's, and its calibration.
 
     Args:
         run: The run's folder. Its recipe's detectors name the networks that are taken. One of them that is not trained
-            is left as it is in the bundle.
-        fold: Of the networks that are taken.
+            is left as it is in the bundle, and so are the classifiers where the run has trained none.
+        fold: Of the members that are taken.
         base: Folder of the bundle that everything else is taken from, its name as well.
         folder: The new bundle's folder; it may be the same one.
         trained_on: The training studies in words, for the manifest.
@@ -111,7 +113,7 @@ def export_over(
         attribution: The same texts of data that the bundle does not name yet.
 
     Raises:
-        LabelError: There is no run, no network of this fold is trained, or two are of one description.
+        LabelError: There is no run, no member of this fold is trained, or two networks are of one description.
         BundleError: The bundle can't be used.
     """
     about = read_run(run)
@@ -125,9 +127,14 @@ def export_over(
                     f"{run}: got two trained networks of {network.config.description}, expected one"
                 )
             trained[network.config.description] = entry["name"], network
-    if not trained:
+    classifiers = [
+        Classifier(entry["name"], 1.0, load_trained_classifier(run, entry, fold))
+        for entry in about["recipe"]["classifiers"]
+        if (run / "classifiers" / entry["name"] / f"fold{fold}" / RESULT).is_file()
+    ]
+    if not trained and not classifiers:
         raise LabelError(
-            f"{run}: got no trained network of fold {fold}, expected one; run the recipe, or give --fold"
+            f"{run}: got no trained member of fold {fold}, expected one; run the recipe, or give --fold"
         )
     bundle, manifest = load_bundle(base), read_manifest(base)
     figures = {
@@ -142,6 +149,11 @@ def export_over(
             for older in [key for key in own if key.endswith(DESCRIPTION_KEYS[description])]:
                 del own[older]
             own[name] = measured(about, f"{name}/fold{fold}")
+    for classifier in classifiers:
+        figures[classifier.name] = about["figures"][f"{classifier.name}/fold{fold}"]["figures"]
+    if classifiers:
+        # A calibration holds for the classifiers that it was fitted to.
+        bundle = replace(bundle, classifiers=tuple(classifiers), calibration=None)
     every = tuple(dict.fromkeys((*bundle.attribution, *attribution)))
     bundle = replace(bundle, trained_on=trained_on, attribution=every)
     return write_bundle(bundle, folder, weights, figures, half=True)

@@ -75,11 +75,11 @@ def plan_jobs(
         judges = classifier.label_noise.judged_by if classifier.label_noise else ()
         before = [points_name(name) for name in detector.networks]
         before += [f"{judge}/fold{fold}" for judge in judges for fold in recipe.folds]
-        after = known(before, jobs)
         used = tuple(network for network in recipe.networks if network.name in detector.networks)
         for fold in recipe.folds:
+            start = [f"{classifier.start_from}/fold{fold}"] if classifier.start_from else []
             run = partial(classifier_job, classifier, detector.point_kind, used, fold, folds, out)
-            jobs.append(Job(f"{classifier.name}/fold{fold}", after, run))
+            jobs.append(Job(f"{classifier.name}/fold{fold}", known(before + start, jobs), run))
     return jobs
 
 

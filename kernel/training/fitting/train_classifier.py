@@ -30,6 +30,7 @@ from training.fitting.detector_step import epoch_batches
 from training.fitting.imagenet_start import start_classifier
 from training.fitting.loop import RESULT, Task, fit
 from training.fitting.losses import WeightMeans, weight_means
+from training.fitting.member_starts import start_from
 from training.fitting.ranks import RankBatches, from_first, rank, step_count
 from training.fitting.second_round import chances_left_out
 from training.fitting.train_detector import TrainingSetup
@@ -57,6 +58,8 @@ def train_classifier(
         return json.loads((folder / RESULT).read_text())
     torch.manual_seed(recipe.seed)
     network = start_classifier(recipe.config, setup.imagenet, recipe.imagenet)
+    if recipe.start_from:
+        start_from(network, folder.parents[1] / recipe.start_from / folder.name)
     network.to(setup.device.torch)
     judged = classifier_dataset(recipe, validation, setup.data.grades.of(validation), points, setup, None)
     labels, left_out = setup.data.grades.of(training), None

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
@@ -17,10 +16,11 @@ from lumbar.networks.device import Device
 from lumbar.sites import class_count
 from training.data.detector_dataset import DetectorBatch, DetectorDataset, PretrainingDataset, join_volumes
 from training.data.training_data import TrainingData
-from training.errors import LabelError, RecipeError
+from training.errors import LabelError
 from training.fitting.detector_step import detector_losses, epoch_batches, pretraining_losses, to_device
 from training.fitting.imagenet_start import start_detector
 from training.fitting.loop import BEST, RESULT, Task, fit, load_tensors
+from training.fitting.member_starts import start_from
 from training.fitting.out_of_fold_points import (
     FoundPoints,
     draw_sample_slices,
@@ -61,29 +61,6 @@ class TrainingSetup:
         return [s for s in studies if folds[s] != fold], [s for s in studies if folds[s] == fold]
 
 
-def check_starts(networks: Sequence[NetworkRecipe], folds: Sequence[int], out: Path) -> None:
-    """Raise RecipeError for a network that is to start from weights which are neither trained before it nor there.
-
-    Args:
-        networks: The networks that are to be trained, in this order.
-        folds: The folds of each.
-        out: The run's folder.
-    """
-    trained = set()
-    for network in networks:
-        trained.add(network.name)
-        if network.start_from is None or network.start_from in trained:
-            continue
-        for fold in folds:
-            start = out / "networks" / network.start_from / f"fold{fold}" / BEST
-            finished = out / "networks" / network.name / f"fold{fold}" / RESULT
-            if not start.is_file() and not finished.is_file():
-                raise RecipeError(
-                    f"networks {network.name!r}, start_from: got {network.start_from!r}. It is not trained before, and "
-                    f"{start} does not exist. Correct the name, train it first, or copy its folder there."
-                )
-
-
 def train_network(
     recipe: NetworkRecipe, training: list[str], validation: list[str], setup: TrainingSetup, folder: Path
 ) -> dict:
@@ -109,7 +86,7 @@ def start_network(recipe: NetworkRecipe, setup: TrainingSetup, folder: Path) -> 
     if recipe.start_bias is not None:
         torch.nn.init.constant_(network.segmenter.head.bias, recipe.start_bias)
     if recipe.start_from:
-        start_from(network, folder.parents[1] / recipe.start_from / folder.name / BEST)
+        start_from(network, folder.parents[1] / recipe.start_from / folder.name)
     network.to(setup.device.torch)
     if recipe.pretraining and setup.data.pretraining_images:
         pretrain(recipe, network, setup, folder / "pretraining")
@@ -171,16 +148,6 @@ def network_dataset(recipe: NetworkRecipe, studies: list[str], setup: TrainingSe
     if not (recipe.extra_studies and setup.extra_data):
         return own
     return ConcatDataset([own, volumes(setup.extra_data, setup.extra_data.study_ids)])
-
-
-def start_from(network: DetectorNetwork, file: Path) -> None:
-    """Take over the weights of another network wherever name and shape are the same."""
-    if not file.is_file():
-        raise LabelError(f"{file}: got no such file; train the network that this one starts from first")
-    mine = network.state_dict()
-    taken = {k: v for k, v in load_file(file).items() if k in mine and mine[k].shape == v.shape}
-    network.load_state_dict(mine | taken)
-    log.info("%d of %d tensors start from %s", len(taken), len(mine), file)
 
 
 def detector_task(

@@ -103,14 +103,17 @@ def check_batches(
 
 
 def check_references(recipe: Recipe, file: str) -> None:
-    """Check that networks start from earlier ones, and that detectors' and classifiers' parts are there."""
+    """Check that members start from earlier ones, and that detectors' and classifiers' parts are there."""
+    for kind in ("networks", "classifiers"):
+        members = getattr(recipe, kind)
+        names = [member.name for member in members]
+        for number, member in enumerate(members):
+            if member.start_from in names[number:]:
+                raise RecipeError(
+                    f"{file}: {kind} {member.name!r}, start_from: got {member.start_from!r}, which is not trained "
+                    "before it. Expected an earlier one."
+                )
     names = [network.name for network in recipe.networks]
-    for number, network in enumerate(recipe.networks):
-        if network.start_from in names[number:]:
-            raise RecipeError(
-                f"{file}: networks {network.name!r}, start_from: got {network.start_from!r}, which is not trained "
-                "before it. Expected an earlier network."
-            )
     descriptions = {network.name: network.config.description for network in recipe.networks}
     for detector in recipe.detectors:
         where = f"{file}: detectors {detector.name!r}, networks"

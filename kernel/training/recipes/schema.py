@@ -306,6 +306,9 @@ class ClassifierRecipe:
         class_weights: Whether step 1 has the metric's weights.
         any_severe: Whether the last step has the metric's any-severe term.
         label_noise: Labels that count less, None to train on all alike. Validation always has all.
+        start_from: Name of the classifier that gives this one its first weights, None for none. It is an earlier one of
+            this recipe, or its folder was copied into the run's ``classifiers``. Tensors of another shape keep their
+            own start.
         imagenet: Whether the backbone starts from ImageNet weights, where ``--imagenet`` names some.
         seed: Seed of weights, order and augmentation.
     """
@@ -320,6 +323,7 @@ class ClassifierRecipe:
     class_weights: bool = False
     any_severe: bool = True
     label_noise: LabelNoise | None = None
+    start_from: str | None = None
     imagenet: bool = True
     seed: CountOrZero = 42
 
