@@ -15,7 +15,7 @@ from lumbar.networks.detector import DetectorNetwork
 from lumbar.outputs.tables import MEMBER_COLUMNS, POINT_COLUMNS
 from lumbar.sites import AXIAL_T2, DESCRIPTION_SITES, DESCRIPTIONS, SAGITTAL_T1, SAGITTAL_T2, SITE_NAMES
 from lumbar.table_columns import GRADE_COLUMNS
-from tests.benchmarks import disagreement, joint_levels, plausibility, sagittal_prior, training
+from tests.benchmarks import disagreement, joint_levels, plausibility, removed_share, sagittal_prior, training
 from tests.benchmarks import training_cost as price
 from tests.benchmarks import unseen_studies as held_out
 from tests.benchmarks.amp_agreement import same_places
@@ -34,6 +34,7 @@ from tests.making.labelled_competition import (
 )
 from tests.making.random_bundle import write_random_bundle
 from tests.making.small_study import write_studies
+from training.evaluation.metric import WEIGHTS
 
 IMAGE = {
     "segmenter": {SAGITTAL_T2: 4e9, AXIAL_T2: 5e9},
@@ -180,6 +181,42 @@ def test_unseen_studies_need_a_run_or_a_bundle_with_a_recipe(flags, capsys):
     with pytest.raises(SystemExit, match="2"):
         held_out.main(["--data", "data", *flags])
     assert "expected --run, or --bundle and --recipe" in capsys.readouterr().err
+
+
+def test_removed_shares_by_variant_place_and_half():
+    """Labelled points: near the truth. Found points: the constant in one seed, and wrong sharpness in the other."""
+    random, prior = np.random.default_rng(0), np.full((25, 3), 1 / 3)
+    share = random.dirichlet((1, 1, 1), (200, 25))
+    labels = (random.random((200, 25, 1)) > share.cumsum(-1)).sum(-1).astype(np.int8)
+    near = 0.97 * np.eye(3)[labels] + 0.01
+    best = share * WEIGHTS / (share * WEIGHTS).sum(-1, keepdims=True)
+    sharp = best**3 / (best**3).sum(-1, keepdims=True)
+    grades = {"labelled": {("a", name): near for name in ("plain-1", "plain-2", "other-1")}}
+    constant = np.broadcast_to(prior, share.shape)
+    grades["found"] = {("a", "plain-1"): constant, ("a", "plain-2"): sharp, ("b", "other-1"): best}
+    result = removed_share.removed_shares(labels, grades, prior, "foraminal")
+    np.testing.assert_allclose(list(result["constant"].values()), np.log(3))
+    assert {name.partition(",")[0] for name in result["shares"]} == {"plain at a", "other at b"}
+    one = result["shares"]["plain at a, one member"]
+    np.testing.assert_allclose(one["variants"]["labelled"]["all"]["values"], 1 + np.log(0.98) / np.log(3))
+    assert one["variants"]["found"]["first half"]["values"][0] == pytest.approx(0)
+    assert one["differences"]["found - labelled"]["all"]["values"][0] == pytest.approx(
+        np.log(0.98) / -np.log(3) - 1
+    )
+    calibrated = result["shares"]["plain at a, one member, calibrated"]["variants"]["found"]["all"]["values"]
+    known = result["shares"]["other at b, one member"]["variants"]["found"]["all"]["mean"]
+    assert one["variants"]["found"]["all"]["values"][1] < calibrated[1] - 0.05
+    assert calibrated[1] == pytest.approx(known, abs=0.01)
+
+
+def test_a_half_is_calibrated_by_the_other_one_alone():
+    random = np.random.default_rng(1)
+    labels, grades = random.integers(0, 3, (40, 25), np.int8), random.dirichlet((1, 1, 1), (40, 25))
+    before = removed_share.across_halves(labels, grades)
+    labels[::2] = 2 - labels[::2]
+    after = removed_share.across_halves(labels, grades)
+    np.testing.assert_array_equal(before[::2], after[::2])
+    assert abs(before - after)[1::2].max() > 0.01
 
 
 def test_points_agree_on_one_slice_and_within_a_pixel():
