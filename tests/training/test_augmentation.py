@@ -205,9 +205,9 @@ def test_a_look_of_crops_is_that_of_a_description_and_black_stays_black(seed):
     looks = [augment_crops(crops, torch.zeros(25), np.random.default_rng(seed), strong)[0] for _ in range(2)]
     assert torch.equal(*looks) and looks[0].min() >= 0 and looks[0].max() <= 1
     assert not torch.equal(looks[0][0], looks[0][2]) and not looks[0][1, 0].any()
-    nothing = replace(options, appearance=CropAppearance(curve=0, field=0, blur=0, noise=0))
-    same, _ = augment_crops(crops, torch.zeros(25), np.random.default_rng(seed), nothing)
-    assert torch.equal(same, crops)
+    for appearance in (CropAppearance(curve=0, field=0, blur=0, noise=0), replace(strong.appearance, p=0)):
+        same = replace(options, appearance=appearance)
+        assert torch.equal(augment_crops(crops, torch.zeros(25), np.random.default_rng(seed), same)[0], crops)
 
 
 def test_mixup_adds_two_studies():

@@ -204,11 +204,16 @@ def test_a_classifier_starts_from_another_and_then_replaces_those_of_a_bundle(fi
         step2=None,
         config=replace(first.config, sequence="level_region"),
     )
-    further = replace(recipe, classifiers=(started,))
+    further = replace(recipe, classifiers=(first, started))
     part = tmp_path / "run"
     for kind in ("networks", "points", "classifiers"):
         shutil.copytree(run / kind, part / kind)
-    run_recipe(further, setup, part, (), further.classifiers)
+    run_recipe(
+        further, setup, part, further.networks, further.classifiers
+    )  # the last one alone is to be trained
+    assert set(pd.read_csv(part / "members.csv")["classifier"]) == {"further/fold0"}
+    export_run(part, tmp_path / "alone", "tiny", "synthetic dots")
+    assert [entry["name"] for entry in read_manifest(tmp_path / "alone").classifiers] == ["further"]
     before = load_file(run / "classifiers" / first.name / "fold0" / "step2" / BEST)
     after = load_file(part / "classifiers" / "further" / "fold0" / "step1" / BEST)
     for name, tensor in before.items():

@@ -67,6 +67,8 @@ def augment_crop_appearance(
     Grey levels, blur and noise are one draw, each site's bias field is its own. White stays at 1, as in crops that are
     brighter than most of their slice.
     """
+    if random.random() >= options.p:
+        return stack
     if random.random() < options.curve:
         stack = random_curve(random)[np.rint(stack * (_LEVELS - 1)).astype(np.uint8)]
     size = stack.shape[-1]

@@ -68,7 +68,7 @@ def export_run(
             figures[member.name] = {
                 network: measured(about, f"{network}/fold{fold}") for network in entry["networks"]
             }
-        for entry in recipe["classifiers"]:
+        for entry in final_classifiers(recipe):
             member = Classifier(entry["name"] + suffix[fold], 1.0, load_trained_classifier(run, entry, fold))
             classifiers.append(member)
             figures[member.name] = about["figures"][f"{entry['name']}/fold{fold}"]["figures"]
@@ -129,7 +129,7 @@ def export_over(
             trained[network.config.description] = entry["name"], network
     classifiers = [
         Classifier(entry["name"], 1.0, load_trained_classifier(run, entry, fold))
-        for entry in about["recipe"]["classifiers"]
+        for entry in final_classifiers(about["recipe"])
         if (run / "classifiers" / entry["name"] / f"fold{fold}" / RESULT).is_file()
     ]
     if not trained and not classifiers:
@@ -157,6 +157,12 @@ def export_over(
     every = tuple(dict.fromkeys((*bundle.attribution, *attribution)))
     bundle = replace(bundle, trained_on=trained_on, attribution=every)
     return write_bundle(bundle, folder, weights, figures, half=True)
+
+
+def final_classifiers(recipe: dict) -> list[dict]:
+    """Return the classifiers of a run's recipe that no other one starts from: a bundle holds these alone."""
+    starts = {entry.get("start_from") for entry in recipe["classifiers"]}
+    return [entry for entry in recipe["classifiers"] if entry["name"] not in starts]
 
 
 def measured(about: dict, member: str) -> dict:

@@ -87,8 +87,13 @@ def judge_ensemble(recipe: Recipe, setup: TrainingSetup, out: Path) -> dict:
 
 
 def all_predictions(recipe: Recipe, folder: Path) -> dict[tuple[str, str], Predictions]:
-    """Return the finished classifiers' predictions of the studies left out, whichever command trained them."""
-    names = [(c.detector, f"{c.name}/fold{fold}") for c in recipe.classifiers for fold in recipe.folds]
+    """Return the finished classifiers' predictions of the studies left out, whichever command trained them.
+
+    A classifier that another one starts from is no member of the ensemble.
+    """
+    starts = {c.start_from for c in recipe.classifiers}
+    last = [c for c in recipe.classifiers if c.name not in starts]
+    names = [(c.detector, f"{c.name}/fold{fold}") for c in last for fold in recipe.folds]
     found = {(detector, name): finished_predictions(folder / name) for detector, name in names}
     return {key: said for key, said in found.items() if said is not None}
 

@@ -145,12 +145,14 @@ class CropAppearance:
         field: Spread of the logarithm of a smooth bias field, drawn for each site anew.
         blur: Largest standard deviation of a blur, pixels of the crop; half of it for a sharpening.
         noise: Largest standard deviation of noise, as a share of the full range.
+        p: Chance per description. The others keep the look of their series.
     """
 
     curve: Chance
     field: NotNegative
     blur: NotNegative
     noise: NotNegative
+    p: Chance = 1.0
 
 
 @dataclass(frozen=True)
@@ -307,8 +309,8 @@ class ClassifierRecipe:
         any_severe: Whether the last step has the metric's any-severe term.
         label_noise: Labels that count less, None to train on all alike. Validation always has all.
         start_from: Name of the classifier that gives this one its first weights, None for none. It is an earlier one of
-            this recipe, or its folder was copied into the run's ``classifiers``. Tensors of another shape keep their
-            own start.
+            this recipe, or its folder was copied into the run's ``classifiers``. It is no member of the bundle. Tensors
+            of another shape keep their own start.
         imagenet: Whether the backbone starts from ImageNet weights, where ``--imagenet`` names some.
         seed: Seed of weights, order and augmentation.
     """
