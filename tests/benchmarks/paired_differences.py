@@ -45,7 +45,7 @@ def lines(title: str, comparison: dict) -> list[str]:
     """Return a table: a line a variant, then a line a difference, each figure as mean (low to high)."""
     rows = comparison["variants"] | comparison["differences"]
     names = list(next(iter(rows.values())))
-    width = max(len(row) for row in rows)
+    width = max(map(len, (title, *rows)))
     head = f"{title:{width}}  " + "  ".join(f"{name:>{CELL}}" for name in names)
     return [head, *(f"{row:{width}}  " + "  ".join(map(cell, rows[row].values())) for row in rows)]
 
