@@ -69,7 +69,8 @@ def read_sample(sample: Sequence[IndexedStudy]) -> tuple[list["Study"], float]:
 
     A process beside this one reads them, because a damaged file may kill it.
     """
-    from lumbar.run.read_ahead import Unreadable, read_ahead
+    from lumbar.run.read_ahead import read_ahead
+    from lumbar.run.reader_process import Unreadable
 
     begun = ended = time.monotonic()
     readable = []

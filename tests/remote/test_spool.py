@@ -12,7 +12,8 @@ import pytest
 from lumbar.reading.references import StudyRef
 from lumbar.reading.sources.spool import LOCK, PREFIX, remove_abandoned, spool
 from lumbar.reading.study import Study
-from lumbar.run.read_ahead import Unreadable, read_ahead
+from lumbar.run.read_ahead import read_ahead
+from lumbar.run.reader_process import Unreadable
 
 KERNEL = Path(__file__).resolve().parents[2] / "kernel"
 

@@ -14,7 +14,9 @@ import pytest
 from lumbar.reading.references import SeriesRef, StudyRef
 from lumbar.reading.study import Study
 from lumbar.run import read_ahead as readers
-from lumbar.run.read_ahead import Unreadable, Worker, read_ahead
+from lumbar.run import reader_process
+from lumbar.run.read_ahead import read_ahead
+from lumbar.run.reader_process import Job, Unreadable, Worker
 from lumbar.run.shared_study import SharedStudy
 
 LITTLE = 2.0  # seconds a series before a reader counts as hung
@@ -102,11 +104,11 @@ def test_without_studies_nothing_starts(tmp_path):
 
 def test_half_an_answer_is_not_waited_for(monkeypatch):
     """A worker that stops in the middle of its answer is killed, which ends the wait."""
-    monkeypatch.setattr(readers, "SECONDS_TO_ANSWER", 0.2)
+    monkeypatch.setattr(reader_process, "SECONDS_TO_ANSWER", 0.2)
     ours, theirs = multiprocessing.Pipe()
     os.write(theirs.fileno(), struct.pack("!i", 1000) + b"the beginning")
     worker = Worker.__new__(Worker)
-    worker.connection, worker.job = ours, readers.Job(ref("1"))
+    worker.connection, worker.job = ours, Job(ref("1"))
     ends = [theirs]
     worker.process = SimpleNamespace(
         kill=lambda: ends and ends.pop().close(), join=lambda _: None, exitcode=-9

@@ -7,7 +7,7 @@ import pytest
 
 from lumbar.reading.references import StudyRef
 from lumbar.reading.study import Study
-from lumbar.run.read_ahead import Unreadable
+from lumbar.run.reader_process import Unreadable
 from lumbar.run.shared_study import SharedStudy
 from lumbar.run.waiting_studies import WaitingStudies
 

@@ -16,7 +16,7 @@ from lumbar.reading.study import Study
 from lumbar.run.compiler_process import CompilerProcess
 from lumbar.run.consumer import Consumer, DeviceLostError, Failure, Grading
 from lumbar.run.consumer_process import ConsumerProcess
-from lumbar.run.read_ahead import Unreadable
+from lumbar.run.reader_process import Unreadable
 from lumbar.run.shared_study import SharedStudy
 from lumbar.run.waiting_studies import WaitingStudies
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from lumbar.reading.references import StudyRef
-from lumbar.run.read_ahead import Unreadable
+from lumbar.run.reader_process import Unreadable
 from lumbar.run.shared_study import SharedStudy
 
 Waiting = tuple[StudyRef, SharedStudy | Unreadable]
