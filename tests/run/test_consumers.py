@@ -1,8 +1,10 @@
 """One consumer per device: the same submission, one journal, and studies that survive the device that graded them."""
 
 import contextlib
+import multiprocessing.context
 import os
 import signal
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,6 +167,44 @@ def test_the_studies_of_a_lost_device_are_graded_by_another(
     summary = pipeline.run(options(folders, tmp_path))
     assert (tmp_path / "submission.csv").read_bytes() == alone
     assert summary.studies == 3 and "lost on purpose" in caplog.text
+
+
+class LostLast(Consumer):
+    """A consumer that loses its device once the threads of all others have ended."""
+
+    def grade(self, studies, plan, deadline):
+        while sum("(drain)" in thread.name for thread in threading.enumerate()) > 1:
+            time.sleep(0.01)
+        raise DeviceLostError("lost on purpose")
+
+
+def test_the_last_studies_of_a_lost_device_are_graded_without_another_thread(
+    folders, alone, tmp_path, monkeypatch
+):
+    """Two of three devices have ended; one of them grades them in the thread of the run."""
+    grading = Grading(folders[1])
+    consumers = [LostLast(CPU, grading), Consumer(CPU, grading), Consumer(CPU, grading)]
+    monkeypatch.setattr(pipeline, "open_consumers", lambda *_: contextlib.nullcontext(consumers))
+    rounds = []
+
+    def counted(streams):
+        rounds.append(len(streams))
+        return side_by_side(streams)
+
+    monkeypatch.setattr(pipeline, "side_by_side", counted)
+    assert pipeline.run(options(folders, tmp_path)).studies == 3
+    assert (tmp_path / "submission.csv").read_bytes() == alone
+    assert rounds == [3, 1]
+
+
+def test_if_the_system_refuses_processes_for_devices_the_cpu_computes(folders, monkeypatch, caplog):
+    def refuse(*_):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(multiprocessing.context.SpawnProcess, "_Popen", staticmethod(refuse))
+    with open_consumers([CPU, CPU], Grading(folders[1])) as consumers:
+        assert [type(consumer) for consumer in consumers] == [Consumer]
+    assert caplog.text.count("its process can't be started") == 2
 
 
 def test_streams_side_by_side_give_all_that_each_gives_and_pass_errors_on():

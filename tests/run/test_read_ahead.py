@@ -6,6 +6,7 @@ import signal
 import struct
 import time
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ from lumbar.reading.study import Study
 from lumbar.run import read_ahead as readers
 from lumbar.run import reader_process
 from lumbar.run.read_ahead import read_ahead
-from lumbar.run.reader_process import Job, Unreadable, Worker
+from lumbar.run.reader_process import Job, Unreadable, Worker, limit_waits
 from lumbar.run.shared_study import SharedStudy
 
 LITTLE = 2.0  # seconds a series before a reader counts as hung
@@ -103,18 +104,46 @@ def test_without_studies_nothing_starts(tmp_path):
 
 
 def test_half_an_answer_is_not_waited_for(monkeypatch):
-    """A worker that stops in the middle of its answer is killed, which ends the wait."""
+    """The wait for a worker that stops in the middle of its answer ends, and the worker with it."""
     monkeypatch.setattr(reader_process, "SECONDS_TO_ANSWER", 0.2)
     ours, theirs = multiprocessing.Pipe()
     os.write(theirs.fileno(), struct.pack("!i", 1000) + b"the beginning")
-    worker = Worker.__new__(Worker)
-    worker.connection, worker.job = ours, Job(ref("1"))
-    ends = [theirs]
-    worker.process = SimpleNamespace(
-        kill=lambda: ends and ends.pop().close(), join=lambda _: None, exitcode=-9
-    )
-    _, answer = worker.finish()
+    _, answer = stopped_worker(ours, Job(ref("1"))).finish()
     assert answer == Unreadable("reader_died", "exit status -9")
+
+
+def stopped_worker(connection: Connection, job: Job | None) -> Worker:
+    """Return a worker that does nothing, at the other end of a pipe."""
+    worker = Worker.__new__(Worker)
+    worker.process = SimpleNamespace(kill=lambda: None, join=lambda _: None, exitcode=-9)
+    worker.connection, worker.job, worker.started = connection, job, True
+    limit_waits(connection)
+    return worker
+
+
+def test_a_worker_that_stopped_while_idle_is_not_waited_for(monkeypatch):
+    """It takes no study from its pipe, which is soon full."""
+    monkeypatch.setattr(reader_process, "SECONDS_TO_ANSWER", 0.2)
+    ours, theirs = multiprocessing.Pipe()
+    worker = stopped_worker(ours, None)
+    worker.start(Job(ref("1" * 10**7)), LITTLE)
+    assert worker.finish()[1] == Unreadable("reader_hung", f"no answer in {LITTLE:.0f} s")
+    theirs.close()
+
+
+@pytest.mark.parametrize("error", [OSError, MemoryError])
+def test_if_a_further_process_is_refused_the_others_go_on(tmp_path, monkeypatch, caplog, error):
+    worker, refused = readers.Worker, []
+
+    def hire(*arguments):
+        if refused:
+            raise error("on purpose")
+        refused.append(1)
+        return worker(*arguments)
+
+    monkeypatch.setattr(readers, "Worker", hire)
+    assert len(read(tmp_path, ["healthy-1", "healthy-2"])) == 2
+    assert "1 readers go on" in caplog.text
 
 
 def test_where_no_process_starts_studies_are_read_here(tmp_path, monkeypatch, caplog):

@@ -7,6 +7,7 @@ import pytest
 
 from lumbar.reading.references import StudyRef
 from lumbar.reading.study import Study
+from lumbar.run import waiting_studies
 from lumbar.run.reader_process import Unreadable
 from lumbar.run.shared_study import SharedStudy
 from lumbar.run.waiting_studies import WaitingStudies
@@ -76,6 +77,39 @@ def test_an_error_while_reading_reaches_the_consumer():
     with pytest.raises(ValueError, match="on purpose"):
         studies.take(1)
     studies.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_end_that_there_was_no_memory_to_announce_is_found(monkeypatch):
+    monkeypatch.setattr(waiting_studies, "SECONDS_BETWEEN_LOOKS", 0.05)
+
+    def refuse():
+        raise MemoryError
+
+    def read(closed):
+        time.sleep(0.2)  # until the consumer waits
+        studies.changed.notify_all = refuse
+        raise ValueError("on purpose")
+        yield
+
+    studies = WaitingStudies(read, room=2)
+    with pytest.raises(ValueError, match="on purpose"):
+        studies.take(1)
+
+
+def test_reading_that_does_not_end_is_left_behind(monkeypatch, caplog):
+    monkeypatch.setattr(waiting_studies, "SECONDS_TO_END", 0.1)
+    release = threading.Event()
+
+    def read(closed):
+        yield READ[0]
+        release.wait(30)
+
+    studies = WaitingStudies(read, room=2)
+    studies.close()
+    assert studies.thread.is_alive() and "did not end within" in caplog.text
+    release.set()
+    studies.thread.join()
 
 
 def test_closing_ends_the_reading_and_lets_go_of_what_waits():

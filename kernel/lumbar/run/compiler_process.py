@@ -86,7 +86,7 @@ class CompilerProcess:
         try:
             process.start()
             self.process = process
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self.fail(one_line(error))
         finally:
             theirs.close()

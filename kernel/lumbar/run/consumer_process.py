@@ -42,6 +42,9 @@ class ConsumerProcess:
             device: Where it computes.
             grading: The bundle and how to grade; a deadline on its clock must hold in all processes.
             threads: Of the CPU, for its operators.
+
+        Raises:
+            DeviceLostError: The system refuses a process.
         """
         self.device = device
         self.lost = self.closed = False
@@ -54,9 +57,13 @@ class ConsumerProcess:
         self.compiled = False
         context = multiprocessing.get_context("spawn")  # a fork would copy CUDA's and OpenMP's state
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, *self.arguments), daemon=True)
+        process = context.Process(target=serve, args=(theirs, *self.arguments), daemon=True)
         try:
-            self.process.start()
+            process.start()
+            self.process = process
+        except (OSError, MemoryError) as error:
+            self.connection.close()
+            raise DeviceLostError(f"{self.device.torch}: its process can't be started ({error!r})") from error
         finally:
             theirs.close()
 

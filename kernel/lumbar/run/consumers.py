@@ -41,10 +41,14 @@ def open_consumers(devices: Sequence[Device], grading: Grading) -> Iterator[list
         return
     threads = max(1, (os.cpu_count() or 1) // len(devices))
     with contextlib.ExitStack() as opened:
-        started = [
-            opened.enter_context(contextlib.closing(ConsumerProcess(device, grading, threads)))
-            for device in devices
-        ]
+        started: list[ConsumerProcess] = []
+        for device in devices:
+            try:
+                consumer = ConsumerProcess(device, grading, threads)
+            except DeviceLostError as error:
+                logger.error("%s", error)
+            else:
+                started.append(opened.enter_context(contextlib.closing(consumer)))
         ready: list[AnyConsumer] = []
         for consumer in started:
             try:

@@ -2,6 +2,7 @@
 
 Reader processes run ahead while each device's consumer computes; this process alone keeps the journal and writes.
 From the first seconds on there is a whole, valid ``submission.csv``: the prior at first, replaced as studies finish.
+No thread starts once a study is graded: without memory for it, ``Thread.start`` of CPython waits forever.
 """
 
 import contextlib
@@ -36,8 +37,14 @@ from lumbar.run.waiting_studies import WaitingStudies
 
 logger = logging.getLogger(__name__)
 
-BAR = {"unit": "study", "desc": "grading", "dynamic_ncols": True}
+BAR = {"unit": "study", "desc": "grading", "dynamic_ncols": True, "miniters": 1}  # drawn at each study
 EXIT_UNWRITTEN = 5  # as infer.py has it for data that can't be used
+
+
+class Bar(tqdm):
+    """A progress bar without the thread that draws it when too few studies do."""
+
+    monitor_interval = 0
 
 
 def run(options: RunOptions, clock: Callable[[], float] = time.monotonic) -> Summary:
@@ -126,12 +133,13 @@ def grade_all(
     state.use_members(consumers[0].members)
     for consumer in consumers:
         consumer.warm_up(studies.any_waits)
-    with tqdm(total=len(state.pending), file=TolerantStream(sys.stderr), **BAR) as bar:
+    with Bar(total=len(state.pending), file=TolerantStream(sys.stderr), **BAR) as bar:
+        takers = consumers
         while True:
-            budget.consumers = studies.consumers = len(consumers)
+            budget.consumers = studies.consumers = len(takers)
             streams = [
                 consume(one, studies, budget, lambda: len(state.pending), compilers.get(id(one)))
-                for one in consumers
+                for one in takers
             ]
             for study, outcome in side_by_side(streams):
                 if "first grades" not in state.summary.seconds:
@@ -139,10 +147,11 @@ def grade_all(
                     state.summary.seconds["first grades"] = budget.elapsed()
                 state.add(record_of(study, outcome, state))
                 bar.update()
-            working = [consumer for consumer in consumers if not consumer.lost]
-            if len(working) == len(consumers) or not studies.any_left():
+            if not any(one.lost for one in takers) or not studies.any_left():
                 break
-            consumers = working or [cpu_consumer(grading_of(state.options, budget.clock))]
+            # A device was lost after all others had ended. One takes the few studies that are left, in this thread.
+            takers = [one for one in consumers if not one.lost][:1]
+            takers = takers or [cpu_consumer(grading_of(state.options, budget.clock))]
     state.give_up_pending()
 
 
@@ -190,6 +199,8 @@ def leave(state: Run, patience: float) -> None:
     except BaseException:
         logger.exception("the last write failed; the file is the one before it")
     finally:
-        for reader in multiprocessing.active_children():
-            reader.kill()
-        os._exit(status)
+        try:
+            for reader in multiprocessing.active_children():
+                reader.kill()
+        finally:
+            os._exit(status)

@@ -104,9 +104,9 @@ def hire(pool: list[Worker], workers: int, waiting: int, read: Callable[[StudyRe
     for _ in range(min(workers - len(pool), waiting - idle)):
         try:
             pool.append(Worker(context, read, worker_memory(workers)))
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             where = f"{len(pool)} readers go on" if pool else "read in this process"
-            logger.warning("readers: no further process can be started (%s); %s", error, where)
+            logger.warning("readers: no further process can be started (%r); %s", error, where)
             return
 
 

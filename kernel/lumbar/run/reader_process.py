@@ -9,7 +9,8 @@ import contextlib
 import logging
 import resource
 import signal
-import threading
+import socket
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,14 +21,14 @@ from pathlib import Path
 from lumbar.reading.references import StudyRef
 from lumbar.reading.sources.spool import remove_abandoned
 from lumbar.reading.study import Study
-from lumbar.run.shared_study import SharedStudy
+from lumbar.run.shared_study import SharedStudy, socket_of
 
 logger = logging.getLogger(__name__)
 
 SECONDS_TO_START = 120.0  # for a process to import its modules from a cold disk
 SECONDS_PER_STUDY = 600.0  # at most, however many series its table claims
 SERIES_OF_A_STUDY = 20  # of one that its reader fetches and lists: so it has SECONDS_PER_STUDY
-SECONDS_TO_ANSWER = 60.0  # to hand a study over, which takes below 1
+SECONDS_TO_ANSWER = 60.0  # between two parts of an answer; handing a study over takes below 1
 SECONDS_TO_DIE = 5.0  # after a kill; a process that waits for a broken disk can take forever
 
 
@@ -67,6 +68,7 @@ class Worker:
             raise
         finally:
             theirs.close()
+        limit_waits(self.connection)
         self.job: Job | None = None
         self.started = False
 
@@ -79,7 +81,7 @@ class Worker:
         job.seconds = min(seconds_per_series * series, SECONDS_PER_STUDY)
         job.deadline = time.monotonic() + job.seconds + (0 if self.started else SECONDS_TO_START)
         self.job = job
-        with contextlib.suppress(OSError):  # it died while idle: ``finish`` meets the broken pipe too
+        with contextlib.suppress(OSError):  # it died or stopped while idle, which ``finish`` finds out too
             self.connection.send(job.study)
 
     def finish(self) -> tuple[Job, SharedStudy | Unreadable] | None:
@@ -93,10 +95,6 @@ class Worker:
         if not self.connection.poll():
             self.stop()
             return job, Unreadable("reader_hung", f"no answer in {job.seconds:.0f} s")
-        # Half an answer would be waited for forever; once the worker is killed, the wait ends.
-        watch = threading.Timer(SECONDS_TO_ANSWER, self.process.kill)
-        watch.daemon = True
-        watch.start()
         try:
             answer = self.connection.recv()
             if isinstance(answer, tuple):
@@ -104,11 +102,9 @@ class Worker:
         except MemoryError:
             self.stop()  # with the rest of the answer still in its pipe
             return job, Unreadable("out_of_memory", "the study does not fit into memory")
-        except (EOFError, OSError):
+        except (EOFError, OSError):  # the latter also for half an answer, see ``limit_waits``
             self.stop()
             return job, Unreadable("reader_died", f"exit status {self.process.exitcode}")
-        finally:
-            watch.cancel()
         if answer is not None:
             return job, answer
         self.started, self.job = True, job
@@ -120,6 +116,19 @@ class Worker:
         self.process.join(SECONDS_TO_DIE)
         self.connection.close()
         remove_abandoned()
+
+
+def limit_waits(connection: Connection) -> None:
+    """Let the system end a wait for the other end of a pipe after ``SECONDS_TO_ANSWER``, with an OSError.
+
+    A worker that stops amid an answer would otherwise be waited for forever. The system's limit needs neither a
+    thread nor memory: Python waits forever for a thread to start when memory is short.
+    """
+    # C's timeval: seconds and microseconds.
+    limit = struct.pack("ll", *divmod(int(SECONDS_TO_ANSWER * 1e6), 10**6))
+    with socket_of(connection) as channel:
+        for wait in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            channel.setsockopt(socket.SOL_SOCKET, wait, limit)
 
 
 def serve(connection: Connection, read: Callable[[StudyRef], Study], memory: int) -> None:

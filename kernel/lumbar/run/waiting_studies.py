@@ -1,5 +1,6 @@
 """Studies that were read and wait: a thread has them read into the room there is, consumers take what waits."""
 
+import logging
 import math
 import threading
 import time
@@ -7,8 +8,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from lumbar.reading.references import StudyRef
-from lumbar.run.reader_process import Unreadable
+from lumbar.run.reader_process import SECONDS_TO_ANSWER, Unreadable
 from lumbar.run.shared_study import SharedStudy
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LOOKS = 1.0  # at a queue without a notice of a change
+SECONDS_TO_END = SECONDS_TO_ANSWER + 30.0  # for the reading, once nobody wants studies
 
 Waiting = tuple[StudyRef, SharedStudy | Unreadable]
 
@@ -60,8 +66,8 @@ class WaitingStudies:
                     self.changed.notify_all()
         except BaseException as error:
             self.error = error
+        self.ended = True  # before the notice, for which there may be no memory
         with self.changed:
-            self.ended = True
             self.changed.notify_all()
 
     def take(self, most: int) -> list[Waiting]:
@@ -71,7 +77,8 @@ class WaitingStudies:
         """
         with self.changed:
             started = time.monotonic()
-            self.changed.wait_for(lambda: self.waiting or self.ended)
+            while not self.changed.wait_for(lambda: self.waiting or self.ended, SECONDS_BETWEEN_LOOKS):
+                pass
             if self.first_taken:
                 self.seconds_without_studies += time.monotonic() - started
             else:
@@ -109,7 +116,9 @@ class WaitingStudies:
         with self.changed:
             self.closed = True
             self.changed.notify_all()
-        self.thread.join()
+        self.thread.join(SECONDS_TO_END)
+        if self.thread.is_alive():
+            logger.error("readers: they did not end within %.0f s; they end with the process", SECONDS_TO_END)
         for _, study in self.waiting:
             if isinstance(study, SharedStudy):
                 study.close()
