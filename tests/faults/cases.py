@@ -33,7 +33,7 @@ class Case:
     def run(self, status: int = 0, more: tuple = (), patches: dict | None = None) -> Outcome:
         """Run the kernel; unless its readers matter, it reads by itself, which starts sooner."""
         patches = {"few_processes": []} | (patches or {})
-        if patches.keys() & {"bad_readers", "little_memory"}:
+        if patches.keys() & {"bad_readers", "little_memory", "no_further_threads"}:
             del patches["few_processes"]
         outcome = self.stage.starter.run([*self.arguments, *more], self.out, patches)
         check_log(outcome.log)

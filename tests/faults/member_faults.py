@@ -45,6 +45,15 @@ def hanging_member(stage: Stage, rng: np.random.Generator) -> None:
     case.rows()
 
 
+def hanging_reading(stage: Stage, rng: np.random.Generator) -> None:
+    """The thread that reads hangs for ever: the process ends before the limit, with the rows that it has."""
+    case = Case(stage)
+    outcome = case.run(EXIT_FALLBACKS, ("--time-limit", LIMIT), patches={"hanging_reading": [1]})
+    assert outcome.seconds < LIMIT, outcome.seconds
+    assert len(outcome.run["fallbacks"]) >= HEALTHY - 1, outcome.run
+    case.rows()
+
+
 def limit_of_a_second(stage: Stage, rng: np.random.Generator) -> None:
     case = Case(stage)
     case.run(EXIT_FALLBACKS, ("--time-limit", "1s"))
@@ -94,6 +103,7 @@ MEMBER_FAULTS = {
     "slow members": slow_members,
     "no time for one member": no_time,
     "hanging member": hanging_member,
+    "hanging reading": hanging_reading,
     "a limit of one second": limit_of_a_second,
     "NaN once": failing(1, "nan", None),
     "NaN twice": failing(2, "nan", "not_finite"),

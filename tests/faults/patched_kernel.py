@@ -8,6 +8,7 @@ import functools
 import os
 import resource
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -31,6 +32,37 @@ def bad_readers(marks: str, seconds: float = HUNG_AFTER) -> None:
 
     read = functools.partial(read_badly, marks=Path(marks))
     lumbar.run.pipeline.read_ahead = functools.partial(read_ahead, read=read, seconds_per_series=seconds)
+
+
+def hanging_reading(after: int) -> None:
+    """Let the thread that reads hang once it has brought ``after`` studies."""
+    import lumbar.run.pipeline
+    from lumbar.run.read_ahead import read_ahead
+
+    def read(*arguments, **options):
+        for number, study in enumerate(read_ahead(*arguments, **options)):
+            if number == after:
+                time.sleep(3600)
+            yield study
+
+    lumbar.run.pipeline.read_ahead = read
+
+
+def no_further_threads() -> None:
+    """Refuse every thread once the first study is taken."""
+    from lumbar.run.waiting_studies import WaitingStudies
+
+    take = WaitingStudies.take
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    def take_and_refuse(studies, most):
+        taken = take(studies, most)
+        threading.Thread.start = refuse
+        return taken
+
+    WaitingStudies.take = take_and_refuse
 
 
 def read_badly(ref, marks: Path):

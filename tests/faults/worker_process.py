@@ -6,6 +6,7 @@ Each kernel is a process of its own, in a session of its own. It differs from ``
 * It dies with status 99 if it opens a network connection, or unpickles data that its own readers did not send.
 """
 
+import faulthandler
 import json
 import os
 import signal
@@ -32,6 +33,7 @@ def serve() -> None:
         answer({"pid": pid})
         _, status = os.waitpid(pid, 0)
         answer({"status": os.waitstatus_to_exitcode(status)})
+    os._exit(0)  # torch takes seconds to leave
 
 
 def answer(message: dict) -> None:
@@ -47,6 +49,7 @@ def become_kernel(order: dict, infer, patched_kernel) -> None:
         for descriptor, path in ((0, os.devnull), (1, order["stdout"]), (2, order["stderr"])):
             os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644), descriptor)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        faulthandler.enable()  # a crash leaves its stack in the log
         infer.STARTED = time.monotonic()
         sys.addaudithook(watch)
         for name, values in order["patches"].items():
