@@ -165,7 +165,7 @@ def record_of(study: Study, outcome: GradedStudy | Failure, state: Run) -> Study
 
 @contextlib.contextmanager
 def end_before(budget: Budget, state: Run) -> Iterator[None]:
-    """End the process before the time limit even if a single member hangs: write all finished studies first."""
+    """Write all finished studies and end the process before the time limit, even if a member or the reading hangs."""
     if budget.limit is None:
         yield
         return
@@ -189,7 +189,7 @@ def leave(state: Run, patience: float) -> None:
     """
     status = EXIT_UNWRITTEN
     try:
-        logger.error("a member did not end before the time limit; the rest is submitted as it stands")
+        logger.error("the run did not end before the time limit; the rest is submitted as it stands")
         if state.lock.acquire(timeout=patience):  # and never released: the main thread must add nothing now
             state.report = None  # pages take time
             state.give_up_pending()
