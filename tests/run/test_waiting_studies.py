@@ -95,6 +95,7 @@ def test_an_end_that_there_was_no_memory_to_announce_is_found(monkeypatch):
     studies = WaitingStudies(read, room=2)
     with pytest.raises(ValueError, match="on purpose"):
         studies.take(1)
+    studies.thread.join()
 
 
 def test_reading_that_does_not_end_is_left_behind(monkeypatch, caplog):
