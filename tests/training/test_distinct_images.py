@@ -56,16 +56,18 @@ def test_zero_images_go_once_and_count_each(stage, zero):
 def test_heads_on_frozen_features_are_the_whole_network(sequence):
     torch.manual_seed(0)
     network = ClassifierNetwork(ClassifierConfig("test_byobnet", sequence, "shift", (0.2, 0.2, 0.2))).eval()
-    studies = [(crops, None, 1.0) for crops in torch.rand(2, 25, 5, 32, 32)]
+    studies = [(crops, None, 1.0) for crops in torch.rand(3, 25, 5, 32, 32)]
     studies[0][0][5:] = 0
-    groups = np.array([[True, False, False, False, False], [True] * 5])
+    studies[2][0][:] = 0
+    groups = np.array([[True, False, False, False, False], [True] * 5, [False] * 5])
     device = choose_device("cpu", "fp32")
-    frozen = freeze_features(network, LabelledCrops(studies, torch.zeros(2, 25), groups), device)
-    assert frozen.sites.shape == (2, 25, network.heads[0][1].in_features)
+    frozen = freeze_features(network, LabelledCrops(studies, torch.zeros(3, 25), groups), device)
+    assert frozen.sites.shape == (3, 25, network.heads[0][1].in_features)
     with torch.inference_mode():
         whole = study_logits(network, torch.stack([crops for crops, *_ in studies]), groups)
         sites = np.repeat(groups, 5, axis=1)
         torch.testing.assert_close(network.head_logits(frozen.sites)[sites], whole[sites])
+        assert network.head_logits(frozen.sites).isfinite().all()
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,14 @@ def grade_crops(classifier: Classifier, crops: Crops, runner: BatchRunner) -> Te
     return nan_unless_finite(nan_unless_finite(logits, logits), features).double().softmax(dim=-1)
 
 
+def held_groups(groups: np.ndarray) -> list[int] | None:
+    """Return the indices of the groups (5,) bool that a detection holds; None, for all, of one without any.
+
+    No row of a detection without any group counts, but networks need a group to read.
+    """
+    return np.flatnonzero(groups).tolist() if groups.any() else None
+
+
 def grade_groups(network: ClassifierNetwork, features: Tensor, groups: np.ndarray) -> Tensor:
     """Return logits (n, 25, 3), each detection's from sequences of its own groups alone.
 
@@ -133,8 +141,7 @@ def grade_groups(network: ClassifierNetwork, features: Tensor, groups: np.ndarra
     rows, parts = [], []
     for held in np.unique(groups, axis=0):
         rows.append(np.flatnonzero((groups == held).all(axis=1)))
-        # A detection without any group has no row that counts.
-        parts.append(network.grade(features[rows[-1]], np.flatnonzero(held).tolist() if held.any() else None))
+        parts.append(network.grade(features[rows[-1]], held_groups(held)))
     return torch.cat(parts)[np.argsort(np.concatenate(rows))]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lumbar.atomic_files import atomic_path
 from lumbar.bundle.members import Classifier
-from lumbar.grading.ensemble import classify, grade_groups
+from lumbar.grading.ensemble import classify, grade_groups, held_groups
 from lumbar.networks.batch_runner import BatchRunner
 from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.device import Device
@@ -133,6 +133,6 @@ def freeze_features(network: ClassifierNetwork, dataset: ClassifierDataset, devi
         for index in range(len(dataset)):
             crops = dataset[index][0][None].to(device.torch)
             with device.autocast():
-                groups = np.flatnonzero(dataset.groups(index)).tolist()
+                groups = held_groups(dataset.groups(index))
                 rows.append(network.site_features(backbone_features(network, crops), groups).float())
     return FrozenFeatures(torch.cat(rows), dataset.labels.to(device.torch))
