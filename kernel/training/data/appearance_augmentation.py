@@ -47,8 +47,7 @@ def augment_appearance(
         black = (amplitude < 1).all(axis=0) & (random.random(len(grid)) < random.random())
         grid, amplitude = grid * ~black[:, None, None], amplitude * ~black
     filled = grid.any(axis=(1, 2))
-    if random.random() < options.curve:
-        grid = random_curve(random)[np.rint(grid * (_LEVELS - 1)).astype(np.uint8)]
+    grid = with_random_levels(grid, random, options.curve)
     gain = np.exp(
         random_field(random, options.field, DETECTOR_GRID) + random_coil(random, points, options.coil)
     )
@@ -69,8 +68,7 @@ def augment_crop_appearance(
     """
     if random.random() >= options.p:
         return stack
-    if random.random() < options.curve:
-        stack = random_curve(random)[np.rint(stack * (_LEVELS - 1)).astype(np.uint8)]
+    stack = with_random_levels(stack, random, options.curve)
     size = stack.shape[-1]
     fields = np.stack([random_field(random, options.field, size) for _ in stack])
     images = (stack * np.exp(fields[:, None], dtype=np.float32)).reshape(-1, size, size)
@@ -97,6 +95,13 @@ def normalised(amplitude: np.ndarray) -> np.ndarray:
     """Return amplitudes with a peak of 1 in every class that has any: the nearest slice left is the class's slice."""
     largest = amplitude.max(axis=1, keepdims=True)
     return np.divide(amplitude, largest, out=np.zeros_like(amplitude), where=largest > 0)
+
+
+def with_random_levels(images: np.ndarray, random: np.random.Generator, chance: float) -> np.ndarray:
+    """Return images float32 0..1 of any shape, by this chance with the grey levels of a random curve."""
+    if random.random() >= chance:
+        return images
+    return random_curve(random)[np.rint(images * (_LEVELS - 1)).astype(np.uint8)]
 
 
 def random_curve(random: np.random.Generator) -> np.ndarray:

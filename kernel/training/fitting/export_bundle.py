@@ -15,6 +15,7 @@ from lumbar.networks.detector import DetectorNetwork
 from lumbar.sites import DESCRIPTION_KEYS
 from training.errors import LabelError
 from training.fitting.loop import BEST, RESULT, load_tensors
+from training.fitting.member_starts import ensemble_names, last_weights
 from training.fitting.run_file import RUN_FILE, read_run
 
 MIN_SHARE = 1e-3  # the manifest keeps six digits of the prior, none may become 0
@@ -160,9 +161,9 @@ def export_over(
 
 
 def final_classifiers(recipe: dict) -> list[dict]:
-    """Return the classifiers of a run's recipe that no other one starts from: a bundle holds these alone."""
-    starts = {entry.get("start_from") for entry in recipe["classifiers"]}
-    return [entry for entry in recipe["classifiers"] if entry["name"] not in starts]
+    """Return the classifiers of a run's recipe that are members of the ensemble."""
+    names = ensemble_names({entry["name"]: entry.get("start_from") for entry in recipe["classifiers"]})
+    return [entry for entry in recipe["classifiers"] if entry["name"] in names]
 
 
 def measured(about: dict, member: str) -> dict:
@@ -179,10 +180,9 @@ def load_trained_network(run: Path, entry: dict, fold: int) -> DetectorNetwork:
 
 
 def load_trained_classifier(run: Path, entry: dict, fold: int) -> ClassifierNetwork:
-    step = "step1" if entry["step2"] is None else "step2"
     folder = finished(run / "classifiers" / entry["name"] / f"fold{fold}")
     network = ClassifierNetwork(config_of(ClassifierConfig, entry["config"]))
-    load_tensors(network, folder / step / BEST)
+    load_tensors(network, last_weights(folder))
     return network.eval()
 
 

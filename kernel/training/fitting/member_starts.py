@@ -1,7 +1,7 @@
 """Members that start from the weights of other members: of the run, or copied into its folder."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -37,6 +37,15 @@ def check_starts(
                     f"{folder.name} {member.name!r}, start_from: got {member.start_from!r}. It is not trained before, "
                     f"and {start} does not exist. Correct the name, train it first, or copy its folder there."
                 )
+
+
+def ensemble_names(starts: Mapping[str, str | None]) -> set[str]:
+    """Return the names of the classifiers that are members of the ensemble: those that no other one starts from.
+
+    Args:
+        starts: By classifier the name of the one that it starts from.
+    """
+    return starts.keys() - set(starts.values())
 
 
 def last_weights(folder: Path) -> Path:

@@ -16,6 +16,7 @@ from lumbar.run.summary import versions
 from training.evaluation.metric import best_constant
 from training.fitting.classifier_step import Predictions, grade_figures
 from training.fitting.jobs import Engine, one_after_another, plan_jobs
+from training.fitting.member_starts import ensemble_names
 from training.fitting.ranks import from_first
 from training.fitting.run_file import RUN_FILE, check_same_run, read_run, recipe_identity
 from training.fitting.train_classifier import finished_predictions
@@ -87,12 +88,9 @@ def judge_ensemble(recipe: Recipe, setup: TrainingSetup, out: Path) -> dict:
 
 
 def all_predictions(recipe: Recipe, folder: Path) -> dict[tuple[str, str], Predictions]:
-    """Return the finished classifiers' predictions of the studies left out, whichever command trained them.
-
-    A classifier that another one starts from is no member of the ensemble.
-    """
-    starts = {c.start_from for c in recipe.classifiers}
-    last = [c for c in recipe.classifiers if c.name not in starts]
+    """Return the ensemble's finished predictions of the studies left out, whichever command trained the members."""
+    members = ensemble_names({c.name: c.start_from for c in recipe.classifiers})
+    last = [c for c in recipe.classifiers if c.name in members]
     names = [(c.detector, f"{c.name}/fold{fold}") for c in last for fold in recipe.folds]
     found = {(detector, name): finished_predictions(folder / name) for detector, name in names}
     return {key: said for key, said in found.items() if said is not None}
