@@ -71,7 +71,10 @@ def test_command_lines_that_are_wrong(line, capsys):
         ("phantoms --out {full}", "full"),
         ("phantoms --out {out} --transfer-syntax 1.2", "got transfer syntax 1.2, expected one of 1.2.840.10008.1.2.5"),
         ("recipe smal --data {data} --out {out}", "recipe: got 'smal', expected one of canal, family_a"),
-        ("recipe smal --data {data} --out {out}", "wide_t1, wide_t2, FILE.toml. Did you mean 'small'?"),
+        (
+            "recipe smal --data {data} --out {out}",
+            "tiny, wide_classifiers, wide_t1, wide_t2, FILE.toml. Did you mean 'small'?",
+        ),
         ("recipe {empty}/none.toml --data {data} --out {out}", "none.toml: no such file"),
         ("recipe tiny --data {data} --out {out} --fold 9", "--fold: got 9, expected 0 to 4."),
         ("recipe tiny --data {empty} --out {out}", "{empty}"),
