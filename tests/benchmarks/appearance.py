@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.appearance --real DIR --out RUN --bundle BUNDLE
 
-The sagittal T1 network of BUNDLE learns on as the second network of the recipe ``wide_t1`` does, for a few epochs:
+The sagittal T1 network of BUNDLE learns on as the second network of ``wide_sagittal`` does, for a few epochs:
 
 | variant | phantoms |
 |---|---|
@@ -108,7 +108,7 @@ def measure(options: argparse.Namespace) -> dict:
 
 def network_recipe() -> NetworkRecipe:
     """Return the training that all variants share: short, and the pointer learns in few of its steps."""
-    recipe = read_recipe("wide_t1").networks[1]
+    recipe = read_recipe("wide_sagittal").networks[1]
     schedule = replace(recipe.schedule, epochs=EPOCHS, evaluate_every=EPOCHS)
     return replace(recipe, schedule=schedule, start_from=START, pointer_share=0.15, extra_studies=True)
 

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.slice_positions --data WIDE --real DIR --out DIR
 
 The sagittal T1 network of the bundle reads the phantoms of WIDE (``train.py phantoms --appearance wide``) in random
-looks of the recipe ``wide_t1``. Its encoder runs once. The sequence and the head then learn on its features, from
+looks of the recipe ``wide_sagittal``. Its encoder runs once. The sequence and the head then learn on its features, from
 the bundle's weights, with positions and without, the same steps and seeds on both sides. The last ``--unseen`` phantoms
 and the real studies are measured only. The bundle as it is comes first.
 """
@@ -97,7 +97,7 @@ def learnt_rows(
     network: DetectorNetwork, data: TrainingData, studies: Sequence[str], looks: int, device: Device
 ) -> list[Tensor]:
     """Return the rows of ``feature_rows`` of these studies, each in so many random looks."""
-    recipe = read_recipe("wide_t1").networks[-1]
+    recipe = next(n for n in read_recipe("wide_sagittal").networks if n.name == "wide_t1-sagittal_t1")
     length = network.config.max_length
     dataset = DetectorDataset(
         data.cache,

@@ -73,7 +73,7 @@ def test_command_lines_that_are_wrong(line, capsys):
         ("recipe smal --data {data} --out {out}", "recipe: got 'smal', expected one of canal, family_a"),
         (
             "recipe smal --data {data} --out {out}",
-            "tiny, wide_classifiers, wide_t1, wide_t2, FILE.toml. Did you mean 'small'?",
+            "tiny, wide_classifiers, wide_sagittal, FILE.toml. Did you mean 'small'?",
         ),
         ("recipe {empty}/none.toml --data {data} --out {out}", "none.toml: no such file"),
         ("recipe tiny --data {data} --out {out} --fold 9", "--fold: got 9, expected 0 to 4."),
