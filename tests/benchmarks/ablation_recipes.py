@@ -14,8 +14,9 @@ from training.fitting.run_file import RUN_FILE, check_same_run
 from training.fitting.train_classifier import PointsByStudy, train_classifier
 from training.fitting.train_detector import TrainingSetup, train_network
 from training.json_files import write_strict_json
+from training.recipes.augmentation import NO_AFFINE
 from training.recipes.reading import read_recipe
-from training.recipes.schema import NO_AFFINE, ClassifierRecipe, LabelNoise, Schedule
+from training.recipes.schema import ClassifierRecipe, LabelNoise, Schedule
 
 STUDIES, HELD_OUT = 160, 40
 # Evaluated once, after the last epoch.

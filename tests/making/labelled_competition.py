@@ -12,17 +12,8 @@ from lumbar.sites import AXIAL_T2, DESCRIPTION_KEYS, DESCRIPTIONS, SEVERITY_LABE
 from tests.making.dicom_writer import AXIAL, SAGITTAL, write_slice
 from training.data.training_data import DataPaths, TrainingData, read_training_data
 from training.fitting.train_detector import TrainingSetup
-from training.recipes.schema import (
-    Affine,
-    Brightness,
-    ClassifierRecipe,
-    CropAugmentation,
-    DetectorAugmentation,
-    DetectorRecipe,
-    NetworkRecipe,
-    Recipe,
-    Schedule,
-)
+from training.recipes.augmentation import Affine, Brightness, CropAugmentation, DetectorAugmentation
+from training.recipes.schema import ClassifierRecipe, DetectorRecipe, NetworkRecipe, Recipe, Schedule
 
 ROWS, COLUMNS, SLICES = 48, 40, 6
 AUGMENTATION = DetectorAugmentation(Affine(0.06, 0.1, 20, 0.75), Brightness(0.2, 0.2, 0.75))

@@ -12,7 +12,7 @@ from training.data.appearance_augmentation import (
     random_slices,
     stretched,
 )
-from training.recipes.schema import Appearance
+from training.recipes.augmentation import Appearance
 
 STRONG = Appearance(curve=1, field=0.3, coil=1.6, blur=1.5, noise=0.05, drop=1, black=1)
 NOTHING = Appearance(curve=0, field=0, coil=0, blur=0, noise=0, drop=0, black=0)

@@ -39,7 +39,13 @@ from training.fitting.losses import (
     slice_target,
     weight_means,
 )
-from training.recipes.schema import Affine, Brightness, CropAppearance, CropAugmentation, DetectorAugmentation
+from training.recipes.augmentation import (
+    Affine,
+    Brightness,
+    CropAppearance,
+    CropAugmentation,
+    DetectorAugmentation,
+)
 
 STRONG = Affine(shift=0.0625, scale=0.1, rotate=45, p=1.0)
 

@@ -18,7 +18,7 @@ from training.fitting.loop import BEST
 from training.fitting.losses import pointer_loss
 from training.fitting.pointer_sequence import sequence_task
 from training.fitting.train_detector import network_dataset, train_network
-from training.recipes.schema import Appearance, DetectorAugmentation
+from training.recipes.augmentation import Appearance, DetectorAugmentation
 
 LEARNING = ("pointer.sequence.", "pointer.head.")
 

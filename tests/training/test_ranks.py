@@ -25,8 +25,8 @@ from tests.training.test_loop import small_network, small_task
 from training.errors import RecipeError, TrainingError
 from training.fitting.loop import BEST, CHECKPOINT, EPOCHS, OTHER_RANKS, RESULT, fit
 from training.fitting.ranks import RankBatches, step_count, training_step
+from training.recipes.augmentation import CropAugmentation
 from training.recipes.checks import check_batches
-from training.recipes.schema import CropAugmentation
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available(), reason="this torch has no torch.distributed"

@@ -30,7 +30,7 @@ from training.fitting.losses import pointer_loss
 from training.fitting.pointer_sequence import sequence_losses, sequence_task
 from training.fitting.run_file import first_difference
 from training.fitting.train_detector import network_dataset
-from training.recipes.schema import Appearance, DetectorAugmentation
+from training.recipes.augmentation import Appearance, DetectorAugmentation
 
 LOOK = Appearance(curve=0, field=0, coil=0, blur=0, noise=0, drop=1, black=0)
 CONFIG = replace(tiny_detector(SAGITTAL_T1), max_length=12, slice_positions=True)

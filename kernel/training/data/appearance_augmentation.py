@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from lumbar.grids import DETECTOR_GRID
-from training.recipes.schema import Appearance, CropAppearance
+from training.recipes.augmentation import Appearance, CropAppearance
 
 _KNOTS = 6  # of a grey-level curve
 _FIELD_KNOTS = 4  # of a bias field, along each axis

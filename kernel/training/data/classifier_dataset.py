@@ -17,7 +17,7 @@ from lumbar.networks.architecture import CropRule
 from lumbar.sites import LEVELS, MISSING, SAGITTAL_T2, SITES, crop_sites, group_descriptions
 from training.data.cache import Cache
 from training.data.crop_augmentation import augment_crops, dropped_description, jitter_points, mix_studies
-from training.recipes.schema import CropAugmentation
+from training.recipes.augmentation import CropAugmentation
 
 
 @dataclass(frozen=True)

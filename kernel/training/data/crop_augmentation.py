@@ -13,7 +13,7 @@ from lumbar.grids import DETECTOR_GRID
 from lumbar.sites import AXIAL_T2, DESCRIPTIONS, GROUPS, LEVELS, SAGITTAL_T2, crop_sites
 from training.data.appearance_augmentation import augment_crop_appearance
 from training.data.volume_augmentation import random_affine, random_brightness, warp
-from training.recipes.schema import CropAugmentation
+from training.recipes.augmentation import CropAugmentation
 
 
 def jitter_points(points: np.ndarray, random: np.random.Generator, options: CropAugmentation) -> np.ndarray:

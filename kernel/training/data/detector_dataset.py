@@ -17,7 +17,7 @@ from training.data.cache import Cache
 from training.data.external_labels import LabelledImage
 from training.data.targets import Target, squeezed_target
 from training.data.volume_augmentation import augment_volume
-from training.recipes.schema import DetectorAugmentation
+from training.recipes.augmentation import DetectorAugmentation
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ numbers of an unbroken one. Affine maps are 2 x 3, in OpenCV's (x, y) order, fro
 import cv2
 import numpy as np
 
-from training.recipes.schema import Affine, Brightness, DetectorAugmentation
+from training.recipes.augmentation import Affine, Brightness, DetectorAugmentation
 
 
 def random_affine(random: np.random.Generator, ranges: Affine, size: int) -> np.ndarray | None:

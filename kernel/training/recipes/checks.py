@@ -10,7 +10,8 @@ from lumbar.networks.classifier import ClassifierNetwork
 from lumbar.networks.detector import DetectorNetwork
 from lumbar.sites import DESCRIPTIONS
 from training.errors import RecipeError
-from training.recipes.schema import ClassifierRecipe, CropAugmentation, NetworkRecipe, Recipe
+from training.recipes.augmentation import CropAugmentation
+from training.recipes.schema import ClassifierRecipe, NetworkRecipe, Recipe
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")  # of members: they name folders and files
 TIMM_NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)  # "hf-hub:..." and "local-dir:..." are no recipe's

@@ -16,8 +16,9 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from training.errors import RecipeError
+from training.recipes.bounds import Bounds
 from training.recipes.checks import check_recipe
-from training.recipes.schema import Bounds, Recipe, Schedule
+from training.recipes.schema import Recipe, Schedule
 from training.recipes.shipped import FOLDER, shipped_recipes
 
 NONE = "none"
@@ -129,12 +130,16 @@ def build(kind: type, values: Any, where: str) -> Any:
         raise RecipeError(f"{where} got the key {key!r}{expected(key, types)}.")
     for field in dataclasses.fields(kind):
         if field.default is dataclasses.MISSING and field.name not in values:
-            raise RecipeError(f"{where} got no {field.name!r}. Add it. schema.py describes it.")
+            raise RecipeError(f"{where} got no {field.name!r}. Add it. {file_of(kind)} describes it.")
     known = {key: convert(types[key], value, f"{where} {key}") for key, value in values.items()}
     try:
         return kind(**known)
     except ValueError as error:
         raise RecipeError(f"{where} {error}") from error
+
+
+def file_of(kind: type) -> str:
+    return kind.__module__.rpartition(".")[2] + ".py"
 
 
 def convert(kind: Any, value: Any, where: str) -> Any:
