@@ -173,6 +173,9 @@ def test_a_runs_networks_replace_those_of_a_bundle_and_nothing_else(finished, tm
     start = shutil.copytree(part / "networks" / last.name, part / "networks" / f"start-{last.name}")
     about = json.loads((part / RUN_FILE).read_text())
     about["recipe"]["networks"].insert(0, about["recipe"]["networks"][-1] | {"name": start.name})
+    # The second detector is of another name than any of the bundle's.
+    about["recipe"]["detectors"][0] |= {"sagittal_prior_mm": 3.0, "joint_levels": True}
+    about["recipe"]["detectors"][1] |= {"sagittal_prior_mm": 6.0, "name": "other"}
     (part / RUN_FILE).write_text(json.dumps(about))
     manifest = export_over(
         part, fold, tmp_path / "base", tmp_path / "new", "dots, then more", attribution=("Lines by B",)
@@ -187,7 +190,8 @@ def test_a_runs_networks_replace_those_of_a_bundle_and_nothing_else(finished, tm
         }
         assert changed == {last.config.description}
         assert last.name in after["figures"]
-    load_bundle(manifest.parent)
+    options = [(d.sagittal_prior_mm, d.joint_levels) for d in load_bundle(manifest.parent).detectors]
+    assert options == [(3.0, True), (None, False)]
     shutil.rmtree(part / "networks" / last.name)
     with pytest.raises(LabelError, match="no trained member of fold"):
         export_over(part, fold, tmp_path / "base", tmp_path / "newer", "dots")

@@ -58,13 +58,8 @@ def export_run(
         for entry in recipe["detectors"]:
             own = [networks[network, fold] for network in entry["networks"]]
             by_description = {network.config.description: network for network in own}
-            member = Detector(
-                entry["name"] + suffix[fold],
-                entry["point_kind"],
-                by_description,
-                entry.get("sagittal_prior_mm"),
-                entry.get("joint_levels", False),
-            )
+            own_name, kind = entry["name"] + suffix[fold], entry["point_kind"]
+            member = Detector(own_name, kind, by_description, **search_options(entry))
             detectors.append(member)
             figures[member.name] = {
                 network: measured(about, f"{network}/fold{fold}") for network in entry["networks"]
@@ -102,6 +97,7 @@ def export_over(
     """Write a bundle with a run's trained members over those of another, and return its manifest's path.
 
     A network of stage 1 replaces that of its description. Classifiers replace all of the bundle's, and its calibration.
+    A detector that the recipe has by the same name takes the recipe's options of the search.
 
     Args:
         run: The run's folder. Its recipe's detectors name the networks that are taken. One of them that is not trained
@@ -155,9 +151,16 @@ def export_over(
     if classifiers:
         # A calibration holds for the classifiers that it was fitted to.
         bundle = replace(bundle, classifiers=tuple(classifiers), calibration=None)
+    options = {entry["name"]: search_options(entry) for entry in about["recipe"]["detectors"]}
+    detectors = tuple(replace(detector, **options.get(detector.name, {})) for detector in bundle.detectors)
     every = tuple(dict.fromkeys((*bundle.attribution, *attribution)))
-    bundle = replace(bundle, trained_on=trained_on, attribution=every)
+    bundle = replace(bundle, detectors=detectors, trained_on=trained_on, attribution=every)
     return write_bundle(bundle, folder, weights, figures, half=True)
+
+
+def search_options(entry: dict) -> dict:
+    """Return the options of a detector's search that its entry in ``run.json`` has; older runs lack some."""
+    return {name: entry[name] for name in ("sagittal_prior_mm", "joint_levels") if name in entry}
 
 
 def final_classifiers(recipe: dict) -> list[dict]:
