@@ -32,7 +32,7 @@ from training.fitting.run_file import recipe_identity
 from training.json_files import write_strict_json
 from training.recipes.reading import read_recipe
 
-FIGURES = ("mm", "slices", "y", "x", "level_right", "side_right", *LEVEL_SHARES)
+FIGURES = ("mm", "slices", "y", "x", "level_right", "side_right", *LEVEL_SHARES, "shifted_studies")
 COLUMNS = ["study_id", "detector", "site", "slice", "row", "column"]
 
 

@@ -21,7 +21,7 @@ from training.data.labels import read_grades
 from training.evaluation import all_figures as all_figures_module
 from training.evaluation.all_figures import all_figures
 from training.evaluation.metric import best_constant, score
-from training.evaluation.point_figures import LEVEL_SHARES, place_errors, site_errors
+from training.evaluation.point_figures import LEVEL_SHARES, place_errors, shifted_studies, site_errors
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +180,7 @@ def test_point_errors_in_slices_pixels_and_mm(data, tmp_path):
     points = all_figures(options)["points"]["d"]
     moved, exact = points["Sagittal T1"], points["Axial T2"]
     assert (exact["px"], exact["slices"], exact["mm"], exact["level_right"]) == (0, 0, 0, 1)
+    assert exact["shifted_studies"] == 0
     assert (moved["slices"], moved["y"], moved["x"], moved["px"]) == (1, 3, 4, 5)
     assert moved["slices_one_series"] == 1 and (moved["place_px"], moved["place_slices"]) == (5, 1)
     # A slice is 4 mm; 3 rows of 256 over 48 pixels of 1.5 mm, 4 columns over 40 of them.
@@ -322,6 +323,31 @@ def test_without_the_other_sides_label_no_side_is_counted():
     truth[6] = np.nan
     assert np.isnan(site_errors(truth[1], 1, truth, canal_volume(9))[-2])
     assert np.isnan(site_errors(truth[1], 1, truth[:5], canal_volume(9))[-2])
+
+
+@pytest.mark.parametrize(
+    ("shifts", "expected"),
+    [
+        ((0, 0, 0, 0, 0), 0),
+        ((1, 1, 1, 1, 1), 0.5),  # one of two studies
+        ((-1, -1, -1, -1, -1), 0.5),
+        ((1, 1, 1, 0, 0), 0.5),
+        ((1, 1, 0, 0, 0), 0),
+        ((-1, -1, 0, 1, 1), 0),  # wrong levels, but no shift
+    ],
+)
+def test_a_spine_that_is_named_a_level_off_is_counted(shifts, expected):
+    truth = np.array([[1.0, 60 + 30 * level, 120] for level in range(5)])
+    rows = []
+    for study, moves in (("1", shifts), ("2", (0,) * 5)):
+        for level, shift in enumerate(moves):
+            # Beyond the last level the nearest label is that of the level itself.
+            *_, found, right, _, _ = site_errors(
+                truth[level] + (0, 30 * shift, 0), level, truth, canal_volume()
+            )
+            assert found == (shift if 0 <= level + shift < 5 else 0) and right == (found == 0)
+            rows.append((study, found))
+    assert shifted_studies(pd.DataFrame(rows, columns=["study_id", "level_shift"])) == expected
 
 
 def test_points_on_another_series_than_the_label_are_counted(tmp_path):

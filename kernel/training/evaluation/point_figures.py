@@ -35,10 +35,10 @@ def point_table(
     Returns:
         Columns study_id, detector, description, site, and severity, -1 where missing. The errors are slices, y and x in
         pixels of the detector grid, place_slices, place_y and place_x of ``place_errors``, and mm. mm is the distance
-        in the patient, NaN without geometry. level_right is whether the nearest labelled site of the same group is
-        the site itself. side_right is whether it is nearer than the other side's at the same level, NaN where that is
-        not labelled. near is one of ``LEVEL_SHARES``. series is the number of series in the volume. other_series is
-        whether the point lies on another series than the label.
+        in the patient, NaN without geometry. level_shift is how many levels below its own the nearest label of the same
+        group lies, and level_right is whether that is 0. side_right is whether the own label is nearer than the other
+        side's at the same level, NaN where that is not labelled. near is one of ``LEVEL_SHARES``. series is the number
+        of series in the volume. other_series is whether the point lies on another series than the label.
     """
     number = {name: index for index, name in enumerate(SITE_NAMES)}
     rows = []
@@ -69,6 +69,7 @@ def point_table(
         "place_y",
         "place_x",
         "mm",
+        "level_shift",
         "level_right",
         "side_right",
         "near",
@@ -84,7 +85,12 @@ def series_of(volume: Volume, point: np.ndarray) -> str:
 
 
 def site_errors(point: np.ndarray, c: int, truth: np.ndarray, volume: Volume) -> tuple:
-    """Return the errors of one class's point: |slice|, |row|, |column|, by place, mm, level_right, side_right, near."""
+    """Return the errors of one class's point.
+
+    Returns:
+        slices, y, x, place_slices, place_y, place_x, mm, level_shift, level_right, side_right and near of
+        ``point_table``.
+    """
     slices, y, x = np.abs(point - truth[c])
     group = range(c - c % len(LEVELS), c - c % len(LEVELS) + len(LEVELS))
     rivals = [k for k in group if not np.isnan(truth[k, 0])]
@@ -92,8 +98,8 @@ def site_errors(point: np.ndarray, c: int, truth: np.ndarray, volume: Volume) ->
     place = place_errors(point, truth[c], volume)
     own = rivals.index(c)
     near = OWN if distances[own] <= NEAR_LEVEL else ANOTHER if distances.min() <= NEAR_LEVEL else NOWHERE
-    level_right = own == int(distances.argmin())
-    return slices, y, x, *place, mm[own], level_right, is_side_right(point, c, truth, volume), near
+    shift = rivals[int(distances.argmin())] - c
+    return slices, y, x, *place, mm[own], shift, shift == 0, is_side_right(point, c, truth, volume), near
 
 
 def label_distances(point: np.ndarray, labels: np.ndarray, volume: Volume) -> tuple[np.ndarray, np.ndarray]:
@@ -196,4 +202,9 @@ def mean_errors(rows: pd.DataFrame) -> dict[str, float]:
     }
     figures |= {share: float((rows["near"] == share).mean()) for share in LEVEL_SHARES}
     right = {name: float(rows[name].mean()) for name in ("level_right", "side_right")}
-    return figures | right | {"n": len(rows)}
+    return figures | right | {"shifted_studies": shifted_studies(rows), "n": len(rows)}
+
+
+def shifted_studies(rows: pd.DataFrame) -> float:
+    """Return the share of studies with the median point at another level: the whole spine is named wrongly."""
+    return float((rows.groupby("study_id")["level_shift"].median().abs() >= 1).mean())

@@ -68,6 +68,7 @@ def point_lines(figures: dict) -> list[str]:
             )
             shares = f"own level {e[OWN]:.0%}, another level {e[ANOTHER]:.0%}, nowhere {e[NOWHERE]:.0%}"
             lines.append(f"  within {NEAR_LEVEL:g} mm of a label: {shares}")
+            lines.append(f"  studies with most points a level off: {e['shifted_studies']:.0%}")
             if not isnan(e["other_series"]):
                 lines.append(
                     f"  on another series than the label, where there are several: {e['other_series']:.0%}"
