@@ -95,9 +95,11 @@ class Side:
         self.process.wait()
 
 
-def compare(before: Path, data: Path, bundle: Path, precision: str, runs: int) -> list[tuple[float, float]]:
+def compare(
+    before: Path, data: Path, bundle: Path | None, precision: str, runs: int
+) -> list[tuple[float, float]]:
     """Return the seconds of both checkouts, of runs by turns after one to warm up."""
-    sides = [Side(checkout, data, bundle, precision) for checkout in (before, REPOSITORY)]
+    sides = [Side(checkout, data, bundle or checkout, precision) for checkout in (before, REPOSITORY)]
     try:
         pairs = [(sides[0].seconds(), sides[1].seconds()) for _ in range(runs + 1)]
     finally:
@@ -112,10 +114,11 @@ def main() -> None:
     )
     parser.add_argument("--before", type=Path, required=True, help="checkout to compare with")
     parser.add_argument("--data", type=Path, required=True, help="data in the competition's layout")
-    parser.add_argument("--bundle", type=Path, default=REPOSITORY, help="default: the shipped one")
+    parser.add_argument("--bundle", type=Path, help="for both checkouts (default: the one that each ships)")
     parser.add_argument("--runs", type=int, default=7, help="of each checkout (default: %(default)s)")
     args = parser.parse_args()
-    before, data, bundle = (path.resolve() for path in (args.before, args.data, args.bundle))
+    before, data = args.before.resolve(), args.data.resolve()
+    bundle = args.bundle and args.bundle.resolve()
     for precision in PRECISIONS:
         pairs = compare(before, data, bundle, precision, args.runs)
         old, new = (median(seconds) for seconds in zip(*pairs, strict=True))
