@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import torch
 
 from lumbar.bundle.manifest import check_fields, check_positive, read_manifest
-from lumbar.bundle.members import Bundle, Classifier, Detector, LeftOut
+from lumbar.bundle.members import SEARCH_OPTIONS, Bundle, Classifier, Detector, LeftOut
 from lumbar.bundle.weights import load_strictly, read_weights
 from lumbar.faults import BundleError, MemberError
 from lumbar.grids import CROP_INPUT, CROP_OFFSETS, DETECTOR_GRID
@@ -89,7 +89,7 @@ class Loader:
 
     def detector(self, entry: dict) -> Detector:
         """Return a detector with the networks that can be used."""
-        options = ("figures", "sagittal_prior_mm", "joint_levels")
+        options = ("figures", *SEARCH_OPTIONS)
         check_fields(entry, ("name", "xy", "networks"), "manifest, detectors", optional=options)
         where = f"detector {entry['name']!r}"
         if entry["xy"] not in POINT_KINDS:

@@ -33,6 +33,10 @@ class Detector:
     joint_levels: bool = False
 
 
+# The fields of a detector that a manifest leaves out where they are off.
+SEARCH_OPTIONS = ("sagittal_prior_mm", "joint_levels")
+
+
 @dataclass(frozen=True)
 class Classifier:
     """One member of stage 2 and its weight in the mean."""

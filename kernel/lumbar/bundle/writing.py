@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lumbar.atomic_files import write_atomically
 from lumbar.bundle.manifest import FORMAT, MANIFEST, read_manifest
-from lumbar.bundle.members import Bundle, Classifier, Detector
+from lumbar.bundle.members import SEARCH_OPTIONS, Bundle, Classifier, Detector
 from lumbar.bundle.weights import leaves_folder
 from lumbar.faults import BundleError
 from lumbar.networks.architecture import stored_fields
@@ -169,9 +169,8 @@ def older_files(folder: Path) -> set[str]:
 
 
 def search_options(detector: Detector) -> dict:
-    """Return the options of a detector's search that are not the defaults."""
-    width, joint = detector.sagittal_prior_mm, detector.joint_levels
-    return ({} if width is None else {"sagittal_prior_mm": width}) | ({"joint_levels": True} if joint else {})
+    """Return the options of a detector's search that are on."""
+    return {name: value for name in SEARCH_OPTIONS if (value := getattr(detector, name))}
 
 
 def known(figures: dict, member: Detector | Classifier) -> dict:

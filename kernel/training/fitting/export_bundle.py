@@ -7,7 +7,7 @@ import numpy as np
 
 from lumbar.bundle.loading import load_bundle
 from lumbar.bundle.manifest import read_manifest
-from lumbar.bundle.members import Bundle, Classifier, Detector
+from lumbar.bundle.members import SEARCH_OPTIONS, Bundle, Classifier, Detector
 from lumbar.bundle.writing import write_bundle
 from lumbar.networks.architecture import ClassifierConfig, DetectorConfig
 from lumbar.networks.classifier import ClassifierNetwork
@@ -59,7 +59,7 @@ def export_run(
             own = [networks[network, fold] for network in entry["networks"]]
             by_description = {network.config.description: network for network in own}
             own_name, kind = entry["name"] + suffix[fold], entry["point_kind"]
-            member = Detector(own_name, kind, by_description, **search_options(entry))
+            member = Detector(own_name, kind, by_description, **recipe_options(entry))
             detectors.append(member)
             figures[member.name] = {
                 network: measured(about, f"{network}/fold{fold}") for network in entry["networks"]
@@ -151,16 +151,16 @@ def export_over(
     if classifiers:
         # A calibration holds for the classifiers that it was fitted to.
         bundle = replace(bundle, classifiers=tuple(classifiers), calibration=None)
-    options = {entry["name"]: search_options(entry) for entry in about["recipe"]["detectors"]}
+    options = {entry["name"]: recipe_options(entry) for entry in about["recipe"]["detectors"]}
     detectors = tuple(replace(detector, **options.get(detector.name, {})) for detector in bundle.detectors)
     every = tuple(dict.fromkeys((*bundle.attribution, *attribution)))
     bundle = replace(bundle, detectors=detectors, trained_on=trained_on, attribution=every)
     return write_bundle(bundle, folder, weights, figures, half=True)
 
 
-def search_options(entry: dict) -> dict:
+def recipe_options(entry: dict) -> dict:
     """Return the options of a detector's search that its entry in ``run.json`` has; older runs lack some."""
-    return {name: entry[name] for name in ("sagittal_prior_mm", "joint_levels") if name in entry}
+    return {name: entry[name] for name in SEARCH_OPTIONS if name in entry}
 
 
 def final_classifiers(recipe: dict) -> list[dict]:
