@@ -21,7 +21,7 @@ from training.data.labels import read_grades
 from training.evaluation import all_figures as all_figures_module
 from training.evaluation.all_figures import all_figures
 from training.evaluation.metric import best_constant, score
-from training.evaluation.point_figures import LEVEL_SHARES, place_errors, shifted_studies, site_errors
+from training.evaluation.point_figures import LEVEL_SHARES, mean_errors, place_errors, site_errors
 
 
 @pytest.fixture(scope="module")
@@ -342,12 +342,26 @@ def test_a_spine_that_is_named_a_level_off_is_counted(shifts, expected):
     for study, moves in (("1", shifts), ("2", (0,) * 5)):
         for level, shift in enumerate(moves):
             # Beyond the last level the nearest label is that of the level itself.
-            *_, found, right, _, _ = site_errors(
-                truth[level] + (0, 30 * shift, 0), level, truth, canal_volume()
-            )
-            assert found == (shift if 0 <= level + shift < 5 else 0) and right == (found == 0)
-            rows.append((study, found))
-    assert shifted_studies(pd.DataFrame(rows, columns=["study_id", "level_shift"])) == expected
+            errors = site_errors(truth[level] + (0, 30 * shift, 0), level, truth, canal_volume())
+            assert errors[-3] == (shift if 0 <= level + shift < 5 else 0)
+            rows.append((study, *errors))
+    columns = [
+        "slices",
+        "y",
+        "x",
+        "place_slices",
+        "place_y",
+        "place_x",
+        "mm",
+        "level_shift",
+        "side_right",
+        "near",
+    ]
+    table = pd.DataFrame(rows, columns=["study_id", *columns]).assign(series=1, other_series=False)
+    figures = mean_errors(table)
+    assert figures["shifted_studies"] == expected
+    right = [shift == 0 or not 0 <= level + shift < 5 for level, shift in enumerate(shifts)]
+    assert figures["level_right"] == pytest.approx((sum(right) + 5) / 10)
 
 
 def test_points_on_another_series_than_the_label_are_counted(tmp_path):

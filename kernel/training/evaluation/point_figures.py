@@ -36,9 +36,9 @@ def point_table(
         Columns study_id, detector, description, site, and severity, -1 where missing. The errors are slices, y and x in
         pixels of the detector grid, place_slices, place_y and place_x of ``place_errors``, and mm. mm is the distance
         in the patient, NaN without geometry. level_shift is how many levels below its own the nearest label of the same
-        group lies, and level_right is whether that is 0. side_right is whether the own label is nearer than the other
-        side's at the same level, NaN where that is not labelled. near is one of ``LEVEL_SHARES``. series is the number
-        of series in the volume. other_series is whether the point lies on another series than the label.
+        group lies, 0 at the right level. side_right is whether the own label is nearer than the other side's at the
+        same level, NaN where that is not labelled. near is one of ``LEVEL_SHARES``. series is the number of series in
+        the volume. other_series is whether the point lies on another series than the label.
     """
     number = {name: index for index, name in enumerate(SITE_NAMES)}
     rows = []
@@ -70,7 +70,6 @@ def point_table(
         "place_x",
         "mm",
         "level_shift",
-        "level_right",
         "side_right",
         "near",
         "series",
@@ -88,8 +87,7 @@ def site_errors(point: np.ndarray, c: int, truth: np.ndarray, volume: Volume) ->
     """Return the errors of one class's point.
 
     Returns:
-        slices, y, x, place_slices, place_y, place_x, mm, level_shift, level_right, side_right and near of
-        ``point_table``.
+        slices, y, x, place_slices, place_y, place_x, mm, level_shift, side_right and near of ``point_table``.
     """
     slices, y, x = np.abs(point - truth[c])
     group = range(c - c % len(LEVELS), c - c % len(LEVELS) + len(LEVELS))
@@ -99,7 +97,7 @@ def site_errors(point: np.ndarray, c: int, truth: np.ndarray, volume: Volume) ->
     own = rivals.index(c)
     near = OWN if distances[own] <= NEAR_LEVEL else ANOTHER if distances.min() <= NEAR_LEVEL else NOWHERE
     shift = rivals[int(distances.argmin())] - c
-    return slices, y, x, *place, mm[own], shift, shift == 0, is_side_right(point, c, truth, volume), near
+    return slices, y, x, *place, mm[own], shift, is_side_right(point, c, truth, volume), near
 
 
 def label_distances(point: np.ndarray, labels: np.ndarray, volume: Volume) -> tuple[np.ndarray, np.ndarray]:
@@ -201,8 +199,12 @@ def mean_errors(rows: pd.DataFrame) -> dict[str, float]:
         "other_series": float(rows.loc[rows["series"] > 1, "other_series"].mean()),
     }
     figures |= {share: float((rows["near"] == share).mean()) for share in LEVEL_SHARES}
-    right = {name: float(rows[name].mean()) for name in ("level_right", "side_right")}
-    return figures | right | {"shifted_studies": shifted_studies(rows), "n": len(rows)}
+    return figures | {
+        "level_right": float((rows["level_shift"] == 0).mean()),
+        "side_right": float(rows["side_right"].mean()),
+        "shifted_studies": shifted_studies(rows),
+        "n": len(rows),
+    }
 
 
 def shifted_studies(rows: pd.DataFrame) -> float:
