@@ -5,10 +5,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lumbar.networks.architecture import ClassifierConfig
-from lumbar.networks.device_choice import choose_device
 from lumbar.sites import AXIAL_T2, SAGITTAL_T2
 from tests.benchmarks.true_points import true_points
-from training.data.training_data import DataPaths, read_training_data
 from training.errors import LabelError
 from training.fitting.run_file import RUN_FILE, check_same_run
 from training.fitting.train_classifier import PointsByStudy, train_classifier
@@ -16,8 +14,9 @@ from training.fitting.train_detector import TrainingSetup, train_network
 from training.json_files import write_strict_json
 from training.recipes.augmentation import NO_AFFINE
 from training.recipes.reading import read_recipe
-from training.recipes.schema import ClassifierRecipe, LabelNoise, Schedule
+from training.recipes.schema import ClassifierRecipe, LabelNoise, NetworkRecipe, Schedule
 
+Variants = dict[str, dict[str, NetworkRecipe | ClassifierRecipe]]
 STUDIES, HELD_OUT = 160, 40
 # Evaluated once, after the last epoch.
 DETECTING = Schedule(epochs=20, batch=12, lr=3e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=20)
@@ -59,7 +58,7 @@ def with_augmentation(**options) -> ClassifierRecipe:
     return replace(CLASSIFIER, augmentation=replace(CLASSIFIER.augmentation, **options))
 
 
-VARIANTS = {
+VARIANTS: Variants = {
     "detector": {
         "expanding": NETWORK,
         # A pixel away exp(-50) is left; each variant starts near the logit of its share of marked pixels.
@@ -86,10 +85,12 @@ class Bench:
     """The inputs that all trainings share.
 
     Attributes:
+        variants: Recipes by kind and name. Networks are of the kind "detector", all others are classifiers.
         points: The labelled points, on which classifiers are trained.
         out: RUN.
     """
 
+    variants: Variants
     setup: TrainingSetup
     training: list[str]
     held_out: list[str]
@@ -100,30 +101,29 @@ class Bench:
         return self.out / kind / variant / f"seed{seed}"
 
 
-def lay_out(paths: DataPaths, out: Path, count: int, held_out_count: int) -> Bench:
-    """Read the data and hold out studies, evenly spread; LabelError if the folder has other trainings."""
-    training_data = read_training_data(paths, out)
-    studies = list(training_data.study_ids[:count])
+def lay_out(variants: Variants, setup: TrainingSetup, out: Path, count: int, held_out_count: int) -> Bench:
+    """Hold out studies, evenly spread; LabelError if the folder has other trainings."""
+    studies = list(setup.data.study_ids[:count])
     if not 0 < held_out_count < len(studies):
         raise LabelError(
             f"--held-out: got {held_out_count}, expected 1 to {len(studies) - 1} of {len(studies)} studies"
         )
     held_out = [studies[number * len(studies) // held_out_count] for number in range(held_out_count)]
     sizes = {
-        kind: {variant: asdict(recipe) for variant, recipe in variants.items()}
-        for kind, variants in VARIANTS.items()
+        kind: {variant: asdict(recipe) for variant, recipe in recipes.items()}
+        for kind, recipes in variants.items()
     }
-    data = {"data": training_data.fingerprint, "studies": studies, "held_out": held_out}
+    data = {"data": setup.data.fingerprint, "studies": studies, "held_out": held_out}
     identity = json.loads(json.dumps({"sizes": sizes, **data}))
     check_same_run(out, identity)
     write_strict_json(out / RUN_FILE, identity)
-    setup = TrainingSetup(training_data, choose_device("cpu", "amp"), workers=0, imagenet=None)
-    return Bench(setup, [s for s in studies if s not in held_out], held_out, true_points(training_data), out)
+    training = [study for study in studies if study not in held_out]
+    return Bench(variants, setup, training, held_out, true_points(setup.data), out)
 
 
 def train(bench: Bench, kind: str, variant: str, seed: int) -> dict[str, float]:
     """Train one network, if that is not done, and return its figures on the held-out studies."""
-    recipe, folder = replace(VARIANTS[kind][variant], seed=seed), bench.folder(kind, variant, seed)
+    recipe, folder = replace(bench.variants[kind][variant], seed=seed), bench.folder(kind, variant, seed)
     if kind == "detector":
         figures = train_network(recipe, bench.training, bench.held_out, bench.setup, folder)["best"]
     else:
@@ -139,5 +139,5 @@ def train_judges(bench: Bench) -> None:
     for fold, half in enumerate(halves):
         folder = bench.out / "classifier" / JUDGES / f"fold{fold}"
         train_classifier(
-            VARIANTS["classifier"]["level"], halves[1 - fold], half, bench.points, bench.setup, folder
+            bench.variants["classifier"]["level"], halves[1 - fold], half, bench.points, bench.setup, folder
         )

@@ -13,7 +13,7 @@ tta         three detectors: each one's crops graded and the probabilities avera
             and against one detector. Detectors and classifiers of the other two; the labelled points elsewhere.
 
 The studies held out are spread evenly. They choose no epoch: the last one counts. Trained networks stay in RUN, so a
-killed command goes on. One hour of one core.
+killed command goes on. One hour of one core. ``full_size.py`` beside this file has ideas at the solution's size.
 """
 
 import argparse
@@ -27,13 +27,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lumbar.networks.device_choice import choose_device
 from tests.benchmarks.ablation_recipes import HELD_OUT, STUDIES, VARIANTS, Bench, lay_out, train, train_judges
 from tests.benchmarks.averaging import average
 from tests.benchmarks.paired_differences import compare, lines
 from training.data.classifier_dataset import seen_labels
-from training.data.training_data import DataPaths
+from training.data.training_data import DataPaths, read_training_data
 from training.evaluation.metric import TERMS, best_constant
 from training.fitting.classifier_step import grade_figures
+from training.fitting.train_detector import TrainingSetup
 from training.json_files import write_strict_json
 
 # By ablation: kind and variant of each training; the solution's variant first.
@@ -81,14 +83,13 @@ def main(arguments: list[str] | None = None) -> dict:
     paths = DataPaths(
         options.data, options.cache or options.out / "cache", None, None, options.workers, strict=False
     )
-    bench = lay_out(paths, options.out, options.studies, options.held_out)
+    setup = TrainingSetup(read_training_data(paths, options.out), choose_device("cpu", "amp"), 0, None)
+    bench = lay_out(VARIANTS, setup, options.out, options.studies, options.held_out)
     result = measure(
         bench, [options.only] if options.only else list(TRAININGS), options.seeds, options.workers
     )
     for name, comparison in result.items():
         print("\n".join(lines(name, comparison)))
-        for row, figures in comparison.get("beside", {}).items():
-            print(f"  {row}: " + ", ".join(f"{figure} {value:.3f}" for figure, value in figures.items()))
     if options.json:
         write_strict_json(options.json, result)
     return result
@@ -121,19 +122,19 @@ def measure(bench: Bench, names: list[str], seeds: int, workers: int) -> dict[st
             result[name] = compare(variants, GRADE_FIGURES) | {"beside": constant_figures(bench)}
         else:
             variants, errors = average(
-                bench, VARIANTS["detector"]["expanding"], VARIANTS["classifier"]["level"], seeds
+                bench, bench.variants["detector"]["expanding"], bench.variants["classifier"]["level"], seeds
             )
             result[name] = compare(variants, GRADE_FIGURES) | {"beside": errors}
     return result
 
 
-def constant_figures(bench: Bench) -> dict[str, dict[str, float]]:
-    """Return the figures of the training studies' best constant, which a classifier has to beat."""
+def constant_figures(bench: Bench, names: tuple[str, ...] = GRADE_FIGURES) -> dict[str, dict[str, float]]:
+    """Return figures of the training studies' best constant, which a classifier has to beat."""
     grades = bench.setup.data.grades
     labels = seen_labels(grades.of(bench.held_out), bench.held_out, bench.points)
     constant = best_constant(grades.of(bench.training))
     figures = grade_figures(labels, np.broadcast_to(constant, (len(labels), *constant.shape)))
-    return {"best constant": {name: figures[name] for name in GRADE_FIGURES}}
+    return {"best constant": {name: figures[name] for name in names}}
 
 
 def log_progress() -> None:

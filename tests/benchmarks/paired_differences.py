@@ -42,12 +42,20 @@ def spread(values: list[float]) -> dict:
 
 
 def lines(title: str, comparison: dict) -> list[str]:
-    """Return a table: a line a variant, then a line a difference, each figure as mean (low to high)."""
+    """Return a table: a line a variant, then a line a difference, each figure as mean (low to high).
+
+    Lines "beside" them, of single figures by row, come last.
+    """
     rows = comparison["variants"] | comparison["differences"]
     names = list(next(iter(rows.values())))
     width = max(map(len, (title, *rows)))
     head = f"{title:{width}}  " + "  ".join(f"{name:>{CELL}}" for name in names)
-    return [head, *(f"{row:{width}}  " + "  ".join(map(cell, rows[row].values())) for row in rows)]
+    table = [f"{row:{width}}  " + "  ".join(map(cell, rows[row].values())) for row in rows]
+    beside = [
+        f"  {row}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        for row, figures in comparison.get("beside", {}).items()
+    ]
+    return [head, *table, *beside]
 
 
 def cell(figure: dict) -> str:
