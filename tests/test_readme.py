@@ -134,6 +134,7 @@ def test_every_command_is_run_somewhere():
     assert not [command for command in COMMANDS if not re.search(f"{walked}|{elsewhere}", command)]
 
 
+@pytest.mark.slow
 def test_training_ends_in_a_bundle_that_grades_what_it_has_not_seen(walk):
     assert load_bundle(walk / "bundles/tiny").name == "tiny"
     ids, rows = read_submission(walk / "training/submission.csv")

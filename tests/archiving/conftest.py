@@ -32,7 +32,7 @@ def ids() -> list[str]:
     return [f"study-{number:03d}" for number in range(40)]
 
 
-@pytest.fixture(params=["local", pytest.param("ray", marks=needs_ray)])
+@pytest.fixture(params=["local", pytest.param("ray", marks=[needs_ray, pytest.mark.slow])])
 def engine(request, monkeypatch) -> list[str]:
     """The flags of each engine, on the CPU."""
     monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))

@@ -66,6 +66,7 @@ def test_a_file_that_kills_its_reader_costs_its_study_alone(bundle, index, tmp_p
     assert not (index / "deaths.jsonl").exists()  # no worker died
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3 * SECONDS)
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)]

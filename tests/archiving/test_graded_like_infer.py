@@ -14,6 +14,8 @@ from phantom import write_phantoms
 from tests.making.small_study import write_studies
 from tests.making.tiny_bundle import write_tiny_bundle
 
+pytestmark = pytest.mark.slow
+
 FLAGS = ["--precision", "fp32"]
 PHANTOMS = 40
 

@@ -39,6 +39,7 @@ def run_driver(archive: ArchiveFolder, *flags: str) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": path})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
 def test_a_driver_killed_between_the_files_of_a_part(tmp_path, unbroken, kills):
     archive = make_archive(tmp_path / "a", IDS)
@@ -49,6 +50,7 @@ def test_a_driver_killed_between_the_files_of_a_part(tmp_path, unbroken, kills):
     assert merged(archive) == unbroken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kills", "flags"), [(2, []), pytest.param(20, ["--slower"], marks=pytest.mark.long)]
 )

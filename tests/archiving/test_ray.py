@@ -15,6 +15,8 @@ from archiving.merging import merge
 from tests.archiving.stub_archive import grade, index_of, make_archive, ray_engine
 from tests.archiving.stub_worker import SlowStub, StubWorker
 
+pytestmark = pytest.mark.slow
+
 ray = pytest.importorskip("ray", reason="needs Ray: pip install -r kernel/requirements-archive.txt")
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}

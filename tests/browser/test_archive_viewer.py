@@ -14,6 +14,8 @@ from tests.browser.slice_views import actions
 from tests.making.archive_objects import written_objects
 from tests.making.orthanc import running_orthanc, store
 
+pytestmark = pytest.mark.slow
+
 ALIKE = 0.8  # correlation of a capture and its picture in the viewer
 CORNER = 0.12  # share of the picture's height, at either end, that the viewer writes on
 

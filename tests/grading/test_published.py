@@ -72,7 +72,7 @@ def test_what_the_keys_can_not_tell_is_the_familys(bundle):
     ("file", "member", "description"),
     [
         ("family_a/sagittal_t1", 0, SAGITTAL_T1),
-        ("family_b/sagittal_t1", 1, SAGITTAL_T1),
+        pytest.param("family_b/sagittal_t1", 1, SAGITTAL_T1, marks=pytest.mark.slow),
         ("family_b/axial_t2", 1, AXIAL_T2),
     ],
 )

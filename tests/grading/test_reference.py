@@ -54,7 +54,9 @@ def assert_same_picture(grid: torch.Tensor, expected: np.ndarray) -> None:
     assert (np.abs(padded - expected) <= 1).mean() >= 0.999
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "family_b/sagittal_t1" else n for n in DETECTORS]
+)
 def test_detector_gives_what_the_notebooks_give(name):
     description, config = DETECTORS[name]
     golden = np.load(GOLDEN / f"{name}.npz")

@@ -243,6 +243,7 @@ def launches(grader: StudyGrader, groups: list[list[Study]], monkeypatch) -> dic
     return counts | {"operators": launched.operators}
 
 
+@pytest.mark.slow
 def test_eight_studies_side_by_side_launch_a_quarter_of_the_operators(bundle, studies, monkeypatch):
     """And the device is read less than three times per study."""
     eight = [study for study in studies if study.volumes] + [replace(studies[0], study_id="8")] * 2

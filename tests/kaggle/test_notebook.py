@@ -74,7 +74,9 @@ def read_notebook(dist: Path) -> nbformat.NotebookNode:
     return nbformat.read(dist / "notebook/submission.ipynb", as_version=4)
 
 
-@pytest.mark.parametrize("style", MOUNTS)
+@pytest.mark.parametrize(
+    "style", ["new", *(pytest.param(s, marks=pytest.mark.slow) for s in MOUNTS if s != "new")]
+)
 def test_notebook_submits_what_the_kernel_gives(tmp_path, dist, competition, expected, style):
     """A third of these studies get a fallback: in the scored rerun the file is submitted all the same."""
     kaggle = lay_out(tmp_path, style, dist, competition)

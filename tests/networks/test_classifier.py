@@ -161,6 +161,7 @@ def test_a_backbone_that_does_not_pool_is_refused():
         feature_width(torch.nn.Conv2d(1, 4, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backbone", "width"), FULL_SIZE.items())
 def test_published_backbones_at_full_size_load_and_grade(backbone, width, tmp_path, caplog):
     """Written, loaded, rewritten and placed as a run does; the reference is the network that was written."""

@@ -72,6 +72,7 @@ def test_a_member_that_can_not_be_built_is_not_fit_for_upload(dist, capsys):
     assert "classifier 'level', config: can't be built" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_trial_run_grades_three_phantoms_and_changes_nothing(dist, capsys):
     before = verifying.listed_files(dist)
     assert build_dataset.main(["verify", str(dist / "dataset"), str(dist / "notebook")]) == 0

@@ -77,6 +77,7 @@ def test_family_b_shares_the_first_folds_axial_network_and_takes_turns(family_b,
     assert axial.endswith("family_b-fold1, family_b-fold2")
 
 
+@pytest.mark.slow
 def test_both_families_take_turns_and_an_open_border_rule_is_refused(family_a, family_b, tmp_path, capsys):
     """The test's backbone is of neither family; a published one implies the border rule of its training."""
     both = tmp_path / "both"
@@ -94,6 +95,7 @@ def test_both_families_take_turns_and_an_open_border_rule_is_refused(family_a, f
     assert "rounded to float16" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_only_the_best_epoch_and_the_last_step_are_taken(family_a, tmp_path, capsys):
     folder = linked_copy(family_a, tmp_path / "files")
     one = next((folder / "axial_t2/fold1").iterdir())
@@ -180,6 +182,7 @@ def test_a_folder_without_checkpoints_a_foreign_file_and_a_missing_folder_are_na
     assert import_from(folder, tmp_path / "out", "--skip", "foreign*") == 0
 
 
+@pytest.mark.slow
 def test_a_weight_beyond_float16_is_kept_and_refused_with_half(family_a, tmp_path, capsys):
     folder = linked_copy(family_a, tmp_path / "files")
     file = next((folder / "convnext_level/fold1").iterdir())

@@ -109,6 +109,7 @@ def test_a_slice_is_scanned_with_a_gain_behind_the_spine(drawn):
     assert pixels.shape == plan.planes[0].shape and pixels.max() > 10
 
 
+@pytest.mark.slow
 def test_each_part_is_wide_by_itself():
     def spread(appearance):
         studies = [draw_study(42, index, 1, appearance) for index in range(STUDIES)]

@@ -22,6 +22,8 @@ from tests.remote.dicomweb_server import running_dicomweb
 from tests.remote.proxy import running_proxy
 from tests.remote.vanishing import check_that_one_is_gone
 
+pytestmark = pytest.mark.slow
+
 SECRET, ENCODED = "swordfish77", "cmVhZGVyOnN3b3JkZmlzaDc3"  # the latter as HTTP sends it
 
 

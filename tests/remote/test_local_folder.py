@@ -15,6 +15,8 @@ from tests.making.dicom_writer import SAGITTAL, image_dataset, picture
 from tests.making.small_study import write_studies
 from tests.remote.vanishing import check_that_one_is_gone
 
+pytestmark = pytest.mark.slow
+
 
 def all_references(source) -> list:
     return [ref for task in source.tasks() for ref in source.references(task)]

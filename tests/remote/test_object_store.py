@@ -14,6 +14,8 @@ from tests.making.orthanc import free_port
 from tests.remote.conftest import grades, same_grades
 from tests.remote.vanishing import check_that_one_is_gone
 
+pytestmark = pytest.mark.slow
+
 KEY, SECRET = "AKIAREADER", "swordfish77"
 
 

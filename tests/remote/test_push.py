@@ -13,6 +13,8 @@ from lumbar.outputs.pacs import push as pushing
 from lumbar.outputs.pacs.push import folder_reports, push
 from tests.remote.conftest import grades, study_uids
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run_folder(dicomweb, server, images, bundle, tmp_path_factory):

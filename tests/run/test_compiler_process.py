@@ -31,6 +31,8 @@ from tests.making.random_bundle import random_classifier, random_detector, write
 from tests.making.small_study import write_studies
 from tests.making.tiny_bundle import NETWORK
 
+pytestmark = pytest.mark.slow
+
 CARD = Device(torch.device("cpu"), None, "as on a card", batch=4, fixed_shapes=True)
 ROUNDING = 1e-5  # of probabilities in float32: a compiler may sum in another order
 BACKBONE = "test_byobnet"

@@ -83,6 +83,7 @@ class DeadlyClock:
         return time.monotonic()
 
 
+@pytest.mark.slow
 def test_the_study_of_a_killed_process_is_graded_by_the_other_device(
     folders, alone, tmp_path, monkeypatch, caplog
 ):
@@ -111,6 +112,7 @@ def graded_by_a_dying_process(folders, marks: Path, times: int) -> list[GradedSt
             study.close()
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_started_anew_and_its_studies_are_graded(folders, tmp_path):
     outcomes = graded_by_a_dying_process(folders, tmp_path / "marks", times=2)
     assert all(isinstance(one, GradedStudy) and one.members for one in outcomes)
@@ -130,6 +132,7 @@ def test_a_process_that_dies_once_too_often_is_a_lost_device(folders, tmp_path):
         graded_by_a_dying_process(folders, tmp_path / "marks", times=RESTARTS + 1)
 
 
+@pytest.mark.slow
 def test_a_device_that_is_not_there_is_left_out_and_without_any_the_cpu_computes(folders, caplog):
     _, bundle = folders
     card = Device(torch.device("cuda:9"), torch.float16, "test", batch=4)

@@ -15,13 +15,15 @@ from tests.faults.study_faults import STUDY_FAULTS
 from tests.faults.study_runs import run_harmed, set_stage
 
 pytestmark = pytest.mark.timeout(900)
-LONG = (
-    "member: slow members",
-    "process: reader stopped",
-    "process: standard error closed",
-    "process: no network",
-    "process: pipe whose reader left",
-)
+MARKS = {
+    "member: hanging member": pytest.mark.slow,
+    "process: reader hangs": pytest.mark.slow,
+    "member: slow members": pytest.mark.long,
+    "process: reader stopped": pytest.mark.long,
+    "process: standard error closed": pytest.mark.long,
+    "process: no network": pytest.mark.long,
+    "process: pipe whose reader left": pytest.mark.long,
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,7 @@ def test_there_are_enough_faults():
     assert len(STUDY_FAULTS) + len(RUN_FAULTS) >= 60
 
 
+@pytest.mark.slow
 def test_every_harm_of_a_study(stage):
     """All in one run: the unharmed studies' rows do not change by a byte, each harm is named."""
     names = list(STUDY_FAULTS)
@@ -42,9 +45,7 @@ def test_every_harm_of_a_study(stage):
     assert not wrong, {names[number]: message for number, message in wrong.items()}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long) if name in LONG else name for name in RUN_FAULTS]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in RUN_FAULTS])
 def test_every_fault_of_a_run(stage, name):
     RUN_FAULTS[name](stage, np.random.default_rng(0))
 

@@ -22,7 +22,10 @@ from tests.making.random_bundle import FAMILY_A, LENGTHS
 
 INFER = Path(__file__).resolve().parents[2] / "kernel/infer.py"
 REAL = Path(__file__).resolve().parents[2] / "../shared/real/studies"
-pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason=f"the real study is not at {REAL}")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not REAL.is_dir(), reason=f"the real study is not at {REAL}"),
+]
 
 
 @pytest.fixture(scope="module")

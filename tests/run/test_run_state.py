@@ -118,6 +118,7 @@ def test_a_damaged_bundle_leaves_the_prior_and_what_an_earlier_run_saw(tmp_path)
     assert len(np.unique(rows.reshape(-1, 25, 3), axis=0)) == 1
 
 
+@pytest.mark.slow
 def test_pages_and_objects_change_no_grade(tmp_path):
     """A run with everything that is drawn has the submission of a run without, byte by byte."""
     root, bundle = write_studies(tmp_path / "data"), write_tiny_bundle(tmp_path / "bundle")

@@ -30,6 +30,8 @@ from training.fitting.loop import BEST, fit
 from training.fitting.ray_jobs import ray_engine
 from training.fitting.run_file import RUN_FILE
 
+pytestmark = pytest.mark.slow
+
 CLOCK = {"seconds", "train_seconds", "step_seconds"}
 ROOT = Path(__file__).parents[2]
 

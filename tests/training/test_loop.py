@@ -50,7 +50,10 @@ def dotted_batch(classes: int, seed: int = 0) -> DetectorBatch:
 
 @pytest.mark.parametrize(
     ("description", "pointer", "xy_target"),
-    [(SAGITTAL_T2, "lstm", "own"), (AXIAL_T2, "transformer", "union_of_levels")],
+    [
+        (SAGITTAL_T2, "lstm", "own"),
+        pytest.param(AXIAL_T2, "transformer", "union_of_levels", marks=pytest.mark.slow),
+    ],
 )
 def test_a_detector_overfits(description, pointer, xy_target):
     torch.manual_seed(0)
@@ -110,7 +113,12 @@ def train_classifier(sequence: str, kind: str, crops, labels, steps: int) -> tup
 
 
 @pytest.mark.parametrize(
-    "sequence", [s if s in ("level", "all") else pytest.param(s, marks=pytest.mark.long) for s in SEQUENCES]
+    "sequence",
+    [
+        "level",
+        pytest.param("all", marks=pytest.mark.slow),
+        *(pytest.param(s, marks=pytest.mark.long) for s in SEQUENCES if s not in ("level", "all")),
+    ],
 )
 def test_a_classifier_overfits(sequence):
     _, loss = train_classifier(

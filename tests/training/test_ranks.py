@@ -76,6 +76,7 @@ def same_gradients(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor])
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", rank_steps.STEPS)
 def test_two_ranks_step_as_one_process_does_with_the_whole_batch(step, two_ranks):
     network, losses, batch = rank_steps.STEPS[step]()
@@ -91,6 +92,7 @@ def test_two_ranks_step_as_one_process_does_with_the_whole_batch(step, two_ranks
     assert any(gradient.abs().max() > 1e-4 for gradient in alone.values())
 
 
+@pytest.mark.slow
 def test_a_wrapped_network_averages_nothing_and_the_test_above_finds_it(two_ranks):
     network, losses, batch = rank_steps.STEPS["own_targets"]()
     alone, _ = rank_steps.gradients(network, training_step(network, losses), batch)
@@ -99,12 +101,14 @@ def test_a_wrapped_network_averages_nothing_and_the_test_above_finds_it(two_rank
     assert not same_gradients(alone, first) and not same_gradients(alone, second)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_of_two_ranks_goes_on_as_an_unbroken_one(two_ranks):
     for name in (BEST, "epoch_2.safetensors"):
         assert (two_ranks / "unbroken" / name).read_bytes() == (two_ranks / "resumed" / name).read_bytes()
     assert curves(two_ranks / "unbroken" / EPOCHS) == curves(two_ranks / "resumed" / EPOCHS)
 
 
+@pytest.mark.slow
 def test_each_rank_has_random_numbers_of_its_own_and_goes_on_with_them(two_ranks, tmp_path):
     state = torch.load(two_ranks / "interrupted.pt", weights_only=True)
     (other,) = state[OTHER_RANKS]
