@@ -1,6 +1,7 @@
 """Every fault of the harness once: the kernel goes on, or ends as documented, its file valid.
 
-python -m pytest tests/run/test_faults.py -m long     fifty kills, the soak of 500 studies
+python -m pytest tests/run/test_faults.py -m "not long"     all but those that take minutes
+python -m pytest tests/run/test_faults.py -m long           these: fifty kills, the soak of 500 studies and others
 """
 
 from pathlib import Path
