@@ -143,6 +143,7 @@ def test_training_ends_in_a_bundle_that_grades_what_it_has_not_seen(walk):
     assert {"points.csv", "members.csv", "run.json", "findings"} <= seen
 
 
+@pytest.mark.slow
 def test_the_demo_ends_in_pages_to_look_at(tmp_path, monkeypatch, capsys, walk):
     """With the README's command and its three studies; made from the walk's one to save a minute."""
     monkeypatch.chdir(tmp_path)
@@ -154,6 +155,7 @@ def test_the_demo_ends_in_pages_to_look_at(tmp_path, monkeypatch, capsys, walk):
     assert len(list((tmp_path / "demo/report/studies").glob("*.html"))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", dict.fromkeys(KAGGLE))
 def test_kaggle_s_own_client_takes_the_commands(walk, command, tmp_path):
     if importlib.util.find_spec("kaggle") is None:
@@ -188,6 +190,7 @@ def test_kaggle_s_own_client_takes_the_commands(walk, command, tmp_path):
         assert fields["kernel_version"] == 1 and fields["file_name"] == "submission.csv"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not kaggle_machine.can_be_had(), reason="needs namespaces, or to be allowed to make /kaggle"
 )
@@ -209,6 +212,7 @@ def test_the_notebook_submits_what_the_bundle_gave_at_home(walk, tmp_path):
     assert (kaggle / "working/report/index.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_runs(walk, tmp_path, monkeypatch, capsys):
     (example,) = blocks_of(README, "python")
     (study,) = (walk / "runs/unseen/train_images").iterdir()

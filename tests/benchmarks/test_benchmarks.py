@@ -145,6 +145,7 @@ def test_a_price_is_samples_times_their_flops(monkeypatch):
     assert found.memory == 16 * 100 + 2 * (2 * 400 + 6 * 40 + 8) / 2 and found.weights == 200
 
 
+@pytest.mark.slow
 def test_every_member_of_a_recipe_is_timed(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "REPEATS", 1)
     monkeypatch.setattr(training, "STEPS", 1)

@@ -219,7 +219,9 @@ def test_points_of_levels_chosen_together_are_those_of_the_reference(tmp_path, s
     assert all((alone[d].points != together[d].points).any() for d in alone if d != AXIAL_T2)
 
 
-@pytest.mark.parametrize(("study_id", "zero_crops"), [("1", False), ("2", True)])
+@pytest.mark.parametrize(
+    ("study_id", "zero_crops"), [("1", False), pytest.param("2", True, marks=pytest.mark.slow)]
+)
 def test_more_slices_axial_ones_and_windows_of_a_size_are_graded_as_by_the_reference(
     tmp_path, option_bundle, study_id, zero_crops
 ):

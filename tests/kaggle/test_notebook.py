@@ -97,6 +97,7 @@ def test_notebook_submits_what_the_kernel_gives(tmp_path, dist, competition, exp
     assert ("wheels: fast RLE decoding" in said) == (dist / "dataset/wheels").is_dir()
 
 
+@pytest.mark.slow
 def test_the_shipped_weights_go_all_the_way(tmp_path, competition):
     """``build`` without ``--bundle`` -> the notebook, offline -> a submission by every member."""
     if not (building.CHECKOUT / "weights_manifest.json").is_file():

@@ -61,6 +61,7 @@ def test_family_a_by_folds(family_a, tmp_path, capsys):
     assert source["checkpoint"].startswith("convnext_level/fold1/") and source["score"] == 0.41
 
 
+@pytest.mark.slow
 def test_family_b_shares_the_first_folds_axial_network_and_takes_turns(family_b, tmp_path, capsys):
     assert import_from(family_b, tmp_path / "out") == 0
     bundle = load_bundle(tmp_path / "out")

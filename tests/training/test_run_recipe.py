@@ -197,6 +197,7 @@ def test_a_runs_networks_replace_those_of_a_bundle_and_nothing_else(finished, tm
         export_over(part, fold, tmp_path / "base", tmp_path / "newer", "dots")
 
 
+@pytest.mark.slow
 def test_a_classifier_starts_from_another_and_then_replaces_those_of_a_bundle(finished, tmp_path):
     recipe, setup, run, _ = finished
     first = recipe.classifiers[0]
@@ -270,6 +271,7 @@ def test_the_detector_command_trains_networks_alone(finished, command, tmp_path)
     assert not (tmp_path / "run/classifiers").exists()
 
 
+@pytest.mark.slow
 def test_the_classifier_command_trains_one_behind_its_detector(finished, command, tmp_path):
     recipe, _, run, about = finished
     shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("cache", "classifiers"))
