@@ -8,6 +8,8 @@ import pytest
 
 from tests.browser.chromium import page_address, set_view
 
+pytestmark = pytest.mark.slow
+
 AXE = "axe-core@4.14.1"  # from npm, for the tests alone (MPL-2.0)
 
 

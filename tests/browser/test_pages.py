@@ -12,6 +12,8 @@ from lumbar.sites import SITE_NAMES
 from tests.browser.chromium import complaints, page_address, press, requests, select, set_view
 from tests.making.report_studies import ABOUT, HOSTILE, add_page, graded_study
 
+pytestmark = pytest.mark.slow
+
 # Text against what lies behind it: colours as the browser computed them, mixed where it is translucent.
 CONTRAST = """
 const paint = document.createElement("canvas").getContext("2d", {willReadFrequently: true});

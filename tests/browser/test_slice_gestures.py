@@ -19,6 +19,8 @@ from tests.browser.slice_views import (
     wait,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_wheel_drag_and_keys_scroll(page, shown):
     count = len(shown[1].volumes[AXIAL_T2])

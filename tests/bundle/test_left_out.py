@@ -185,6 +185,7 @@ def run(data: Path, bundle: Path, out: Path) -> tuple[int, dict, np.ndarray]:
     )
 
 
+@pytest.mark.slow
 def test_the_others_grade_and_the_run_says_which_is_missing(pristine, bundle, tmp_path, capsys):
     """The rows are those of a bundle without the member."""
     data = write_studies(tmp_path / "data")

@@ -132,7 +132,9 @@ def test_small_studies_are_graded_as_by_the_reference(tmp_path, bundle, study_id
 
 
 @pytest.mark.parametrize("zero_crops", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kept", [(SAGITTAL_T1,), (SAGITTAL_T2, AXIAL_T2), DESCRIPTIONS])
+@pytest.mark.parametrize(
+    "kept", [(SAGITTAL_T1,), pytest.param((SAGITTAL_T2, AXIAL_T2), marks=pytest.mark.slow), DESCRIPTIONS]
+)
 def test_sites_without_a_series_or_a_network_are_graded_as_by_the_reference(
     tmp_path, bundle, kept, zero_crops
 ):
@@ -228,6 +230,7 @@ def test_more_slices_axial_ones_and_windows_of_a_size_are_graded_as_by_the_refer
     assert_parity(write_studies(tmp_path), study_id, option_bundle, Plan(2, len(SEQUENCES)), zero_crops)
 
 
+@pytest.mark.slow
 def test_without_sagittal_t2_the_members_with_axial_slices_of_the_canal_grade_it(tmp_path, option_bundle):
     root = write_studies(tmp_path)
     table = root / "test_series_descriptions.csv"

@@ -73,7 +73,7 @@ def test_what_the_keys_can_not_tell_is_the_familys(bundle):
     [
         ("family_a/sagittal_t1", 0, SAGITTAL_T1),
         pytest.param("family_b/sagittal_t1", 1, SAGITTAL_T1, marks=pytest.mark.slow),
-        ("family_b/axial_t2", 1, AXIAL_T2),
+        pytest.param("family_b/axial_t2", 1, AXIAL_T2, marks=pytest.mark.slow),
     ],
 )
 def test_stage_1_gives_what_the_notebooks_give(bundle, volumes, file, member, description):

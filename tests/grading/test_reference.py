@@ -55,7 +55,7 @@ def assert_same_picture(grid: torch.Tensor, expected: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "family_b/sagittal_t1" else n for n in DETECTORS]
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n.startswith("family_b") else n for n in DETECTORS]
 )
 def test_detector_gives_what_the_notebooks_give(name):
     description, config = DETECTORS[name]

@@ -58,6 +58,7 @@ def digests(folder):
     }
 
 
+@pytest.mark.slow
 def test_same_bytes_on_any_number_of_workers(written, tmp_path):
     study = draw_study(8, 1)
     write_study(study, tmp_path, RLELossless)

@@ -50,7 +50,7 @@ def test_a_member_of_one_condition_is_weighed_by_that_condition():
     assert result["weights"]["canal"] > 0.9 and result["pays"]
 
 
-@pytest.mark.parametrize("by_level", [False, True])
+@pytest.mark.parametrize("by_level", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_distortion_is_found_and_undone(by_level):
     labels, given = drawn(400 if by_level else 800)
     distorted = np.log(given) * 0.5 + (0, 0.4, -0.6)
@@ -69,6 +69,7 @@ def test_right_predictions_are_left_alone():
     assert not fit_ensemble(labels, conditions, PRIOR, Wanted(False, True))["pays"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not OOF.is_dir(), reason="../shared/data is not here")
 def test_real_predictions():
     """On the mean of three members of 1,975 studies a calibration pays, on one of them alone it does not."""
