@@ -34,10 +34,7 @@ from training.recipes.reading import read_recipe, with_epochs
 
 FIGURES = (*GRADE_FIGURES, *(f"auc_{condition}" for condition in CONDITION_SITES))
 RECIPE, KIND = "family_a", "full_size"
-JITTER = {
-    "z_jitter": 1,
-    "xy_jitter": 3,
-}  # about a detector's errors: nfn_plus is 2.6 px, 0.2 slices off
+JITTER = {"z_jitter": 1, "xy_jitter": 3}  # a detector's errors: that of nfn_plus is 0.2 slices, 2.6 px off
 
 
 def main(arguments: list[str] | None = None) -> dict:
