@@ -100,20 +100,23 @@ def text(judged: Judged) -> str:
 
 
 def reasons_text(judged: Judged, doubts: dict[str, dict[str, list[str]]]) -> str:
-    """Return a line per reason.
+    """Return a line per reason, and lines of the sites with any reason and with none.
 
     Args:
         doubts: Reasons by study and site.
     """
     reasons = [doubts.get(study, {}).get(site, []) for study, site in judged.sites]
-    lines = ["", "reason              sites per study   wrong"]
+    rows = {}
     for reason in DOUBT_REASONS:
-        inside = np.array([reason in own for own in reasons])
-        alone = np.array([own == [reason] for own in reasons])
-        for name, chosen in ((reason, inside), (f"{reason} alone", alone)):
-            if chosen.any():
-                share = judged.wrong[chosen].mean()
-                lines.append(f"{name:20}{chosen.sum() / judged.studies:14.2f}   {share:5.1%}")
+        rows[reason] = np.array([reason in own for own in reasons])
+        rows[f"{reason} alone"] = np.array([own == [reason] for own in reasons])
+    rows["any reason"] = np.array([bool(own) for own in reasons])
+    rows["no reason"] = ~rows["any reason"]
+    lines = ["", "reason              sites per study   wrong"]
+    for name, chosen in rows.items():
+        if chosen.any():
+            share = judged.wrong[chosen].mean()
+            lines.append(f"{name:20}{chosen.sum() / judged.studies:14.2f}   {share:5.1%}")
     return "\n".join(lines)
 
 

@@ -256,6 +256,11 @@ def test_disagreement_counts_wrong_grades_by_the_members_deviation(tmp_path):
         "100.0%",
     ]
 
+    reasons = disagreement.reasons_text(judged, {"1": {names[1]: ["undecided", "members_apart"]}})
+    rows = {line[:20].strip(): line[20:].split() for line in reasons.splitlines()[2:]}
+    assert rows.keys() == {"undecided", "members_apart", "any reason", "no reason"}  # neither is alone
+    assert rows["any reason"] == ["1.00", "100.0%"] and rows["no reason"] == ["1.00", "0.0%"]
+
 
 def test_flagged_studies_are_counted_with_and_without_a_lost_point(tmp_path):
     data = write_competition(tmp_path / "data", studies=3)
