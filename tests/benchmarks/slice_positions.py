@@ -153,10 +153,8 @@ def judge(network: DetectorNetwork, sets: dict, device: Device, name: str) -> di
                 if len(volume) > network.config.max_length:
                     continue  # the labels' slices are those of the volume before its squeeze
                 for c in np.flatnonzero(~np.isnan(truth[:, 0])):
-                    slices, *_, shift, side, _ = site_errors(
-                        points["fixed"].points[c, 2], int(c), truth, volume
-                    )
-                    rows.append((side, shift == 0, slices))
+                    errors = site_errors(points["fixed"].points[c, 2], int(c), truth, volume)
+                    rows.append((errors.side_right, errors.level_shift == 0, errors.slices))
         figures[key] = dict(zip(FIGURES, np.nanmean(rows, axis=0).tolist(), strict=True)) | {"n": len(rows)}
         numbers = ", ".join(f"{f} {figures[key][f]:.3f}" for f in FIGURES)
         print(f"{name}, {key}: {numbers}, n {len(rows)}", flush=True)

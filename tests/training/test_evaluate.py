@@ -21,7 +21,7 @@ from training.data.labels import read_grades
 from training.evaluation import all_figures as all_figures_module
 from training.evaluation.all_figures import all_figures
 from training.evaluation.metric import best_constant, score
-from training.evaluation.point_figures import LEVEL_SHARES, mean_errors, place_errors, site_errors
+from training.evaluation.point_figures import LEVEL_SHARES, SiteErrors, mean_errors, place_errors, site_errors
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +293,7 @@ def canal_volume(slices: int = 3) -> Volume:
 )
 def test_a_point_is_near_its_own_level_another_or_none(moved, expected):
     truth = np.array([[1.0, 60 + 30 * level, 120] for level in range(5)])
-    assert site_errors(truth[1] + moved, 1, truth, canal_volume())[-1] == expected
+    assert site_errors(truth[1] + moved, 1, truth, canal_volume()).near == expected
 
 
 @pytest.mark.parametrize(
@@ -313,16 +313,16 @@ def test_a_point_is_on_the_side_whose_label_is_nearer(moved, expected, geometry)
     volume = canal_volume(9)
     if not geometry:
         volume = replace(volume, headers=tuple(replace(h, spacing=None) for h in volume.headers))
-    assert site_errors(truth[1] + moved, 1, truth, volume)[-2] == expected
+    assert site_errors(truth[1] + moved, 1, truth, volume).side_right == expected
     mirrored = truth[6] + np.array(moved) * (-1, 1, 1)
-    assert site_errors(mirrored, 6, truth, volume)[-2] == expected
+    assert site_errors(mirrored, 6, truth, volume).side_right == expected
 
 
 def test_without_the_other_sides_label_no_side_is_counted():
     truth = np.array([[1.0 + 6 * side, 60 + 30 * level, 120] for side in (0, 1) for level in range(5)])
     truth[6] = np.nan
-    assert np.isnan(site_errors(truth[1], 1, truth, canal_volume(9))[-2])
-    assert np.isnan(site_errors(truth[1], 1, truth[:5], canal_volume(9))[-2])
+    assert np.isnan(site_errors(truth[1], 1, truth, canal_volume(9)).side_right)
+    assert np.isnan(site_errors(truth[1], 1, truth[:5], canal_volume(9)).side_right)
 
 
 @pytest.mark.parametrize(
@@ -343,21 +343,9 @@ def test_a_spine_that_is_named_a_level_off_is_counted(shifts, expected):
         for level, shift in enumerate(moves):
             # Beyond the last level the nearest label is that of the level itself.
             errors = site_errors(truth[level] + (0, 30 * shift, 0), level, truth, canal_volume())
-            assert errors[-3] == (shift if 0 <= level + shift < 5 else 0)
+            assert errors.level_shift == (shift if 0 <= level + shift < 5 else 0)
             rows.append((study, *errors))
-    columns = [
-        "slices",
-        "y",
-        "x",
-        "place_slices",
-        "place_y",
-        "place_x",
-        "mm",
-        "level_shift",
-        "side_right",
-        "near",
-    ]
-    table = pd.DataFrame(rows, columns=["study_id", *columns]).assign(series=1, other_series=False)
+    table = pd.DataFrame(rows, columns=["study_id", *SiteErrors._fields]).assign(series=1, other_series=False)
     figures = mean_errors(table)
     assert figures["shifted_studies"] == expected
     right = [shift == 0 or not 0 <= level + shift < 5 for level, shift in enumerate(shifts)]

@@ -1,6 +1,7 @@
 """A detector's points against labels: errors in slices, pixels and mm, and whether level and side are right."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,35 @@ NEAR_LEVEL = 10.0  # mm; neighbouring levels are about 35 apart
 OWN, ANOTHER, NOWHERE = LEVEL_SHARES = ("own_level", "another_level", "nowhere")
 
 
+class SiteErrors(NamedTuple):
+    """The errors of one site's point.
+
+    Attributes:
+        slices: Distance in slices.
+        y: Distance in rows of the detector grid.
+        x: Distance in columns of it.
+        place_slices: The first of ``place_errors``.
+        place_y: The second of them.
+        place_x: The third of them.
+        mm: Distance in the patient, NaN without geometry.
+        level_shift: How many levels below its own the nearest label of the same group lies, 0 at the right level.
+        side_right: Whether the own label is nearer than the other side's at the same level, NaN where that is not
+            labelled.
+        near: One of ``LEVEL_SHARES``.
+    """
+
+    slices: float
+    y: float
+    x: float
+    place_slices: float
+    place_y: float
+    place_x: float
+    mm: float
+    level_shift: int
+    side_right: float
+    near: str
+
+
 def read_found_points(file: Path) -> pd.DataFrame:
     """Return the sites' own points in ``points.csv``: one row per study, detector and site."""
     table = read_table(file, POINT_COLUMNS)
@@ -33,12 +63,9 @@ def point_table(
     """Compare the points of ``read_found_points`` with the labels: one row per labelled site and detector.
 
     Returns:
-        Columns study_id, detector, description, site, and severity, -1 where missing. The errors are slices, y and x in
-        pixels of the detector grid, place_slices, place_y and place_x of ``place_errors``, and mm. mm is the distance
-        in the patient, NaN without geometry. level_shift is how many levels below its own the nearest label of the same
-        group lies, 0 at the right level. side_right is whether the own label is nearer than the other side's at the
-        same level, NaN where that is not labelled. near is one of ``LEVEL_SHARES``. series is the number of series in
-        the volume. other_series is whether the point lies on another series than the label.
+        Columns study_id, detector, description, site, and severity, -1 where missing. Then those of ``SiteErrors``.
+        series is the number of series in the volume. other_series is whether the point lies on another series than the
+        label.
     """
     number = {name: index for index, name in enumerate(SITE_NAMES)}
     rows = []
@@ -56,25 +83,8 @@ def point_table(
                         row = (study, detector, description, site, severities[site], *errors)
                         other = series_of(volume, point) != series_of(volume, target.points[c])
                         rows.append((*row, volume.series_count, other))
-    columns = [
-        "study_id",
-        "detector",
-        "description",
-        "site",
-        "severity",
-        "slices",
-        "y",
-        "x",
-        "place_slices",
-        "place_y",
-        "place_x",
-        "mm",
-        "level_shift",
-        "side_right",
-        "near",
-        "series",
-        "other_series",
-    ]
+    about = ("study_id", "detector", "description", "site", "severity")
+    columns = [*about, *SiteErrors._fields, "series", "other_series"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -83,12 +93,8 @@ def series_of(volume: Volume, point: np.ndarray) -> str:
     return volume.headers[int(np.clip(np.rint(point[0]), 0, len(volume) - 1))].series_id
 
 
-def site_errors(point: np.ndarray, c: int, truth: np.ndarray, volume: Volume) -> tuple:
-    """Return the errors of one class's point.
-
-    Returns:
-        slices, y, x, place_slices, place_y, place_x, mm, level_shift, side_right and near of ``point_table``.
-    """
+def site_errors(point: np.ndarray, c: int, truth: np.ndarray, volume: Volume) -> SiteErrors:
+    """Return the errors of one class's point."""
     slices, y, x = np.abs(point - truth[c])
     group = range(c - c % len(LEVELS), c - c % len(LEVELS) + len(LEVELS))
     rivals = [k for k in group if not np.isnan(truth[k, 0])]
@@ -97,7 +103,7 @@ def site_errors(point: np.ndarray, c: int, truth: np.ndarray, volume: Volume) ->
     own = rivals.index(c)
     near = OWN if distances[own] <= NEAR_LEVEL else ANOTHER if distances.min() <= NEAR_LEVEL else NOWHERE
     shift = rivals[int(distances.argmin())] - c
-    return slices, y, x, *place, mm[own], shift, is_side_right(point, c, truth, volume), near
+    return SiteErrors(slices, y, x, *place, mm[own], shift, is_side_right(point, c, truth, volume), near)
 
 
 def label_distances(point: np.ndarray, labels: np.ndarray, volume: Volume) -> tuple[np.ndarray, np.ndarray]:
