@@ -16,7 +16,7 @@ from training.recipes.augmentation import NO_AFFINE
 from training.recipes.reading import read_recipe
 from training.recipes.schema import ClassifierRecipe, LabelNoise, NetworkRecipe, Schedule
 
-Variants = dict[str, dict[str, NetworkRecipe | ClassifierRecipe]]
+Variants = dict[str, dict[str, NetworkRecipe] | dict[str, ClassifierRecipe]]
 STUDIES, HELD_OUT = 160, 40
 # Evaluated once, after the last epoch.
 DETECTING = Schedule(epochs=20, batch=12, lr=3e-3, weight_decay=1e-2, warmup=0.1, evaluate_every=20)
@@ -85,7 +85,7 @@ class Bench:
     """The inputs that all trainings share.
 
     Attributes:
-        variants: Recipes by kind and name. Networks are of the kind "detector", all others are classifiers.
+        variants: Recipes by kind, "detector" or "classifier", and by name.
         points: The labelled points, on which classifiers are trained.
         out: RUN.
     """

@@ -119,7 +119,8 @@ def measure(bench: Bench, names: list[str], seeds: int, workers: int) -> dict[st
         if name == "gaussian":
             result[name] = compare(variants, POINT_FIGURES)
         elif name in ("level_wise", "options", "sizes"):
-            result[name] = compare(variants, GRADE_FIGURES) | {"beside": constant_figures(bench)}
+            beside = {"best constant": constant_figures(bench)}
+            result[name] = compare(variants, GRADE_FIGURES) | {"beside": beside}
         else:
             variants, errors = average(
                 bench, bench.variants["detector"]["expanding"], bench.variants["classifier"]["level"], seeds
@@ -128,13 +129,13 @@ def measure(bench: Bench, names: list[str], seeds: int, workers: int) -> dict[st
     return result
 
 
-def constant_figures(bench: Bench, names: tuple[str, ...] = GRADE_FIGURES) -> dict[str, dict[str, float]]:
+def constant_figures(bench: Bench, names: tuple[str, ...] = GRADE_FIGURES) -> dict[str, float]:
     """Return figures of the training studies' best constant, which a classifier has to beat."""
     grades = bench.setup.data.grades
     labels = seen_labels(grades.of(bench.held_out), bench.held_out, bench.points)
     constant = best_constant(grades.of(bench.training))
     figures = grade_figures(labels, np.broadcast_to(constant, (len(labels), *constant.shape)))
-    return {"best constant": {name: figures[name] for name in names}}
+    return {name: figures[name] for name in names}
 
 
 def log_progress() -> None:

@@ -69,14 +69,13 @@ def main(arguments: list[str] | None = None) -> dict:
     log_progress()
     comparison = measure(options)
     print("\n".join(lines("appearance", comparison)))
-    print("start: " + ", ".join(f"{name} {comparison['start'][name]:.3f}" for name in POINT_FIGURES))
     if options.json:
         write_strict_json(options.json, comparison)
     return comparison
 
 
 def measure(options: argparse.Namespace) -> dict:
-    """Draw, train and measure; trainings in RUN are not repeated. Return the comparison and the start's figures."""
+    """Draw, train and measure; trainings in RUN are not repeated. Return the comparison, the start's figures beside."""
     recipe = network_recipe()
     real = options.out / "real"
     if not real.is_dir():
@@ -104,7 +103,8 @@ def measure(options: argparse.Namespace) -> dict:
             )
             figures.setdefault(variant, []).append(result["best"])
     before = evaluate_network(recipe, start, studies, setup, options.out / "start.png")
-    return compare(figures, POINT_FIGURES) | {"start": before}
+    beside = {START: {name: before[name] for name in POINT_FIGURES}}
+    return compare(figures, POINT_FIGURES) | {"beside": beside}
 
 
 def network_recipe() -> NetworkRecipe:

@@ -24,16 +24,17 @@ import numpy as np
 
 from lumbar.networks.device_choice import choose_device
 from lumbar.sites import CONDITION_SITES
-from tests.benchmarks.ablation_recipes import Bench, Variants, lay_out, train
+from tests.benchmarks.ablation_recipes import Bench, lay_out, train
 from tests.benchmarks.ablations import GRADE_FIGURES, constant_figures, log_progress
 from tests.benchmarks.paired_differences import compare, lines
 from training.data.training_data import DataPaths, read_training_data
 from training.fitting.train_detector import TrainingSetup
 from training.json_files import write_strict_json
 from training.recipes.reading import read_recipe, with_epochs
+from training.recipes.schema import ClassifierRecipe
 
 FIGURES = (*GRADE_FIGURES, *(f"auc_{condition}" for condition in CONDITION_SITES))
-RECIPE, KIND = "family_a", "full_size"
+RECIPE, KIND = "family_a", "classifier"
 JITTER = {"z_jitter": 1, "xy_jitter": 3}  # a detector's errors: that of nfn_plus is 0.2 slices, 2.6 px off
 
 
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> dict:
     data = read_training_data(paths, options.out)
     setup = TrainingSetup(data, device, options.loaders, options.imagenet)
     count = options.studies or len(data.study_ids)
-    bench = lay_out(variants(options.epochs), setup, options.out, count, options.held_out)
+    bench = lay_out({KIND: variants(options.epochs)}, setup, options.out, count, options.held_out)
     print(f"device {device.torch} ({device.reason}), {len(bench.training)} studies to train on", flush=True)
     figures: dict[str, list[dict]] = {name: [] for name in bench.variants[KIND]}
     result: dict = {}
@@ -79,7 +80,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def variants(epochs: int | None) -> Variants:
+def variants(epochs: int | None) -> dict[str, ClassifierRecipe]:
     """Return the classifiers by name. Each step has the epochs of the recipe, or so many."""
     recipe = read_recipe(RECIPE)
     one = (recipe if epochs is None else with_epochs(recipe, epochs)).classifiers[0]
@@ -91,24 +92,22 @@ def variants(epochs: int | None) -> Variants:
         augmentation2=replace(one.augmentation2, **JITTER),
     )
     return {
-        KIND: {
-            "two_steps": solution,
-            "one_step": replace(solution, class_weights=True, step2=None, augmentation2=None),
-            "no_cutmix": replace(
-                solution,
-                augmentation=replace(solution.augmentation, cutmix=0.0),
-                augmentation2=replace(solution.augmentation2, cutmix=0.0),
-            ),
-            "all_sites": replace(solution, config=replace(solution.config, sequence="all")),
-        }
+        "two_steps": solution,
+        "one_step": replace(solution, class_weights=True, step2=None, augmentation2=None),
+        "no_cutmix": replace(
+            solution,
+            augmentation=replace(solution.augmentation, cutmix=0.0),
+            augmentation2=replace(solution.augmentation2, cutmix=0.0),
+        ),
+        "all_sites": replace(solution, config=replace(solution.config, sequence="all")),
     }
 
 
 def compared(bench: Bench, figures: dict[str, list[dict]]) -> dict:
     """Return the comparison with the training studies' constant beside it, of the conditions that are labelled."""
-    constant = constant_figures(bench, FIGURES)["best constant"]
-    names = tuple(name for name in FIGURES if not np.isnan(constant[name]))
-    return compare(figures, names) | {"beside": {"best constant": {name: constant[name] for name in names}}}
+    constant = constant_figures(bench, FIGURES)
+    known = {name: value for name, value in constant.items() if not np.isnan(value)}
+    return compare(figures, tuple(known)) | {"beside": {"best constant": known}}
 
 
 if __name__ == "__main__":

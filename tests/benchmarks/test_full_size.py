@@ -19,7 +19,7 @@ CHANGED = {
 
 
 def test_each_variant_differs_in_its_idea_alone():
-    variants = full_size.variants(None)[full_size.KIND]
+    variants = full_size.variants(None)
     solution = variants.pop("two_steps")
     published = read_recipe("family_a").classifiers[0]
     assert (solution.config, solution.step1.epochs, solution.step2.epochs) == (published.config, 20, 10)
@@ -34,7 +34,7 @@ def test_each_variant_differs_in_its_idea_alone():
 
 
 def test_epochs_are_those_of_each_step_and_the_last_one_counts():
-    for variant in full_size.variants(3)[full_size.KIND].values():
+    for variant in full_size.variants(3).values():
         for step in (variant.step1, variant.step2):
             assert step is None or step.epochs == step.evaluate_every == 3
 

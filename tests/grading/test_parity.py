@@ -29,7 +29,7 @@ FOUR_LEVELS = {"encoder": "test_efficientnet", "feature_levels": 4, "decoder_cha
 FIVE_LEVELS = {"encoder": "test_byobnet", "feature_levels": 5, "decoder_channels": (16, 8, 8, 8, 8)}
 LSTM = {"pointer_encoder": "test_byobnet", "pointer": "lstm", "hidden": 16}
 TRANSFORMER = {"pointer_encoder": "test_resnet", "pointer": "transformer", "hidden": 32}
-THREE = ["1", *(pytest.param(study_id, marks=pytest.mark.slow) for study_id in ("2", "3"))]  # studies
+STUDY_IDS = ["1", *(pytest.param(study_id, marks=pytest.mark.slow) for study_id in ("2", "3"))]
 BACKBONES = ("test_convnext", "test_byobnet") * 3
 
 
@@ -190,7 +190,7 @@ def option_bundle(tmp_path_factory) -> Path:
     return write_random_bundle(tmp_path_factory.mktemp("options"), detectors, classifiers)
 
 
-@pytest.mark.parametrize("study_id", ["1", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("study_id", STUDY_IDS[:2])
 def test_points_with_a_sagittal_prior_are_those_of_the_reference(tmp_path, study_id):
     torch.manual_seed(4)
     fixed, dynamic = full_detectors()
@@ -205,7 +205,7 @@ def test_points_with_a_sagittal_prior_are_those_of_the_reference(tmp_path, study
     assert not with_axial or (places[1].points != places[2].points).any()
 
 
-@pytest.mark.parametrize("study_id", THREE)
+@pytest.mark.parametrize("study_id", STUDY_IDS)
 def test_points_of_levels_chosen_together_are_those_of_the_reference(tmp_path, study_id):
     """With the prior too, which follows the canal's points, and beside a detector that shares the networks."""
     torch.manual_seed(4)
@@ -252,6 +252,6 @@ def position_bundle(tmp_path_factory) -> Path:
     return write_random_bundle(folder, full_detectors(slice_positions=True), [classifier])
 
 
-@pytest.mark.parametrize("study_id", THREE)
+@pytest.mark.parametrize("study_id", STUDY_IDS)
 def test_detectors_that_read_slice_positions_grade_as_the_reference(tmp_path, position_bundle, study_id):
     assert_parity(write_studies(tmp_path), study_id, position_bundle, Plan(2, 1))
